@@ -1,0 +1,1 @@
+//! Ready-made checks on the app's own pools and workers.

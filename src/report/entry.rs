@@ -1,0 +1,116 @@
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{Observations, PoolNumbers, Reason, Status, Value};
+
+/// The state of one dependency, as of the report that holds it.
+///
+/// Serialises with all its details; show it only to those who may see them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Entry {
+    /// Its name, unique within the handle.
+    pub name: Arc<str>,
+    /// What it is, as in `postgres`.
+    pub kind: Option<Cow<'static, str>>,
+    /// Whether the app cannot serve without it.
+    pub required: bool,
+    /// Its own status. An optional one that is down counts as degraded in the whole.
+    pub status: Status,
+    /// Why it is not up.
+    pub reason: Option<Reason>,
+    /// A sentence without credentials.
+    pub message: Option<Cow<'static, str>>,
+    /// How long the last completed run took.
+    pub duration: Option<Duration>,
+    /// How long ago the last completed run started.
+    pub age: Option<Duration>,
+    /// How long runs have been failing without a success between.
+    pub failing_for: Option<Duration>,
+    /// Completed runs that failed without a success between.
+    pub consecutive_failures: u32,
+    /// How long the run has been under way that the asker did not wait out.
+    pub pending_for: Option<Duration>,
+    pub(crate) observations: Observations,
+}
+
+impl Entry {
+    /// The pool's numbers at the end of the last run, for checks on a pool.
+    pub fn pool(&self) -> Option<PoolNumbers> {
+        self.observations.pool
+    }
+
+    /// What the last run saw beside its verdict.
+    pub fn observations(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.observations
+            .values
+            .iter()
+            .map(|(name, value)| (&**name, value))
+    }
+
+    /// What it contributes to the whole: an optional one that is down degrades, no more.
+    pub fn counted(&self) -> Status {
+        match self.status {
+            Status::Down | Status::Unknown if !self.required => Status::Degraded,
+            status => status,
+        }
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("status", &self.status)?;
+        if let Some(kind) = &self.kind {
+            map.serialize_entry("kind", kind)?;
+        }
+        map.serialize_entry("required", &self.required)?;
+        if let Some(reason) = self.reason {
+            map.serialize_entry("reason", &reason)?;
+        }
+        if let Some(message) = &self.message {
+            map.serialize_entry("message", message)?;
+        }
+        if let Some(failing_for) = self.failing_for {
+            map.serialize_entry("failing_for_ms", &whole_millis(failing_for))?;
+        }
+        if self.consecutive_failures > 0 {
+            map.serialize_entry("consecutive_failures", &self.consecutive_failures)?;
+        }
+        if let Some(pending_for) = self.pending_for {
+            map.serialize_entry("pending_for_ms", &whole_millis(pending_for))?;
+        }
+        if let Some(duration) = self.duration {
+            map.serialize_entry("duration_ms", &rounded_millis(duration))?;
+        }
+        if let Some(age) = self.age {
+            map.serialize_entry("age_ms", &whole_millis(age))?;
+        }
+        if let Some(pool) = self.observations.pool {
+            map.serialize_entry("pool", &pool)?;
+        }
+        if !self.observations.values.is_empty() {
+            map.serialize_entry("observations", &AsMap(&self.observations.values))?;
+        }
+        map.end()
+    }
+}
+
+/// Pairs as a JSON object, in their order.
+struct AsMap<'a>(&'a [(Cow<'static, str>, Value)]);
+
+impl Serialize for AsMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds with two decimals: a check of a local server takes a fraction of one.
+fn rounded_millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 100_000.0).round() / 100.0
+}

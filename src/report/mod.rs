@@ -1,0 +1,22 @@
+//! The result as data: what a run found, what a dependency's state is, what a probe answers.
+//!
+//! Nothing here knows HTTP, and nothing here decides who may see it: a renderer
+//! gets a [`View`](crate::View), never a report.
+
+mod entry;
+mod failure;
+mod observation;
+mod reason;
+mod status;
+mod whole;
+
+pub(crate) use self::failure::reason_of_io;
+pub(crate) use self::observation::{Observations, bounded};
+pub use self::{
+    entry::Entry,
+    failure::Failure,
+    observation::{PoolNumbers, Value},
+    reason::Reason,
+    status::Status,
+    whole::Report,
+};

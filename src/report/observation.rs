@@ -1,0 +1,125 @@
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+/// At most this many observations of one run are kept; more are dropped.
+const MAX_OBSERVATIONS: usize = 16;
+/// Longer text is cut at a character boundary.
+const MAX_TEXT: usize = 256;
+
+/// What a check saw, beside its verdict. Shown to those allowed details only.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Value {
+    /// Yes or no.
+    Bool(bool),
+    /// A count or a size.
+    Integer(i64),
+    /// A measurement. Not a number and infinities become JSON `null`.
+    Float(f64),
+    /// Text of at most 256 bytes. Must hold no credentials.
+    Text(Cow<'static, str>),
+}
+
+macro_rules! value_from {
+    ($($from:ty => $variant:ident),+ $(,)?) => {$(
+        impl From<$from> for Value {
+            fn from(value: $from) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )+};
+}
+
+value_from! {
+    bool => Bool, i64 => Integer, i32 => Integer, u32 => Integer, f64 => Float,
+    &'static str => Text, String => Text,
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<usize> for Value {
+    fn from(value: usize) -> Self {
+        Self::from(value as u64)
+    }
+}
+
+/// The numbers of a connection pool at the end of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PoolNumbers {
+    /// Most connections that the pool may hold.
+    pub max: u32,
+    /// Connections that the pool holds now.
+    pub open: u32,
+    /// Those waiting to be used.
+    pub idle: u32,
+    /// Those checked out.
+    pub in_use: u32,
+}
+
+impl PoolNumbers {
+    /// Numbers of a pool that holds `open` of at most `max` connections, `idle` of them unused.
+    pub const fn new(max: u32, open: u32, idle: u32) -> Self {
+        Self {
+            max,
+            open,
+            idle,
+            in_use: open.saturating_sub(idle),
+        }
+    }
+}
+
+/// What an outcome and a failure have in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observations {
+    pub(crate) pool: Option<PoolNumbers>,
+    pub(crate) values: Vec<(Cow<'static, str>, Value)>,
+}
+
+impl Observations {
+    pub(crate) fn push(&mut self, name: Cow<'static, str>, value: Value) {
+        if self.values.len() < MAX_OBSERVATIONS {
+            let value = match value {
+                Value::Text(text) => Value::Text(bounded(text)),
+                value => value,
+            };
+            self.values.push((bounded(name), value));
+        }
+    }
+}
+
+/// `text`, cut to [`MAX_TEXT`] bytes: a check cannot blow up an answer.
+pub(crate) fn bounded(text: Cow<'static, str>) -> Cow<'static, str> {
+    if text.len() <= MAX_TEXT {
+        return text;
+    }
+    Cow::Owned(text[..text.floor_char_boundary(MAX_TEXT)].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_OBSERVATIONS, MAX_TEXT, Observations, Value, bounded};
+
+    #[test]
+    fn text_is_cut_at_a_character_boundary() {
+        let cut = bounded("é".repeat(MAX_TEXT).into());
+        assert_eq!(cut, "é".repeat(MAX_TEXT / 2));
+        let odd = bounded(format!("a{}", "é".repeat(MAX_TEXT)).into());
+        assert_eq!(odd.len(), MAX_TEXT - 1);
+    }
+
+    #[test]
+    fn observations_are_bounded_in_number() {
+        let mut observations = Observations::default();
+        for _ in 0..100 {
+            observations.push("n".into(), Value::from(1_u64));
+        }
+        assert_eq!(observations.values.len(), MAX_OBSERVATIONS);
+    }
+}

@@ -1,0 +1,113 @@
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $variant:ident = $word:literal,)+) => {
+        /// Why something is not simply up: a closed vocabulary, safe in a response.
+        ///
+        /// Raw error text never stands in an answer; one of these words does. Each
+        /// variant says what it means and what the operator should do.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// Every reason there is, in the order of their definition.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word used in answers, logs and metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Nothing listens at the address. Start the server, or correct the port.
+    Refused = "refused",
+    /// The server closed the connection, or has no place for one more. Look at its log and its connection limit.
+    Reset = "reset",
+    /// No route to the address. Look at the network, its policies and firewalls.
+    Unreachable = "unreachable",
+    /// The host's name does not resolve. Correct the name, or look at the resolver.
+    Dns = "dns",
+    /// The TLS handshake failed, or one side does not speak TLS. Look at certificates and `sslmode`.
+    Tls = "tls",
+    /// Credentials or access rules were refused. Look at user, password, ACL and `pg_hba.conf`.
+    Auth = "auth",
+    /// The peer does not speak the protocol. Correct the port.
+    Protocol = "protocol",
+    /// No answer in time: frozen server, silent network, or a `timeout` too short for the query.
+    Timeout = "timeout",
+    /// Every connection of the app's own pool is checked out while the server is fine. Enlarge the pool, or find who holds them.
+    Saturated = "saturated",
+    /// A write was asked for and the server takes none. Look for a failover or a full disk.
+    ReadOnly = "read_only",
+    /// The server is starting, stopping or recovering. Wait; look at it if it lasts.
+    Loading = "loading",
+    /// The server answers nobody while it runs something long. Find the script or the query.
+    Busy = "busy",
+    /// The server refuses to work in its present set-up. Its log says which setting.
+    Misconfigured = "misconfigured",
+    /// A replica has lost its master. Look at the replication link.
+    NoMaster = "no_master",
+    /// The server is out of connection slots. Raise its limit, or shrink the pools.
+    Exhausted = "exhausted",
+    /// The database, or whatever was asked for, does not exist. Create it, or correct the name.
+    NotFound = "not_found",
+    /// The server refused the check's command while being alive. Permit the command, or use another.
+    Rejected = "rejected",
+    /// The answer is not the expected one. Compare the expectation with what the server says.
+    Mismatch = "mismatch",
+    /// The check itself panicked. A bug in the check: its backtrace is in the log.
+    Panicked = "panicked",
+    /// A run past its deadline could not be cancelled and still holds its place. A check blocks its thread.
+    Stuck = "stuck",
+    /// The verdict is too old to count: nothing refreshed it. Look whether the runtime is wedged.
+    Stale = "stale",
+    /// The first run has not ended yet. Ask again.
+    Pending = "pending",
+    /// Anything that no other word fits. The log has the text.
+    Failed = "failed",
+    /// The app has not finished starting. Wait.
+    Starting = "starting",
+    /// The app is shutting down and wants no new traffic. Expected during a deploy.
+    Draining = "draining",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::Reason;
+
+    #[test]
+    fn every_word_is_distinct_and_fit_for_a_metric_label() {
+        let words: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        for word in words {
+            assert!(
+                word.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            );
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{Entry, Reason, Status};
+
+/// The answer to one probe as data: the whole's status and every dependency's entry.
+///
+/// Serialises to the native JSON with all details; show it only to those who may see them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// The worst of what counts.
+    pub status: Status,
+    /// Why, where it is the app's own lifecycle and no dependency: starting or draining.
+    pub reason: Option<Reason>,
+    /// The app's fields, as in `version`.
+    pub info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
+    /// The dependencies that the probe looks at, in the order of their registration.
+    pub entries: Vec<Entry>,
+}
+
+impl Report {
+    /// A report over `entries`, the worst of which counts. None at all: up.
+    pub(crate) fn of(
+        entries: Vec<Entry>,
+        info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
+    ) -> Self {
+        Self {
+            status: worst(&entries),
+            reason: None,
+            info,
+            entries,
+        }
+    }
+
+    /// The same with the lifecycle's word on it: down, whatever the dependencies say.
+    #[must_use]
+    pub(crate) fn overruled(mut self, status: Status, reason: Reason) -> Self {
+        self.status = self.status.max(status);
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The entry of the dependency called `name`.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| &*entry.name == name)
+    }
+}
+
+/// The worst of what counts; up when there is nothing.
+fn worst(entries: &[Entry]) -> Status {
+    entries
+        .iter()
+        .map(Entry::counted)
+        .max()
+        .unwrap_or(Status::Up)
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("status", &self.status)?;
+        if let Some(reason) = self.reason {
+            map.serialize_entry("reason", &reason)?;
+        }
+        for (name, value) in self.info.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("checks", &ByName(&self.entries))?;
+        map.end()
+    }
+}
+
+/// Entries as a JSON object from name to entry, in order of registration.
+struct ByName<'a>(&'a [Entry]);
+
+impl Serialize for ByName<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|entry| (&*entry.name, entry)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Report, Status};
+    use crate::report::Observations;
+
+    fn entry(name: &str, required: bool, status: Status) -> Entry {
+        Entry {
+            name: name.into(),
+            kind: None,
+            required,
+            status,
+            reason: None,
+            message: None,
+            duration: None,
+            age: None,
+            failing_for: None,
+            consecutive_failures: 0,
+            pending_for: None,
+            observations: Observations::default(),
+        }
+    }
+
+    #[test]
+    fn the_worst_counts_and_an_optional_one_degrades_at_most() {
+        use Status::{Degraded, Down, Unknown, Up};
+        let table: &[(&[(bool, Status)], Status)] = &[
+            (&[], Up),
+            (&[(true, Up)], Up),
+            (&[(true, Up), (true, Degraded)], Degraded),
+            (&[(true, Up), (false, Down)], Degraded),
+            (&[(true, Up), (false, Unknown)], Degraded),
+            (&[(true, Unknown), (false, Down)], Unknown),
+            (&[(true, Unknown), (true, Up)], Unknown),
+            (&[(true, Down), (true, Unknown)], Down),
+            (&[(false, Up), (false, Up)], Up),
+        ];
+        for (parts, expected) in table {
+            let entries = parts
+                .iter()
+                .map(|&(required, status)| entry("x", required, status))
+                .collect();
+            let report = Report::of(entries, [].into());
+            assert_eq!(report.status, *expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn keys_keep_the_order_of_registration() {
+        let entries = vec![
+            entry("zebra", true, Status::Up),
+            entry("ant", true, Status::Up),
+        ];
+        let info = [("version".into(), "1".into())];
+        let json = serde_json::to_string(&Report::of(entries, info.into())).expect("serialises");
+        assert_eq!(
+            json,
+            r#"{"status":"up","version":"1","checks":{"zebra":{"status":"up","required":true},"ant":{"status":"up","required":true}}}"#
+        );
+    }
+}
