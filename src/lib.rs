@@ -4,9 +4,18 @@
 
 mod check;
 pub mod checks;
+mod dependency;
+mod engine;
+mod health;
+mod lifecycle;
+mod probe;
 mod report;
+mod transition;
 
 pub use self::{
     check::{Check, CheckResult, LocalCheck, Outcome},
+    dependency::Dependency,
+    health::{Health, HealthBuilder, NotReady},
+    probe::Probe,
     report::{Entry, Failure, PoolNumbers, Reason, Report, Status, Value},
 };

@@ -1,6 +1,9 @@
 use std::{borrow::Cow, error::Error, fmt, io};
 
-use super::{Observations, PoolNumbers, Reason, Value, observation::bounded};
+use super::{Observations, PoolNumbers, Reason, Value, observation::bounded, redact::redact};
+
+/// A chain of sources that loops must not hang a probe.
+const CHAIN_LIMIT: usize = 16;
 
 /// Why a check says that its dependency is down.
 ///
@@ -64,6 +67,21 @@ impl Failure {
         self.message.as_ref()
     }
 
+    /// The raw error with its chain of sources, without credentials: for the log only.
+    pub(crate) fn cause_for_the_log(&self) -> Option<String> {
+        let mut text = String::new();
+        let mut next = self.source().map(|source| source as &(dyn Error + 'static));
+        for _ in 0..CHAIN_LIMIT {
+            let Some(error) = next else { break };
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&error.to_string());
+            next = error.source();
+        }
+        (!text.is_empty()).then(|| redact(&text))
+    }
+
     /// The raw error, for the log.
     pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.source.as_deref()
@@ -105,8 +123,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 /// The reason of the first `io` error in the chain of sources.
 fn reason_in_chain(error: &(dyn Error + 'static)) -> Reason {
     let mut next = Some(error);
-    // Bounded: a chain that loops must not hang a probe.
-    for _ in 0..16 {
+    for _ in 0..CHAIN_LIMIT {
         let Some(error) = next else { break };
         if let Some(reason) = error.downcast_ref().and_then(reason_of_io) {
             return reason;

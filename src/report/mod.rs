@@ -7,6 +7,7 @@ mod entry;
 mod failure;
 mod observation;
 mod reason;
+mod redact;
 mod status;
 mod whole;
 

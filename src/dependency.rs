@@ -1,0 +1,221 @@
+//! A dependency: a name, a check and the settings under which it runs.
+
+use std::{borrow::Cow, fmt, panic::Location, sync::Arc, time::Duration};
+
+use crate::check::{Check, DynCheck, LocalCheck};
+
+/// Longer names are refused: a name stands in every detailed answer and metric.
+const MAX_NAME: usize = 100;
+
+/// Something the app needs, with all that can be set about checking it.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_health::{Dependency, Outcome};
+///
+/// let search = Dependency::new("search", async || Ok(Outcome::up()))
+///     .optional()
+///     .timeout(Duration::from_millis(300))
+///     .cache_for(Duration::from_secs(5))
+///     .failure_threshold(3);
+/// # drop(search);
+/// ```
+#[derive(Clone)]
+#[must_use = "a dependency does nothing until it is added to a builder"]
+pub struct Dependency {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: Option<Cow<'static, str>>,
+    pub(crate) check: Arc<dyn DynCheck>,
+    pub(crate) required: bool,
+    /// Set by `local` alone, which takes no check behind a network.
+    pub(crate) liveness: bool,
+    pub(crate) readiness: bool,
+    pub(crate) groups: Vec<Cow<'static, str>>,
+    pub(crate) settings: Settings,
+}
+
+/// The numbers that steer the runs of one dependency.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) timeout: Duration,
+    pub(crate) cache_for: Duration,
+    pub(crate) cache_failure_for: Option<Duration>,
+    pub(crate) failure_threshold: u32,
+    pub(crate) success_threshold: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_millis(800),
+            cache_for: Duration::from_secs(1),
+            cache_failure_for: None,
+            failure_threshold: 1,
+            success_threshold: 1,
+        }
+    }
+}
+
+impl Dependency {
+    /// A required dependency called `name`, with default settings.
+    ///
+    /// # Panics
+    ///
+    /// When the name is empty, longer than 100 bytes, or has a `/` or a control
+    /// character: it is a path segment of the single-dependency answer.
+    #[track_caller]
+    pub fn new(name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
+        let name = name.into();
+        if let Err(fault) = validate_name(&name) {
+            refuse(&name, fault);
+        }
+        Self {
+            name: name.as_ref().into(),
+            kind: check.kind().map(Cow::Borrowed),
+            check: Arc::new(check),
+            required: true,
+            liveness: false,
+            readiness: true,
+            groups: Vec::new(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// The same for something in this process, which liveness looks at, too.
+    ///
+    /// The bound keeps everything behind a network out of liveness: a restart
+    /// of this process would not mend it.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    #[track_caller]
+    pub fn local(name: impl Into<Cow<'static, str>>, check: impl LocalCheck) -> Self {
+        Self {
+            liveness: true,
+            ..Self::new(name, check)
+        }
+    }
+
+    /// Failing degrades the whole and no more: probes still answer 200. Default: required.
+    pub fn optional(mut self) -> Self {
+        self.required = false;
+        self
+    }
+
+    /// A run longer than this is down with reason `timeout`. Default: 800 ms.
+    ///
+    /// Keep it below [`answer_within`](crate::HealthBuilder::answer_within), so
+    /// that the asker who started the run hears its end.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// How long a verdict serves, from the start of its run. Default: 1 s.
+    ///
+    /// Lengthened by up to a tenth at random, so that a fleet does not beat in
+    /// step. However many probers ask, the dependency sees at most one run in
+    /// this time from this handle.
+    pub fn cache_for(mut self, period: Duration) -> Self {
+        self.settings.cache_for = period;
+        self
+    }
+
+    /// The same for a verdict that is down. Default: as [`cache_for`](Self::cache_for).
+    pub fn cache_failure_for(mut self, period: Duration) -> Self {
+        self.settings.cache_failure_for = Some(period);
+        self
+    }
+
+    /// How many completed runs in a row must fail before it shows as down. Default: 1.
+    pub fn failure_threshold(mut self, runs: u32) -> Self {
+        self.settings.failure_threshold = runs.max(1);
+        self
+    }
+
+    /// How many completed runs in a row must succeed before it shows as up. Default: 1.
+    pub fn success_threshold(mut self, runs: u32) -> Self {
+        self.settings.success_threshold = runs.max(1);
+        self
+    }
+
+    /// Makes it a member of the group `name`, which a probe of its own can answer for.
+    pub fn group(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.groups.push(name.into());
+        self
+    }
+
+    /// Readiness does not look at it; the full probe and its groups do. Default: it does.
+    pub fn without_readiness(mut self) -> Self {
+        self.readiness = false;
+        self
+    }
+
+    /// The word for what it is, shown with details. Default: the check's own.
+    pub fn kind(mut self, kind: impl Into<Cow<'static, str>>) -> Self {
+        self.kind = Some(kind.into());
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dependency")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("required", &self.required)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with `name`, as the end of a sentence.
+pub(crate) fn validate_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("is empty");
+    }
+    if name.len() > MAX_NAME {
+        return Err("is longer than 100 bytes");
+    }
+    if name.contains('/') {
+        return Err("has a slash, which would end the path segment that names it");
+    }
+    if name.chars().any(char::is_control) {
+        return Err("has a control character");
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn refuse(name: &str, fault: &str) -> ! {
+    panic!("dependency name {name:?} {fault} ({})", Location::caller())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::validate_name;
+
+    #[test]
+    fn names_are_path_segments() {
+        let long = "x".repeat(101);
+        let table = [
+            ("database", true),
+            ("database.default", true),
+            ("büro", true),
+            ("", false),
+            ("a/b", false),
+            ("a\nb", false),
+            ("a\u{7f}", false),
+            (long.as_str(), false),
+        ];
+        for (name, valid) in table {
+            assert_eq!(validate_name(name).is_ok(), valid, "{name:?}");
+        }
+    }
+}

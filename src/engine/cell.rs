@@ -1,0 +1,162 @@
+//! One dependency with its verdict: fresh, or somebody runs.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::time::{Duration, Instant};
+
+use super::{
+    flight::{Flight, Joined, Published, Wait},
+    run,
+    verdict::Verdict,
+};
+use crate::{
+    dependency::Dependency,
+    report::{Entry, Reason, Status},
+    transition,
+};
+
+/// How long a run that was told to stop may take to go before it is called stuck.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Counts what makes an answer that was made before wrong: any published verdict, any turn of the lifecycle.
+#[derive(Debug, Default)]
+pub(crate) struct Epoch(AtomicU64);
+
+impl Epoch {
+    pub(crate) fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn advance(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) dependency: Dependency,
+    flight: Arc<Flight<Verdict>>,
+    epoch: Arc<Epoch>,
+}
+
+/// What a cell says at once.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// This is it.
+    Now(Seen),
+    /// A run has been under way since then.
+    Wait(Wait<Verdict>, Instant),
+}
+
+/// A verdict as it is seen at one moment.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// It counts.
+    Counts(Arc<Verdict>),
+    /// A run has been under way since then; the last verdict, if there is one.
+    Pending(Option<Arc<Verdict>>, Instant),
+    /// The last run could not be cancelled.
+    Stuck(Arc<Verdict>),
+    /// Nobody has asked yet.
+    Unknown,
+}
+
+impl Cell {
+    pub(crate) fn new(dependency: Dependency, epoch: Arc<Epoch>) -> Arc<Self> {
+        Arc::new(Self {
+            dependency,
+            flight: Arc::new(Flight::new()),
+            epoch,
+        })
+    }
+
+    /// Asks for a fresh verdict, and starts a run where it takes one.
+    pub(crate) fn ask(self: &Arc<Self>, now: Instant) -> Ask {
+        match self.flight.join(now, |last| last.is_fresh(now)) {
+            Joined::Ready(last) => Ask::Now(Seen::Counts(last)),
+            Joined::Started(run, wait) => {
+                run::detach(self.clone(), run, now);
+                Ask::Wait(wait, now)
+            }
+            Joined::Waiting(wait, since) => Ask::Wait(wait, since),
+            Joined::Overrun(last) => Ask::Now(seen(last, true, now)),
+            Joined::Full(last, since) => Ask::Now(Seen::Pending(last, since)),
+        }
+    }
+
+    /// What is known without a run.
+    pub(crate) fn look(&self, now: Instant) -> Seen {
+        let (last, overrun) = self.flight.peek();
+        seen(last, overrun, now)
+    }
+
+    pub(super) fn published(&self, published: &Published<Verdict>, cause: Option<&str>) {
+        self.epoch.advance();
+        transition::observe(&self.dependency, published, cause);
+    }
+
+    /// The entry that stands in a report.
+    pub(crate) fn entry(&self, seen: &Seen, now: Instant) -> Entry {
+        let settings = &self.dependency.settings;
+        let (verdict, pending_since) = match seen {
+            Seen::Counts(verdict) => (Some(&**verdict), None),
+            Seen::Stuck(verdict) => (Some(&**verdict), Some(verdict.started)),
+            Seen::Pending(verdict, since) => (verdict.as_deref(), Some(*since)),
+            Seen::Unknown => (None, None),
+        };
+        let mut entry = self.entry_of(verdict, now);
+        entry.pending_for = pending_since.map(|since| now.saturating_duration_since(since));
+        match seen {
+            Seen::Stuck(_) => {
+                entry.status = Status::Down;
+                entry.reason = Some(Reason::Stuck);
+                entry.message = Some("the run past its deadline cannot be cancelled".into());
+            }
+            Seen::Pending(Some(last), _) if last.is_usable(settings, now) => {}
+            Seen::Pending(..) | Seen::Unknown => {
+                entry.status = Status::Unknown;
+                entry.reason = Some(Reason::Pending);
+                entry.message = None;
+            }
+            Seen::Counts(_) => {}
+        }
+        entry
+    }
+
+    fn entry_of(&self, verdict: Option<&Verdict>, now: Instant) -> Entry {
+        Entry {
+            name: self.dependency.name.clone(),
+            kind: self.dependency.kind.clone(),
+            required: self.dependency.required,
+            status: verdict.map_or(Status::Unknown, |verdict| verdict.status),
+            reason: verdict.and_then(|verdict| verdict.reason),
+            message: verdict.and_then(|verdict| verdict.message.clone()),
+            duration: verdict.map(|verdict| verdict.duration),
+            age: verdict.map(|verdict| now.saturating_duration_since(verdict.started)),
+            failing_for: verdict
+                .and_then(|verdict| verdict.failing_since)
+                .map(|since| now.saturating_duration_since(since)),
+            consecutive_failures: verdict.map_or(0, |verdict| verdict.failures),
+            pending_for: None,
+            observations: verdict
+                .map(|verdict| verdict.observations.clone())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn seen(last: Option<Arc<Verdict>>, overrun: bool, now: Instant) -> Seen {
+    match last {
+        None => Seen::Unknown,
+        Some(last) if overrun && is_overdue(&last, now) => Seen::Stuck(last),
+        Some(last) => Seen::Counts(last),
+    }
+}
+
+/// An ordinary run is in overrun, too, for the instant between its last word and its end.
+fn is_overdue(last: &Verdict, now: Instant) -> bool {
+    !last.is_fresh(now) && now.saturating_duration_since(last.started + last.duration) > GRACE
+}

@@ -1,0 +1,201 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Health;
+use crate::{
+    engine::{
+        cell::{Ask, Cell, Seen},
+        flight::Wait,
+        verdict::Verdict,
+    },
+    probe::Probe,
+    report::{Reason, Report, Status},
+};
+
+/// An answer that depends on no run is renewed this often all the same.
+const LONGEST_VALIDITY: Duration = Duration::from_secs(1);
+
+/// One question to several cells, all asked at once; their runs go side by side.
+///
+/// Dropping it gives up the asker's places and cancels no run.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    health: Health,
+    probe: Option<Probe>,
+    parts: Vec<Part>,
+    patience: Instant,
+}
+
+#[derive(Debug)]
+struct Part {
+    cell: Arc<Cell>,
+    state: PartState,
+}
+
+#[derive(Debug)]
+enum PartState {
+    /// Whatever the cell says when the gathering is finished.
+    Look,
+    /// Its run is under way since then.
+    Wait(Wait<Verdict>, Instant),
+    /// The asker's patience ended before the run that was under way since then.
+    Pending(Instant),
+}
+
+/// What comes of a question.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) report: Report,
+    /// The answer holds until then, while the epoch is this one.
+    pub(crate) valid_until: Instant,
+    pub(crate) epoch: u64,
+}
+
+impl Gathering {
+    /// Asks the cells that `probe` looks at.
+    pub(super) fn ask(health: Health, probe: &Probe) -> Self {
+        // A draining app is unready whatever a run would say.
+        if *probe == Probe::Readiness && health.is_draining() {
+            return Self::look(health, probe);
+        }
+        Self::of(health, probe, |cell, now| match cell.ask(now) {
+            Ask::Now(Seen::Pending(_, since)) => PartState::Pending(since),
+            Ask::Now(_) => PartState::Look,
+            Ask::Wait(wait, since) => PartState::Wait(wait, since),
+        })
+    }
+
+    /// Takes what the cells know.
+    pub(super) fn look(health: Health, probe: &Probe) -> Self {
+        Self::of(health, probe, |_, _| PartState::Look)
+    }
+
+    /// Asks one cell.
+    pub(super) fn ask_one(health: Health, cell: Arc<Cell>) -> Self {
+        let now = Instant::now();
+        let state = match cell.ask(now) {
+            Ask::Now(Seen::Pending(_, since)) => PartState::Pending(since),
+            Ask::Now(_) => PartState::Look,
+            Ask::Wait(wait, since) => PartState::Wait(wait, since),
+        };
+        Self {
+            patience: health.patience(now),
+            health,
+            probe: None,
+            parts: vec![Part { cell, state }],
+        }
+    }
+
+    fn of(health: Health, probe: &Probe, state: impl Fn(&Arc<Cell>, Instant) -> PartState) -> Self {
+        let now = Instant::now();
+        let started = health.is_started();
+        let parts = health
+            .shared()
+            .cells
+            .iter()
+            .filter(|cell| looks_at(probe, cell, started))
+            .map(|cell| Part {
+                cell: cell.clone(),
+                state: state(cell, now),
+            })
+            .collect();
+        Self {
+            patience: health.patience(now),
+            health,
+            probe: Some(probe.clone()),
+            parts,
+        }
+    }
+
+    /// Whether nothing is left to wait for.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self
+            .parts
+            .iter()
+            .any(|part| matches!(part.state, PartState::Wait(..)))
+    }
+
+    /// Waits for the runs under way, as long as the asker's patience lasts.
+    pub(crate) async fn settle(&mut self) {
+        for part in &mut self.parts {
+            if let PartState::Wait(wait, since) = &mut part.state {
+                // One after the other, all with the same deadline: the runs go side by side.
+                part.state = match timeout_at(self.patience, wait).await {
+                    Ok(_) => PartState::Look,
+                    Err(_) => PartState::Pending(*since),
+                };
+            }
+        }
+    }
+
+    /// Makes the answer of what is known now.
+    pub(crate) fn finish(&self) -> Answered {
+        // Read before the cells: a verdict published meanwhile must spoil the answer, not slip past it.
+        let epoch = self.health.epoch();
+        let now = Instant::now();
+        let mut valid_until = now + LONGEST_VALIDITY;
+        let mut entries = Vec::with_capacity(self.parts.len());
+        for Part { cell, state } in &self.parts {
+            let seen = match (cell.look(now), state) {
+                (Seen::Counts(last), PartState::Pending(since)) if !last.is_fresh(now) => {
+                    Seen::Pending(Some(last), *since)
+                }
+                (Seen::Unknown, PartState::Pending(since)) => Seen::Pending(None, *since),
+                (seen, _) => seen,
+            };
+            valid_until = valid_until.min(match &seen {
+                Seen::Counts(verdict) => verdict.fresh_until,
+                Seen::Pending(..) | Seen::Stuck(_) | Seen::Unknown => now,
+            });
+            entries.push(cell.entry(&seen, now));
+        }
+        self.latch();
+        let report = Report::of(entries, self.health.shared().info.clone());
+        Answered {
+            report: self.with_lifecycle(report),
+            valid_until,
+            epoch,
+        }
+    }
+
+    /// Remembers the first moment at which all required dependencies serve.
+    fn latch(&self) {
+        if self.health.is_started() {
+            return;
+        }
+        let now = Instant::now();
+        let all_serve = self.health.shared().cells.iter().all(|cell| {
+            let spared = !cell.dependency.required || !cell.dependency.readiness;
+            spared || matches!(cell.look(now), Seen::Counts(last) if last.status.is_serving())
+        });
+        if all_serve {
+            self.health.set_started();
+        }
+    }
+
+    fn with_lifecycle(&self, report: Report) -> Report {
+        match self.probe {
+            Some(Probe::Readiness) if self.health.is_draining() => {
+                report.overruled(Status::Down, Reason::Draining)
+            }
+            Some(Probe::Readiness | Probe::Startup) if !self.health.is_started() => {
+                report.overruled(Status::Unknown, Reason::Starting)
+            }
+            _ => report,
+        }
+    }
+}
+
+/// Whether `probe` looks at the dependency of `cell`.
+fn looks_at(probe: &Probe, cell: &Cell, started: bool) -> bool {
+    let dependency = &cell.dependency;
+    match probe {
+        Probe::Liveness => dependency.liveness,
+        Probe::Readiness => dependency.readiness,
+        // Latched: nothing can change the answer any more.
+        Probe::Startup => !started && dependency.required && dependency.readiness,
+        Probe::Full => true,
+        Probe::Group(group) => dependency.groups.iter().any(|name| name == group),
+    }
+}

@@ -1,0 +1,160 @@
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use super::{Gathering, HealthBuilder};
+use crate::{
+    engine::cell::{Cell, Epoch},
+    lifecycle::Lifecycle,
+    probe::Probe,
+    report::Report,
+};
+
+/// A handle to the health of this process: what is checked, and the last verdicts.
+///
+/// Cheap to clone; all clones are one. Faces are made from it: a
+/// [`HealthLayer`](crate::HealthLayer), or as many as there are listeners.
+///
+/// Checks run on the tokio runtime of the asker that starts them, detached from it.
+#[derive(Clone)]
+pub struct Health {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) cells: Box<[Arc<Cell>]>,
+    pub(super) info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) epoch: Arc<Epoch>,
+    pub(super) answer_within: Duration,
+}
+
+impl Health {
+    /// Starts to describe what is checked.
+    pub fn builder() -> HealthBuilder {
+        HealthBuilder::new()
+    }
+
+    pub(super) fn from_builder(builder: HealthBuilder) -> Self {
+        let epoch = Arc::new(Epoch::default());
+        Self {
+            shared: Arc::new(Shared {
+                cells: builder
+                    .dependencies
+                    .into_iter()
+                    .map(|dependency| Cell::new(dependency, epoch.clone()))
+                    .collect(),
+                info: builder.info.into(),
+                lifecycle: Lifecycle::default(),
+                epoch,
+                answer_within: builder.answer_within,
+            }),
+        }
+    }
+
+    /// The state of everything. May run checks, and waits for them
+    /// [`answer_within`](HealthBuilder::answer_within) at most.
+    ///
+    /// Dropping the future cancels no run.
+    pub async fn report(&self) -> Report {
+        self.report_for(&Probe::Full).await
+    }
+
+    /// The answer to `probe`. May run checks, and waits as [`report`](Self::report).
+    pub async fn report_for(&self, probe: &Probe) -> Report {
+        let mut gathering = self.gather(probe);
+        gathering.settle().await;
+        gathering.finish().report
+    }
+
+    /// The last known state of everything. Runs nothing and never waits.
+    pub fn snapshot(&self) -> Report {
+        self.snapshot_for(&Probe::Full)
+    }
+
+    /// The last known answer to `probe`. Runs nothing and never waits.
+    pub fn snapshot_for(&self, probe: &Probe) -> Report {
+        Gathering::look(self.clone(), probe).finish().report
+    }
+
+    /// Takes the app out of traffic and keeps serving: readiness is 503 at once, with reason
+    /// `draining`; returns after `delay`, when balancers have noticed.
+    ///
+    /// Liveness stays 200. May be called again; each call waits its own delay.
+    /// Dropping the future leaves the app draining.
+    pub async fn drain(&self, delay: Duration) {
+        self.set_draining(true);
+        sleep(delay).await;
+    }
+
+    /// Sets or ends draining without waiting.
+    pub fn set_draining(&self, draining: bool) {
+        self.shared.lifecycle.set_draining(draining);
+        self.shared.epoch.advance();
+    }
+
+    /// Whether the app is draining.
+    pub fn is_draining(&self) -> bool {
+        self.shared.lifecycle.is_draining()
+    }
+
+    /// Makes the startup probe answer 200 from now on, whatever the dependencies say.
+    pub fn set_started(&self) {
+        if self.shared.lifecycle.set_started() {
+            self.shared.epoch.advance();
+        }
+    }
+
+    /// Whether the app has started: all required dependencies were up once, or
+    /// [`set_started`](Self::set_started) was called.
+    pub fn is_started(&self) -> bool {
+        self.shared.lifecycle.is_started()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Asks the cells that `probe` looks at; runs start where they are due.
+    pub(crate) fn gather(&self, probe: &Probe) -> Gathering {
+        Gathering::ask(self.clone(), probe)
+    }
+
+    /// Asks the one dependency called `name`, if there is one.
+    pub(crate) fn gather_one(&self, name: &str) -> Option<Gathering> {
+        let cell = self
+            .shared
+            .cells
+            .iter()
+            .find(|cell| &*cell.dependency.name == name)?;
+        Some(Gathering::ask_one(self.clone(), cell.clone()))
+    }
+
+    /// Moves whenever an answer made before may be wrong now.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.shared.epoch.now()
+    }
+
+    /// Whether `group` has a member.
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.shared
+            .cells
+            .iter()
+            .any(|cell| cell.dependency.groups.iter().any(|name| name == group))
+    }
+
+    /// The longest that an asker waits, from `now`.
+    pub(super) fn patience(&self, now: Instant) -> Instant {
+        now + self.shared.answer_within
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.shared.cells.iter().map(|cell| &cell.dependency.name);
+        f.debug_struct("Health")
+            .field("dependencies", &names.collect::<Vec<_>>())
+            .field("lifecycle", &self.shared.lifecycle)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,14 @@
+//! [`Health`]: the handle that owns what is checked and the verdicts.
+//!
+//! - `builder`: what is checked, and the refusal of what cannot be.
+//! - `handle`: the handle itself.
+//! - `gather`: one question to several cells: who is fresh, who runs, what comes of it.
+//! - `start`: waiting until the app is ready, or the reason why it is not.
+
+mod builder;
+mod gather;
+mod handle;
+mod start;
+
+pub(crate) use self::gather::{Answered, Gathering};
+pub use self::{builder::HealthBuilder, handle::Health, start::NotReady};

@@ -1,0 +1,37 @@
+//! What can be asked.
+
+use std::borrow::Cow;
+
+/// A question to a [`Health`](crate::Health).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Probe {
+    /// Should this process be restarted? Looks at checks inside the process only; 200 while draining.
+    Liveness,
+    /// Should it get traffic? Lifecycle and all dependencies but those taken out of readiness.
+    Readiness,
+    /// Has it ever been ready? Latched: once 200, always 200.
+    Startup,
+    /// How is everything? All dependencies.
+    Full,
+    /// How is this named group of dependencies?
+    Group(Cow<'static, str>),
+}
+
+impl Probe {
+    /// The group called `name`.
+    pub fn group(name: impl Into<Cow<'static, str>>) -> Self {
+        Self::Group(name.into())
+    }
+
+    /// The word for it, as in a metric's label: `liveness`, `readiness`, `startup`, `full` or the group's name.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Liveness => "liveness",
+            Self::Readiness => "readiness",
+            Self::Startup => "startup",
+            Self::Full => "full",
+            Self::Group(name) => name,
+        }
+    }
+}
