@@ -176,13 +176,6 @@ pub(crate) struct Wait<T> {
     place: Option<usize>,
 }
 
-impl<T> Wait<T> {
-    /// The last value, however old: for whoever cannot wait longer.
-    pub(crate) fn last(&self) -> Option<Arc<T>> {
-        self.flight.peek().0
-    }
-}
-
 impl<T> Future for Wait<T> {
     type Output = Option<Arc<T>>;
 

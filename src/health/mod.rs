@@ -10,5 +10,5 @@ mod gather;
 mod handle;
 mod start;
 
-pub(crate) use self::gather::{Answered, Gathering};
+pub(crate) use self::gather::Gathering;
 pub use self::{builder::HealthBuilder, handle::Health, start::NotReady};

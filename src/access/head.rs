@@ -1,0 +1,84 @@
+use std::net::{IpAddr, SocketAddr};
+
+use http::{Extensions, HeaderMap, Method, Request, Uri, header};
+
+/// What proxies add to what they forward.
+const FORWARDING: [&str; 2] = ["x-forwarded-for", "x-real-ip"];
+
+/// The address that a connection came from, as a request extension.
+///
+/// For servers that note none themselves, such as plain hyper: insert it into each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The head of a request: all that decides who may see what.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> Head<'a> {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The URI.
+    pub fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The extensions.
+    pub fn extensions(&self) -> &'a Extensions {
+        self.extensions
+    }
+
+    /// The peer's address, where the server noted one; never an IPv4-mapped one.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.noted_peer().map(|peer| peer.ip().to_canonical())
+    }
+
+    fn noted_peer(&self) -> Option<SocketAddr> {
+        if let Some(PeerAddr(peer)) = self.extensions.get() {
+            return Some(*peer);
+        }
+        #[cfg(feature = "axum")]
+        if let Some(axum::extract::ConnectInfo(peer)) = self.extensions.get() {
+            return Some(*peer);
+        }
+        #[cfg(feature = "tonic")]
+        if let Some(info) = self
+            .extensions
+            .get::<tonic::transport::server::TcpConnectInfo>()
+        {
+            return info.remote_addr();
+        }
+        None
+    }
+
+    /// Whether some proxy says that it speaks for another.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.headers.contains_key(header::FORWARDED)
+            || self.headers.contains_key(header::VIA)
+            || FORWARDING
+                .iter()
+                .any(|name| self.headers.contains_key(*name))
+    }
+}

@@ -1,0 +1,22 @@
+//! Who asks, and who may: [`Access`] decides over the [`Head`] of a request.
+//!
+//! Rules, in evaluation order:
+//!
+//! 1. The peer is the address that the connection came from, as the server noted
+//!    it: a [`PeerAddr`] extension, axum's `ConnectInfo<SocketAddr>` (feature
+//!    `axum`) or tonic's `TcpConnectInfo` (feature `tonic`). None noted: not allowed.
+//! 2. An IPv4-mapped IPv6 address counts as the IPv4 address.
+//! 3. A loopback peer is local unless the request carries `forwarded`,
+//!    `x-forwarded-for`, `x-real-ip` or `via`: then a proxy on this host speaks for
+//!    a stranger.
+//!
+//! The deployment trap: `axum::serve(listener, app)` notes no peer. Serve
+//! `app.into_make_service_with_connect_info::<SocketAddr>()`.
+
+mod head;
+mod rule;
+
+pub use self::{
+    head::{Head, PeerAddr},
+    rule::{Access, InvalidNetwork},
+};

@@ -1,0 +1,86 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::Response;
+use pin_project_lite::pin_project;
+
+use super::ResponseBody;
+
+/// A probe that waits for a run.
+pub(super) type Waiting = Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
+
+pin_project! {
+    /// The future of a [`HealthService`](super::HealthService).
+    ///
+    /// Dropping it drops the inner service's future, or gives up the probe's place in
+    /// the queue; no run is cancelled.
+    pub struct ResponseFuture<F> {
+        #[pin]
+        kind: Kind<F>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<F> {
+        Inner { #[pin] future: F },
+        Answer { response: Option<Response<Bytes>> },
+        Waiting { answer: Waiting },
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    #[inline]
+    pub(super) fn inner(future: F) -> Self {
+        Self {
+            kind: Kind::Inner { future },
+        }
+    }
+
+    pub(super) fn answer(response: Response<Bytes>) -> Self {
+        Self {
+            kind: Kind::Answer {
+                response: Some(response),
+            },
+        }
+    }
+
+    pub(super) fn waiting(answer: Waiting) -> Self {
+        Self {
+            kind: Kind::Waiting { answer },
+        }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match self.project().kind.project() {
+            KindProjection::Inner { future } => {
+                return Poll::Ready(
+                    ready!(future.poll(cx)).map(|response| response.map(ResponseBody::inner)),
+                );
+            }
+            // Polled again after it was ready: the contract of futures is broken already.
+            KindProjection::Answer { response } => response.take().expect("polled after ready"),
+            KindProjection::Waiting { answer } => ready!(answer.as_mut().poll(cx)),
+        };
+        Poll::Ready(Ok(response.map(ResponseBody::answer)))
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use http::StatusCode;
+use tower_layer::Layer;
+
+use super::{
+    HealthService,
+    face::{Codes, Face, Route},
+    paths::Paths,
+};
+use crate::{access::Access, health::Health, probe::Probe, report::Status};
+
+const DEFAULT_PATHS: [(&str, Probe); 4] = [
+    ("/livez", Probe::Liveness),
+    ("/readyz", Probe::Readiness),
+    ("/startupz", Probe::Startup),
+    ("/health", Probe::Full),
+];
+
+/// Answers probes in front of any HTTP service.
+///
+/// ```
+/// use tower_health::{Access, Health, HealthLayer, Probe};
+///
+/// let health = Health::builder().build();
+/// let defaults = HealthLayer::new(health.clone());
+/// let customised = HealthLayer::new(health)
+///     .without_default_paths()
+///     .path("/internal/ready", Probe::Readiness)
+///     .path("/internal/health", Probe::Full)
+///     .details(Access::loopback());
+/// # drop((defaults, customised));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it wraps a service"]
+pub struct HealthLayer {
+    health: Health,
+    with_defaults: bool,
+    paths: Vec<(Box<str>, Probe)>,
+    details: Access,
+    allow: Access,
+    conceal: bool,
+    codes: Codes,
+}
+
+impl HealthLayer {
+    /// A layer with the four default paths: `/livez`, `/readyz`, `/startupz`, `/health`.
+    ///
+    /// Everybody may probe; nobody sees details.
+    pub fn new(health: Health) -> Self {
+        Self {
+            health,
+            with_defaults: true,
+            paths: Vec::new(),
+            details: Access::nobody(),
+            allow: Access::everybody(),
+            conceal: false,
+            codes: Codes::default(),
+        }
+    }
+
+    /// Answers `probe` at `path`, matched byte for byte, and below it for one dependency each.
+    ///
+    /// # Panics
+    ///
+    /// When `path` does not start with a slash, ends with one, has a character that no
+    /// request's path can have, or is a probe's already; when no dependency is in the
+    /// group that `probe` names.
+    #[track_caller]
+    pub fn path(mut self, path: &str, probe: Probe) -> Self {
+        if let Probe::Group(group) = &probe {
+            assert!(
+                self.health.has_group(group),
+                "no dependency is in the group {group:?}"
+            );
+        }
+        self.paths.push((path.into(), probe));
+        // Refused here, where the caller's line is known, and not when the layer is applied.
+        if let Err((path, fault)) = self.table() {
+            panic!("the path {path:?} {fault}");
+        }
+        self
+    }
+
+    /// Takes the four default paths away.
+    pub fn without_default_paths(mut self) -> Self {
+        self.with_defaults = false;
+        self
+    }
+
+    /// Who sees details: names, reasons, timings, pool numbers, the app's fields. Default: nobody.
+    pub fn details(mut self, access: Access) -> Self {
+        self.details = access;
+        self
+    }
+
+    /// Who may probe at all; others get 403. Default: everybody.
+    pub fn allow(mut self, access: Access) -> Self {
+        self.allow = access;
+        self
+    }
+
+    /// Hands the requests of those who may not probe to the inner service, as if there were no probe.
+    pub fn conceal(mut self) -> Self {
+        self.conceal = true;
+        self
+    }
+
+    /// The status code for `status`. Default: 200 for up and degraded, 503 for unknown and down.
+    pub fn status_code(mut self, status: Status, code: StatusCode) -> Self {
+        self.codes.set(status, code);
+        self
+    }
+
+    /// The paths with their probes, or the first one that cannot be.
+    fn table(&self) -> Result<(Paths, Vec<Route>), (&str, &'static str)> {
+        let defaults = DEFAULT_PATHS.iter().map(|(path, probe)| (*path, probe));
+        let own = self.paths.iter().map(|(path, probe)| (&**path, probe));
+        let mut paths = Paths::default();
+        let mut routes = Vec::new();
+        for (path, probe) in defaults.filter(|_| self.with_defaults).chain(own) {
+            paths.add(path).map_err(|fault| (path, fault))?;
+            routes.push(Route::new(probe.clone()));
+        }
+        Ok((paths, routes))
+    }
+}
+
+impl<S> Layer<S> for HealthLayer {
+    type Service = HealthService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        // `path` refuses what `table` would; taking the defaults away only takes refusals away.
+        let (paths, routes) = self.table().unwrap_or_default();
+        HealthService::new(
+            inner,
+            paths.filter(),
+            Arc::new(Face {
+                health: self.health.clone(),
+                paths,
+                routes,
+                details: self.details.clone(),
+                allow: self.allow.clone(),
+                conceal: self.conceal,
+                codes: self.codes,
+            }),
+        )
+    }
+}

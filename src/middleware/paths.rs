@@ -1,0 +1,186 @@
+//! Which request is a probe.
+
+/// The paths of a face, in the order of their registration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Paths {
+    paths: Vec<Box<str>>,
+}
+
+/// Says of most paths that they are no probe's, without looking at the table.
+///
+/// A bit for each letter that follows the first slash of a probe's path, and one
+/// for the letter after it. Both are a prefix of the path for one dependency, too.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Filter {
+    second: u64,
+    third: u64,
+}
+
+/// Where a path leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Match<'p> {
+    /// The number of the probe's path.
+    pub(super) index: usize,
+    /// The dependency named below it, still percent-encoded.
+    pub(super) name: Option<&'p str>,
+}
+
+impl Filter {
+    #[inline]
+    pub(super) fn passes(self, path: &str) -> bool {
+        let path = path.as_bytes();
+        let bit = |at: usize| 1 << (path.get(at).copied().unwrap_or(0) & 63);
+        self.second & bit(1) != 0 && self.third & bit(2) != 0
+    }
+
+    fn of(paths: &[Box<str>]) -> Self {
+        let mut filter = Self::default();
+        for path in paths {
+            // The root, or one letter: what follows may be anything.
+            let bits = |at: usize| match path.as_bytes().get(at) {
+                Some(byte) => 1 << (byte & 63),
+                None => u64::MAX,
+            };
+            filter.second |= bits(1);
+            filter.third |= bits(2);
+        }
+        filter
+    }
+}
+
+impl Paths {
+    /// Adds `path`; its number is the count of those before it.
+    pub(super) fn add(&mut self, path: &str) -> Result<(), &'static str> {
+        validate(path)?;
+        if self.paths.iter().any(|other| &**other == path) {
+            return Err("is a probe's path already");
+        }
+        self.paths.push(path.into());
+        Ok(())
+    }
+
+    pub(super) fn filter(&self) -> Filter {
+        Filter::of(&self.paths)
+    }
+
+    /// Whether `path` is a probe's, byte for byte, or a name below one.
+    #[inline(never)]
+    pub(super) fn find<'p>(&self, path: &'p str) -> Option<Match<'p>> {
+        if let Some(index) = self.paths.iter().position(|probe| **probe == *path) {
+            return Some(Match { index, name: None });
+        }
+        // The longest wins: with /health and /health/detail, /health/detail/x is the latter's.
+        // A name has no slash, so only one path can be its parent.
+        let (parent, name) = path.rsplit_once('/')?;
+        if name.is_empty() {
+            return None;
+        }
+        let index = self.paths.iter().position(|probe| **probe == *parent)?;
+        Some(Match {
+            index,
+            name: Some(name),
+        })
+    }
+}
+
+/// What is wrong with `path`, as the end of a sentence.
+fn validate(path: &str) -> Result<(), &'static str> {
+    if !path.starts_with('/') {
+        return Err("does not start with a slash");
+    }
+    if path.len() > 1 && path.ends_with('/') {
+        return Err("ends with a slash");
+    }
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte);
+    if !path.bytes().all(plain) {
+        return Err("has a character that no path of a request can have");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Match, Paths, validate};
+
+    fn paths(paths: &[&str]) -> Paths {
+        let mut table = Paths::default();
+        for path in paths {
+            table.add(path).expect("valid");
+        }
+        table
+    }
+
+    /// As the service does it: filter first.
+    fn find<'p>(table: &Paths, path: &'p str) -> Option<(usize, Option<&'p str>)> {
+        if !table.filter().passes(path) {
+            return None;
+        }
+        table.find(path).map(|Match { index, name }| (index, name))
+    }
+
+    #[test]
+    fn a_path_matches_byte_for_byte() {
+        let table = paths(&[
+            "/livez",
+            "/readyz",
+            "/startupz",
+            "/health",
+            "/health/detail",
+            "/x",
+        ]);
+        let rows = [
+            ("/livez", Some((0, None))),
+            ("/readyz", Some((1, None))),
+            ("/health", Some((3, None))),
+            ("/health/detail", Some((4, None))),
+            ("/health/database", Some((3, Some("database")))),
+            ("/health/detail/database", Some((4, Some("database")))),
+            ("/x", Some((5, None))),
+            ("/x/y", Some((5, Some("y")))),
+            ("/readyz/", None),
+            ("/READYZ", None),
+            ("/%72eadyz", None),
+            ("/readyz/a/b", None),
+            ("//readyz", None),
+            ("/readyzz", None),
+            ("/ready", None),
+            ("/", None),
+            ("", None),
+            ("*", None),
+            ("/x/", None),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(find(&table, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn order_of_registration_does_not_matter() {
+        let one = paths(&["/health", "/health/detail"]);
+        let other = paths(&["/health/detail", "/health"]);
+        for path in ["/health", "/health/detail", "/health/x", "/health/detail/x"] {
+            let found = find(&one, path).expect("matches");
+            let mirrored = find(&other, path).expect("matches");
+            assert_eq!((1 - found.0, found.1), mirrored, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_root_can_be_a_probe() {
+        let table = paths(&["/"]);
+        assert_eq!(find(&table, "/"), Some((0, None)));
+        // Nothing lies directly below the root's path but other paths.
+        assert_eq!(find(&table, "/users"), None);
+    }
+
+    #[test]
+    fn malformed_paths_are_refused() {
+        for path in ["", "health", "/a/", "/a b", "/a?b", "/a#b", "/ä", "/a\n"] {
+            assert!(validate(path).is_err(), "{path:?}");
+        }
+        for path in ["/", "/a", "/a/b", "/a%20b", "/.well-known/health"] {
+            assert!(validate(path).is_ok(), "{path:?}");
+        }
+        assert!(paths(&["/a"]).add("/a").is_err());
+    }
+}

@@ -1,0 +1,62 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    ResponseBody, ResponseFuture,
+    face::{Face, Turn},
+    paths::Filter,
+};
+
+/// The service that a [`HealthLayer`](super::HealthLayer) makes.
+#[derive(Clone, Debug)]
+pub struct HealthService<S> {
+    inner: S,
+    // Here and not behind the pointer: a request that passes through reads nothing else.
+    filter: Filter,
+    face: Arc<Face>,
+}
+
+impl<S> HealthService<S> {
+    pub(super) fn new(inner: S, filter: Filter, face: Arc<Face>) -> Self {
+        Self {
+            inner,
+            filter,
+            face,
+        }
+    }
+}
+
+impl<S, A, B> Service<Request<A>> for HealthService<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    type Response = Response<ResponseBody<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        if !self.filter.passes(request.uri().path()) {
+            return ResponseFuture::inner(self.inner.call(request));
+        }
+        match self.face.turn(request) {
+            Turn::Pass(request) => ResponseFuture::inner(self.inner.call(request)),
+            Turn::Now(response) => ResponseFuture::answer(response),
+            Turn::Later(answer) => ResponseFuture::waiting(answer),
+        }
+    }
+}

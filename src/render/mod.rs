@@ -1,0 +1,11 @@
+//! From a report to bytes.
+//!
+//! A renderer gets a [`View`] and nothing else, and the only way to a view is to
+//! cut a report down to the [`Detail`] that the asker may see: here is where what
+//! a stranger must not learn is cut.
+
+mod json;
+mod view;
+
+pub(crate) use self::json::json;
+pub use self::view::{Detail, View};
