@@ -19,7 +19,7 @@ pub type CheckResult = Result<Outcome, Failure>;
 /// ```
 /// use tower_health::{Check, Failure, Outcome, Reason};
 ///
-/// fn queue_check(depth: impl Fn() -> u64 + Send + Sync) -> impl Check {
+/// fn queue_check(depth: impl Fn() -> u64 + Send + Sync + 'static) -> impl Check {
 ///     move || {
 ///         let depth = depth();
 ///         async move {

@@ -1,4 +1,61 @@
-//! Tower middleware that answers health probes.
+//! Tower middleware that answers health probes from the app's own pools.
+//!
+//! [`HealthLayer`] intercepts a few paths in front of any HTTP service and passes
+//! every other request through untouched. What it answers comes from a [`Health`]:
+//! a handle that checks the app's dependencies, each in one detached run at a
+//! time, and keeps the verdicts for a moment.
+//!
+//! ```
+//! use tower_health::{Access, Dependency, Health, HealthLayer, Outcome};
+//! use tower_layer::Layer;
+//!
+//! # fn wrap<S>(service: S) -> impl Sized {
+//! let health = Health::builder()
+//!     // `checks::postgres(pool.clone())` for a pool of the app's.
+//!     .check("database", async || Ok(Outcome::up()))
+//!     .add(Dependency::new("search", async || Ok(Outcome::up())).optional())
+//!     .info("version", env!("CARGO_PKG_VERSION"))
+//!     .build();
+//! HealthLayer::new(health).details(Access::loopback()).layer(service)
+//! # }
+//! ```
+//!
+//! # Probes
+//!
+//! | path | question | 503 when |
+//! |---|---|---|
+//! | `/livez` | should it be restarted? | a check inside the process is down |
+//! | `/readyz` | should it get traffic? | starting, draining, or a required dependency is down or unknown |
+//! | `/startupz` | has it ever been ready? | not yet |
+//! | `/health` | how is everything? | a required dependency is down or unknown |
+//!
+//! Below each path `/{name}` answers for one dependency, for those allowed details.
+//!
+//! # Placement
+//!
+//! Outermost, so that nothing slows or refuses a probe. With axum wrap the whole
+//! `Router` (`layer.layer(router)`): `Router::layer` boxes the wrapped service again for
+//! every request. A nested router sees its paths without their prefix, and its
+//! layers see no request that matches none of its routes: wrap the outermost one.
+//!
+//! # Security defaults
+//!
+//! Everybody learns the status, nobody the details; [`HealthLayer::details`] opens
+//! them and [`HealthLayer::allow`] closes the probes themselves. Error text never
+//! reaches a response: a [`Reason`] does.
+//!
+//! # Features
+//!
+//! | feature | adds | default |
+//! |---|---|---|
+//! | `postgres` | `checks::postgres` | yes |
+//! | `redis` | `checks::redis` | yes |
+//! | `pool` | `checks::pool`, for any bb8 pool | with either |
+//! | `axum` | the peer's address from `ConnectInfo` | no |
+//! | `tonic` | the peer's address from `TcpConnectInfo` | no |
+//! | `tracing` | one log event per transition | no |
+//!
+//! Minimum supported Rust version: 1.88.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -20,8 +77,16 @@ pub use self::{
     check::{Check, CheckResult, LocalCheck, Outcome},
     dependency::Dependency,
     health::{Health, HealthBuilder, NotReady},
-    middleware::{HealthLayer, HealthService, ResponseBody, ResponseFuture},
+    middleware::{
+        HealthLayer, HealthService, ResponseBody, ResponseFuture, SameBodyFuture, SameBodyLayer,
+        SameBodyService,
+    },
     probe::Probe,
     render::{Detail, View},
     report::{Entry, Failure, PoolNumbers, Reason, Report, Status, Value},
 };
+
+/// The README's examples, compiled.
+#[cfg(all(doctest, feature = "axum", feature = "postgres", feature = "redis"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -57,6 +57,29 @@ impl<F> ResponseFuture<F> {
     }
 }
 
+/// Where a response comes from.
+pub(super) enum Progress<T> {
+    Inner(T),
+    Answer(Response<Bytes>),
+}
+
+impl<F: Future> ResponseFuture<F> {
+    #[inline]
+    pub(super) fn progress(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Progress<F::Output>> {
+        match self.project().kind.project() {
+            KindProjection::Inner { future } => future.poll(cx).map(Progress::Inner),
+            // Polled again after it was ready: the contract of futures is broken already.
+            KindProjection::Answer { response } => Poll::Ready(Progress::Answer(
+                response.take().expect("polled after ready"),
+            )),
+            KindProjection::Waiting { answer } => answer.as_mut().poll(cx).map(Progress::Answer),
+        }
+    }
+}
+
 impl<F, B, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
@@ -65,17 +88,10 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match self.project().kind.project() {
-            KindProjection::Inner { future } => {
-                return Poll::Ready(
-                    ready!(future.poll(cx)).map(|response| response.map(ResponseBody::inner)),
-                );
-            }
-            // Polled again after it was ready: the contract of futures is broken already.
-            KindProjection::Answer { response } => response.take().expect("polled after ready"),
-            KindProjection::Waiting { answer } => ready!(answer.as_mut().poll(cx)),
-        };
-        Poll::Ready(Ok(response.map(ResponseBody::answer)))
+        Poll::Ready(match ready!(self.progress(cx)) {
+            Progress::Inner(result) => result.map(|response| response.map(ResponseBody::inner)),
+            Progress::Answer(response) => Ok(response.map(ResponseBody::answer)),
+        })
     }
 }
 

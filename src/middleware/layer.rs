@@ -4,7 +4,7 @@ use http::StatusCode;
 use tower_layer::Layer;
 
 use super::{
-    HealthService,
+    HealthService, SameBodyLayer,
     face::{Codes, Face, Route},
     paths::Paths,
 };
@@ -110,6 +110,13 @@ impl HealthLayer {
     pub fn status_code(mut self, status: Status, code: StatusCode) -> Self {
         self.codes.set(status, code);
         self
+    }
+
+    /// Keeps the inner service's response body, where that can be made from `Bytes`, as axum's can.
+    ///
+    /// For `axum::serve`, which takes no other body than axum's.
+    pub fn same_body(self) -> SameBodyLayer {
+        SameBodyLayer::new(self)
     }
 
     /// The paths with their probes, or the first one that cannot be.

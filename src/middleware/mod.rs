@@ -16,8 +16,13 @@ mod face;
 mod future;
 mod layer;
 mod paths;
+mod same_body;
 mod service;
 
 pub use self::{
-    body::ResponseBody, future::ResponseFuture, layer::HealthLayer, service::HealthService,
+    body::ResponseBody,
+    future::ResponseFuture,
+    layer::HealthLayer,
+    same_body::{SameBodyFuture, SameBodyLayer, SameBodyService},
+    service::HealthService,
 };

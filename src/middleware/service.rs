@@ -31,6 +31,26 @@ impl<S> HealthService<S> {
             face,
         }
     }
+
+    pub(super) fn inner_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Answers `request`, or passes it to the inner service.
+    #[inline]
+    pub(super) fn start<A>(&mut self, request: Request<A>) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<A>>,
+    {
+        if !self.filter.passes(request.uri().path()) {
+            return ResponseFuture::inner(self.inner.call(request));
+        }
+        match self.face.turn(request) {
+            Turn::Pass(request) => ResponseFuture::inner(self.inner.call(request)),
+            Turn::Now(response) => ResponseFuture::answer(response),
+            Turn::Later(answer) => ResponseFuture::waiting(answer),
+        }
+    }
 }
 
 impl<S, A, B> Service<Request<A>> for HealthService<S>
@@ -50,13 +70,6 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        if !self.filter.passes(request.uri().path()) {
-            return ResponseFuture::inner(self.inner.call(request));
-        }
-        match self.face.turn(request) {
-            Turn::Pass(request) => ResponseFuture::inner(self.inner.call(request)),
-            Turn::Now(response) => ResponseFuture::answer(response),
-            Turn::Later(answer) => ResponseFuture::waiting(answer),
-        }
+        self.start(request)
     }
 }

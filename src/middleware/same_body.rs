@@ -1,0 +1,103 @@
+//! The layer for inner services whose own body can hold an answer, such as axum's.
+//!
+//! The response type stays the inner service's: `axum::serve` takes the wrapped
+//! router, and no second body type is boxed on the way.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    HealthLayer, HealthService,
+    future::{Progress, ResponseFuture},
+};
+
+/// A [`HealthLayer`] that keeps the inner service's response body. Made by [`HealthLayer::same_body`].
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it wraps a service"]
+pub struct SameBodyLayer {
+    layer: HealthLayer,
+}
+
+impl SameBodyLayer {
+    pub(super) fn new(layer: HealthLayer) -> Self {
+        Self { layer }
+    }
+}
+
+impl<S> Layer<S> for SameBodyLayer {
+    type Service = SameBodyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SameBodyService {
+            service: self.layer.layer(inner),
+        }
+    }
+}
+
+/// The service that a [`SameBodyLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct SameBodyService<S> {
+    service: HealthService<S>,
+}
+
+impl<S, A, B> Service<Request<A>> for SameBodyService<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    B: From<Bytes>,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = SameBodyFuture<S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.service.inner_mut().poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        SameBodyFuture {
+            future: self.service.start(request),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of a [`SameBodyService`]; cancellation as for [`ResponseFuture`].
+    pub struct SameBodyFuture<F> {
+        #[pin]
+        future: ResponseFuture<F>,
+    }
+}
+
+impl<F, B, E> Future for SameBodyFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: From<Bytes>,
+{
+    type Output = Result<Response<B>, E>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(self.project().future.progress(cx)) {
+            Progress::Inner(result) => Poll::Ready(result),
+            Progress::Answer(response) => Poll::Ready(Ok(response.map(B::from))),
+        }
+    }
+}
+
+impl<F> fmt::Debug for SameBodyFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SameBodyFuture").finish_non_exhaustive()
+    }
+}
