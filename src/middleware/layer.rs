@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use http::StatusCode;
 use tower_layer::Layer;
 
@@ -141,8 +139,7 @@ impl<S> Layer<S> for HealthLayer {
         let (paths, routes) = self.table().unwrap_or_default();
         HealthService::new(
             inner,
-            paths.filter(),
-            Arc::new(Face {
+            Face {
                 health: self.health.clone(),
                 paths,
                 routes,
@@ -150,7 +147,7 @@ impl<S> Layer<S> for HealthLayer {
                 allow: self.allow.clone(),
                 conceal: self.conceal,
                 codes: self.codes,
-            }),
+            },
         )
     }
 }

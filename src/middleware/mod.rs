@@ -18,6 +18,7 @@ mod layer;
 mod paths;
 mod same_body;
 mod service;
+mod shard;
 
 pub use self::{
     body::ResponseBody,

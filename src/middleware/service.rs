@@ -1,7 +1,4 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,6 +9,7 @@ use super::{
     ResponseBody, ResponseFuture,
     face::{Face, Turn},
     paths::Filter,
+    shard::Sharded,
 };
 
 /// The service that a [`HealthLayer`](super::HealthLayer) makes.
@@ -20,15 +18,15 @@ pub struct HealthService<S> {
     inner: S,
     // Here and not behind the pointer: a request that passes through reads nothing else.
     filter: Filter,
-    face: Arc<Face>,
+    face: Sharded<Face>,
 }
 
 impl<S> HealthService<S> {
-    pub(super) fn new(inner: S, filter: Filter, face: Arc<Face>) -> Self {
+    pub(super) fn new(inner: S, face: Face) -> Self {
         Self {
             inner,
-            filter,
-            face,
+            filter: face.paths.filter(),
+            face: Sharded::new(face),
         }
     }
 
@@ -45,7 +43,7 @@ impl<S> HealthService<S> {
         if !self.filter.passes(request.uri().path()) {
             return ResponseFuture::inner(self.inner.call(request));
         }
-        match self.face.turn(request) {
+        match self.face.value().turn(request) {
             Turn::Pass(request) => ResponseFuture::inner(self.inner.call(request)),
             Turn::Now(response) => ResponseFuture::answer(response),
             Turn::Later(answer) => ResponseFuture::waiting(answer),
