@@ -3,7 +3,16 @@
 /// The paths of a face, in the order of their registration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
-    paths: Vec<Box<str>>,
+    paths: Vec<ProbePath>,
+}
+
+/// A probe's path and its first eight bytes as a number: one comparison of numbers
+/// refuses nearly every foreign path that comes as far as the table.
+#[derive(Clone, Debug)]
+struct ProbePath {
+    path: Box<str>,
+    word: u64,
+    mask: u64,
 }
 
 /// Says of most paths that they are no probe's, without looking at the table.
@@ -28,14 +37,18 @@ pub(super) struct Match<'p> {
 impl Filter {
     #[inline]
     pub(super) fn passes(self, path: &str) -> bool {
-        let path = path.as_bytes();
-        let bit = |at: usize| 1 << (path.get(at).copied().unwrap_or(0) & 63);
-        self.second & bit(1) != 0 && self.third & bit(2) != 0
+        match *path.as_bytes() {
+            [_, second, third, ..] => {
+                (self.second >> (second & 63)) & (self.third >> (third & 63)) & 1 != 0
+            }
+            // Too short to tell.
+            _ => true,
+        }
     }
 
-    fn of(paths: &[Box<str>]) -> Self {
+    fn of(paths: &[ProbePath]) -> Self {
         let mut filter = Self::default();
-        for path in paths {
+        for ProbePath { path, .. } in paths {
             // The root, or one letter: what follows may be anything.
             let bits = |at: usize| match path.as_bytes().get(at) {
                 Some(byte) => 1 << (byte & 63),
@@ -52,10 +65,14 @@ impl Paths {
     /// Adds `path`; its number is the count of those before it.
     pub(super) fn add(&mut self, path: &str) -> Result<(), &'static str> {
         validate(path)?;
-        if self.paths.iter().any(|other| &**other == path) {
+        if self.paths.iter().any(|other| &*other.path == path) {
             return Err("is a probe's path already");
         }
-        self.paths.push(path.into());
+        self.paths.push(ProbePath {
+            path: path.into(),
+            word: word(path.as_bytes()),
+            mask: word(&[0xff; 8][..path.len().min(8)]),
+        });
         Ok(())
     }
 
@@ -64,22 +81,43 @@ impl Paths {
     }
 
     /// Whether `path` is a probe's, byte for byte, or a name below one.
-    #[inline(never)]
     pub(super) fn find<'p>(&self, path: &'p str) -> Option<Match<'p>> {
-        if let Some(index) = self.paths.iter().position(|probe| **probe == *path) {
-            return Some(Match { index, name: None });
+        let word = word(path.as_bytes());
+        let mut below = None;
+        for (index, probe) in self.paths.iter().enumerate() {
+            if (word ^ probe.word) & probe.mask != 0 {
+                continue;
+            }
+            match path.strip_prefix(&*probe.path) {
+                Some("") => return Some(Match { index, name: None }),
+                // An exact match further on wins: with /health and /health/detail,
+                // /health/detail is the latter's. A name has no slash, so only one
+                // path can be its parent.
+                Some(rest) => {
+                    below = rest
+                        .strip_prefix('/')
+                        .filter(|name| !name.is_empty() && !name.contains('/'))
+                        .map(|name| Match {
+                            index,
+                            name: Some(name),
+                        })
+                        .or(below);
+                }
+                None => {}
+            }
         }
-        // The longest wins: with /health and /health/detail, /health/detail/x is the latter's.
-        // A name has no slash, so only one path can be its parent.
-        let (parent, name) = path.rsplit_once('/')?;
-        if name.is_empty() {
-            return None;
-        }
-        let index = self.paths.iter().position(|probe| **probe == *parent)?;
-        Some(Match {
-            index,
-            name: Some(name),
-        })
+        below
+    }
+}
+
+/// The first eight bytes as a number, zeroes where there are fewer.
+fn word(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => bytes
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 

@@ -40,9 +40,24 @@ impl<S> HealthService<S> {
     where
         S: Service<Request<A>>,
     {
-        if !self.filter.passes(request.uri().path()) {
-            return ResponseFuture::inner(self.inner.call(request));
+        if self.is_probe(request.uri().path()) {
+            self.answer(request)
+        } else {
+            ResponseFuture::inner(self.inner.call(request))
         }
+    }
+
+    #[inline]
+    fn is_probe(&self, path: &str) -> bool {
+        self.filter.passes(path) && self.face.paths.find(path).is_some()
+    }
+
+    // Out of the way of the requests that pass through.
+    #[cold]
+    fn answer<A>(&mut self, request: Request<A>) -> ResponseFuture<S::Future>
+    where
+        S: Service<Request<A>>,
+    {
         match self.face.value().turn(request) {
             Turn::Pass(request) => ResponseFuture::inner(self.inner.call(request)),
             Turn::Now(response) => ResponseFuture::answer(response),
