@@ -1,0 +1,74 @@
+//! Where the server programs are.
+
+use std::env::{split_paths, var_os};
+use std::fs::read_dir;
+use std::path::{Path, PathBuf};
+
+/// The directory that holds both `postgres` and `initdb`.
+pub(super) fn postgres() -> PathBuf {
+    if let Some(directory) = var_os("TOWER_HEALTH_PG_BIN") {
+        return directory.into();
+    }
+    // `postgres` on the PATH may be a link; `initdb` and the share files are next to its target.
+    let on_path = search_path()
+        .map(|directory| directory.join("postgres"))
+        .filter_map(|file| file.canonicalize().ok())
+        .filter_map(|file| file.parent().map(Path::to_path_buf));
+    let installed = [
+        ("/usr/lib/postgresql", ""),
+        ("/usr", "pgsql-"),
+        ("/opt/homebrew/opt", "postgresql"),
+        ("/usr/local/opt", "postgresql"),
+    ]
+    .into_iter()
+    .flat_map(|(parent, prefix)| newest_first(Path::new(parent), prefix));
+    on_path
+        .chain(installed)
+        .find(|bin| bin.join("postgres").is_file() && bin.join("initdb").is_file())
+        .unwrap_or_else(|| missing("PostgreSQL server", "postgresql", "postgresql@17"))
+}
+
+/// The file `redis-server`.
+pub(super) fn redis() -> PathBuf {
+    if let Some(file) = var_os("TOWER_HEALTH_REDIS_BIN") {
+        return file.into();
+    }
+    search_path()
+        .chain(["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from))
+        .map(|directory| directory.join("redis-server"))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| missing("redis-server", "redis-server", "redis"))
+}
+
+fn search_path() -> impl Iterator<Item = PathBuf> {
+    split_paths(&var_os("PATH").unwrap_or_default())
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// `parent/<prefix><version>/bin` for each version that is installed.
+fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+    let mut found: Vec<_> = read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let version = name.strip_prefix(prefix)?.trim_start_matches('@');
+            let number: f64 = match version {
+                "" => 0.0,
+                _ => version.parse().ok()?,
+            };
+            Some((number, entry.path().join("bin")))
+        })
+        .collect();
+    found.sort_by(|left, right| right.0.total_cmp(&left.0));
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+fn missing(what: &str, apt: &str, brew: &str) -> ! {
+    panic!(
+        "no {what} found: run tests/setup.sh, or install the package {apt} (Debian, Ubuntu: \
+         apt-get install {apt}; macOS: brew install {brew})"
+    )
+}

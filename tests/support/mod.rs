@@ -1,0 +1,39 @@
+//! Real servers for the tests: private PostgreSQL and Redis processes that can be frozen, killed
+//! and restarted, and a TCP proxy for the faults that signals cannot make.
+//!
+//! 1. Nothing is downloaded and nothing is shared: each server has its own process, port and
+//!    directory, so tests run in parallel.
+//! 2. Nothing stays behind. `Drop` ends the server and removes its directory; a guard does the same
+//!    if the test process is killed.
+//! 3. Conditions are awaited with a deadline ([`wait_until`]), never by sleeping for luck. The clock
+//!    must run: servers know nothing of a paused one.
+//!
+//! `tests/setup.sh` installs the servers. `TOWER_HEALTH_PG_BIN` (a directory) and
+//! `TOWER_HEALTH_REDIS_BIN` (a file) name others.
+
+// Every test binary compiles this module and uses a part of it.
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
+mod binaries;
+mod dirs;
+mod family;
+mod guard;
+mod ports;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod process;
+mod proxy;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "postgres")]
+mod template;
+mod wait;
+
+pub use family::is_alive;
+pub use ports::unused_port;
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, PostgresBuilder};
+pub use proxy::{Mode, Proxy};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisBuilder};
+pub use wait::wait_until;

@@ -1,0 +1,27 @@
+//! Port numbers that stay ours while a server is down.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{LazyLock, Mutex};
+
+// Below the ephemeral ranges of Linux (32768-60999) and macOS (49152-65535). A server that is down
+// must leave its port closed: inside the range an outgoing connection may take the number, and a
+// reconnecting client may even connect to itself.
+const FIRST: u16 = 20_000;
+const LAST: u16 = 31_999;
+
+static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+
+/// A port on 127.0.0.1 on which nobody listens, and which no other caller in this process gets.
+pub fn unused_port() -> u16 {
+    let mut taken = TAKEN.lock().unwrap();
+    loop {
+        let span = u64::from(LAST - FIRST) + 1;
+        let port = FIRST + (RandomState::new().hash_one(0) % span) as u16;
+        if !taken.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            taken.insert(port);
+            return port;
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! A TCP proxy for the faults that signals cannot make: sockets that fall silent, a route that
+//! comes back for new connections only, resets, and latency.
+//!
+//! It runs on a thread of its own, so that a test which blocks its runtime does not block the route.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::ports;
+
+const CHUNK: usize = 16 * 1024;
+
+/// What the route does with connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Forwards everything.
+    Pass,
+    /// Forwards everything this much later, in each direction.
+    Delay(Duration),
+    /// Forwards nothing. New connections are accepted; nothing is lost when the mode ends.
+    Stall,
+    /// Silences the connections that exist now for ever; forwards new ones.
+    StallExisting,
+    /// Resets every connection, those that exist and new ones once they are accepted.
+    Reset,
+    /// Resets every connection and closes the port.
+    Refuse,
+}
+
+/// A route to a port on 127.0.0.1. Connections end with it.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    counters: Arc<Counters>,
+    orders: mpsc::UnboundedSender<(Mode, oneshot::Sender<()>)>,
+    // Taken in `Drop`.
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    connections: AtomicU64,
+    open: AtomicU64,
+    round_trips: AtomicU64,
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
+}
+
+impl Proxy {
+    /// Opens a route to `target`, in mode [`Pass`](Mode::Pass).
+    pub async fn start(target: u16) -> Self {
+        let port = ports::unused_port();
+        let counters = Arc::new(Counters::default());
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let route = Route {
+            port,
+            target,
+            counters: counters.clone(),
+        };
+        let (ready, is_ready) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(route.serve(inbox, ready));
+        });
+        is_ready.await.expect("the proxy listens");
+        Self {
+            port,
+            counters,
+            orders,
+            thread: Some(thread),
+        }
+    }
+
+    /// Where clients connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Changes the mode; it is in force when this returns.
+    pub async fn set(&self, mode: Mode) {
+        let (done, is_done) = oneshot::channel();
+        self.orders.send((mode, done)).expect("the proxy runs");
+        is_done.await.expect("the proxy runs");
+    }
+
+    /// How many connections were accepted, in any mode.
+    pub fn connections(&self) -> u64 {
+        self.counters.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many connections are open now.
+    pub fn open_connections(&self) -> u64 {
+        self.counters.open.load(Ordering::Relaxed)
+    }
+
+    /// How often a client spoke first or after the server had spoken: what latency multiplies.
+    pub fn round_trips(&self) -> u64 {
+        self.counters.round_trips.load(Ordering::Relaxed)
+    }
+
+    /// Bytes forwarded from clients to the server.
+    pub fn bytes_sent(&self) -> u64 {
+        self.counters.bytes_sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes forwarded from the server to clients.
+    pub fn bytes_received(&self) -> u64 {
+        self.counters.bytes_received.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // The end of the orders ends the thread.
+        self.orders = mpsc::unbounded_channel().0;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Route {
+    port: u16,
+    target: u16,
+    counters: Arc<Counters>,
+}
+
+impl Route {
+    async fn serve(
+        self,
+        mut orders: mpsc::UnboundedReceiver<(Mode, oneshot::Sender<()>)>,
+        ready: oneshot::Sender<()>,
+    ) {
+        let mut current = watch::Sender::new(Mode::Pass);
+        // A sender per generation: those of silenced connections are kept, and say `Stall` for ever.
+        let mut silenced = Vec::new();
+        let mut connections = JoinSet::new();
+        let mut listener = Some(self.listen());
+        let _ = ready.send(());
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => {
+                    let Some((mode, done)) = order else { break };
+                    match mode {
+                        Mode::StallExisting => {
+                            current.send_replace(Mode::Stall);
+                            silenced.push(current);
+                            current = watch::Sender::new(Mode::Pass);
+                        }
+                        Mode::Reset | Mode::Refuse => {
+                            if mode == Mode::Refuse {
+                                listener = None;
+                            }
+                            current.send_replace(mode);
+                            for sender in &silenced {
+                                sender.send_replace(mode);
+                            }
+                            while connections.join_next().await.is_some() {}
+                            silenced.clear();
+                        }
+                        Mode::Pass | Mode::Delay(_) | Mode::Stall => {
+                            current.send_replace(mode);
+                        }
+                    }
+                    if mode != Mode::Refuse && listener.is_none() {
+                        listener = Some(self.listen());
+                    }
+                    let _ = done.send(());
+                }
+                stream = accept(listener.as_ref()) => {
+                    self.counters.connections.fetch_add(1, Ordering::Relaxed);
+                    let open = Open::new(self.counters.clone());
+                    connections.spawn(connect(stream, self.target, current.subscribe(), open));
+                }
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    }
+
+    fn listen(&self) -> TcpListener {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket
+            .bind((Ipv4Addr::LOCALHOST, self.port).into())
+            .unwrap();
+        socket.listen(1024).unwrap()
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> TcpStream {
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
+    loop {
+        if let Ok((stream, _)) = listener.accept().await {
+            return stream;
+        }
+    }
+}
+
+/// Counts a connection as open while it lives.
+struct Open {
+    counters: Arc<Counters>,
+    // Whether the server was the last to speak; true at first, for clients that begin.
+    server_spoke: AtomicBool,
+}
+
+impl Open {
+    fn new(counters: Arc<Counters>) -> Self {
+        counters.open.fetch_add(1, Ordering::Relaxed);
+        Self {
+            counters,
+            server_spoke: AtomicBool::new(true),
+        }
+    }
+
+    fn count(&self, direction: Direction, bytes: usize) {
+        let bytes = bytes as u64;
+        match direction {
+            Direction::ToServer => {
+                self.counters.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+                if self.server_spoke.swap(false, Ordering::Relaxed) {
+                    self.counters.round_trips.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Direction::ToClient => {
+                self.counters
+                    .bytes_received
+                    .fetch_add(bytes, Ordering::Relaxed);
+                self.server_spoke.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.counters.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    ToServer,
+    ToClient,
+}
+
+/// One connection, from its acceptance to its end.
+async fn connect(mut client: TcpStream, target: u16, mode: watch::Receiver<Mode>, open: Open) {
+    let mut resets = mode.clone();
+    let reset = |mode: &Mode| matches!(mode, Mode::Reset | Mode::Refuse);
+    let ends_well = tokio::select! {
+        biased;
+        _ = resets.wait_for(reset) => false,
+        outcome = forward(&mut client, target, mode, &open) => outcome.is_ok(),
+    };
+    if !ends_well {
+        let _ = client.set_zero_linger();
+    }
+}
+
+async fn forward(
+    client: &mut TcpStream,
+    target: u16,
+    mut mode: watch::Receiver<Mode>,
+    open: &Open,
+) -> io::Result<()> {
+    delay(&mut mode).await;
+    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let gate = mode.clone();
+    tokio::try_join!(
+        pump(from_client, to_server, Direction::ToServer, gate, open),
+        pump(from_server, to_client, Direction::ToClient, mode, open),
+    )?;
+    Ok(())
+}
+
+/// Forwards one direction until its end, or an error.
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    direction: Direction,
+    mode: watch::Receiver<Mode>,
+    open: &Open,
+) -> io::Result<()> {
+    // Two halves: while one chunk is on its way, the next may set out.
+    let (departures, mut arrivals) = mpsc::channel(64);
+    let mut gate = mode.clone();
+    let departing = async move {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let length = from.read(&mut buffer).await?;
+            let due = Instant::now() + delay(&mut gate).await;
+            let chunk = buffer[..length].to_vec();
+            if departures.send((due, chunk)).await.is_err() || length == 0 {
+                return io::Result::Ok(());
+            }
+        }
+    };
+    let mut gate = mode;
+    let arriving = async move {
+        while let Some((due, chunk)) = arrivals.recv().await {
+            sleep_until(due).await;
+            delay(&mut gate).await;
+            if chunk.is_empty() {
+                break;
+            }
+            open.count(direction, chunk.len());
+            to.write_all(&chunk).await?;
+        }
+        to.shutdown().await
+    };
+    tokio::try_join!(departing, arriving)?;
+    Ok(())
+}
+
+/// Waits while the mode stalls, and returns the latency that is in force then.
+async fn delay(mode: &mut watch::Receiver<Mode>) -> Duration {
+    let passes = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Delay(_));
+    match mode.wait_for(passes).await.map(|mode| *mode) {
+        Ok(Mode::Delay(latency)) => latency,
+        Ok(_) => Duration::ZERO,
+        // The proxy is about to end, and this connection with it.
+        Err(_) => std::future::pending().await,
+    }
+}
