@@ -45,7 +45,7 @@ async fn servers_start_in_parallel() {
 async fn a_pool_reaches_its_server() {
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
     let pool = postgres.pool(2);
-    assert_eq!(one(&*pool.get().await.unwrap()).await.unwrap(), 1);
+    assert_eq!(one(&pool.get().await.unwrap()).await.unwrap(), 1);
     let pool = redis.pool(2);
     let pong: String = cmd("PING")
         .query_async(&mut *pool.get().await.unwrap())
@@ -544,7 +544,7 @@ async fn servers_are_reached_through_the_route() {
     let to_redis = Proxy::start(redis.port()).await;
 
     let pool = postgres.pool_through(to_postgres.port(), 1);
-    assert_eq!(one(&*pool.get().await.unwrap()).await.unwrap(), 1);
+    assert_eq!(one(&pool.get().await.unwrap()).await.unwrap(), 1);
     let pool = redis.pool_through(to_redis.port(), 1);
     let _: String = cmd("PING")
         .query_async(&mut *pool.get().await.unwrap())

@@ -97,8 +97,19 @@ impl Access {
         }
     }
 
+    #[inline]
     pub(crate) fn allows(&self, head: &Head<'_>) -> bool {
         match &self.rule {
+            Rule::Nobody => false,
+            Rule::Everybody => true,
+            rule => rule.allows(head),
+        }
+    }
+}
+
+impl Rule {
+    fn allows(&self, head: &Head<'_>) -> bool {
+        match self {
             Rule::Nobody => false,
             Rule::Everybody => true,
             Rule::Loopback => {

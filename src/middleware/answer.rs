@@ -2,7 +2,7 @@
 
 use std::{array, sync::Arc};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -22,24 +22,33 @@ const SOON: HeaderValue = HeaderValue::from_static("1");
 pub(super) struct Slot(ArcSwapOption<Answer>);
 
 impl Slot {
-    /// The response, if the last answer still holds.
-    pub(super) fn get(
-        &self,
-        epoch: u64,
-        head: bool,
-        headers: HeaderMap,
-    ) -> Result<Response<Bytes>, HeaderMap> {
-        let answer = self.0.load();
-        match &*answer {
-            Some(answer) if answer.epoch == epoch && Instant::now() < answer.valid_until => {
-                Ok(answer.response(head, headers))
-            }
-            _ => Err(headers),
+    /// The last answer, if it still holds.
+    #[inline]
+    pub(super) fn get(&self, epoch: u64) -> Holding {
+        Holding {
+            answer: self.0.load(),
+            epoch,
         }
     }
 
     pub(super) fn put(&self, answer: Arc<Answer>) {
         self.0.store(Some(answer));
+    }
+}
+
+/// The last answer, without a reference count touched.
+pub(super) struct Holding {
+    answer: Guard<Option<Arc<Answer>>>,
+    epoch: u64,
+}
+
+impl Holding {
+    /// The answer, if nothing has changed since it was made and its time is not up.
+    #[inline]
+    pub(super) fn as_deref(&self) -> Option<&Answer> {
+        self.answer
+            .as_deref()
+            .filter(|answer| answer.epoch == self.epoch && Instant::now() < answer.valid_until)
     }
 }
 

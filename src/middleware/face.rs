@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::{
     answer::{Answer, Body, Slot, refusal},
-    future::Waiting,
+    future::ResponseFuture,
     paths::{Match, Paths},
 };
 use crate::{
@@ -77,75 +76,64 @@ impl Codes {
     }
 }
 
-/// What becomes of a request whose path is a probe's.
-pub(super) enum Turn<A> {
-    Pass(Request<A>),
-    Now(Response<Bytes>),
-    Later(Waiting),
-}
-
 impl Face {
-    /// Answers `request` if its path is a probe's and its sender may know that.
-    pub(super) fn turn<A>(self: &Arc<Self>, request: Request<A>) -> Turn<A> {
-        let Some(Match { index, name }) = self.paths.find(request.uri().path()) else {
-            return Turn::Pass(request);
-        };
+    /// Answers `request`, whose path is `found`; gives it back when its sender may not know that.
+    pub(super) fn turn<A, F>(
+        self: &Arc<Self>,
+        request: Request<A>,
+        found: Match,
+    ) -> Result<ResponseFuture<F>, Request<A>> {
         let head = Head::of(&request);
         if !self.allow.allows(&head) {
             return if self.conceal {
-                Turn::Pass(request)
+                Err(request)
             } else {
-                Turn::Now(refusal(StatusCode::FORBIDDEN, into_headers(request)))
+                Ok(refuse(StatusCode::FORBIDDEN, request))
             };
         }
         let is_head = *request.method() == Method::HEAD;
         if !is_head && *request.method() != Method::GET {
-            return Turn::Now(refusal(
-                StatusCode::METHOD_NOT_ALLOWED,
-                into_headers(request),
-            ));
+            return Ok(refuse(StatusCode::METHOD_NOT_ALLOWED, request));
         }
         let detail = if self.details.allows(&head) {
             Detail::Full
         } else {
             Detail::Status
         };
-        match name {
-            None => self.answer(index, detail, is_head, into_headers(request)),
+        Ok(match found.name(request.uri().path()) {
+            None => self.answer(found.index, detail, is_head, into_headers(request)),
             Some(name) => {
                 let name = percent_decoded(name);
                 self.answer_for_one(name.as_deref(), detail, is_head, into_headers(request))
             }
-        }
+        })
     }
 
-    fn answer<A>(
+    fn answer<F>(
         self: &Arc<Self>,
         index: usize,
         detail: Detail,
         head: bool,
         headers: HeaderMap,
-    ) -> Turn<A> {
+    ) -> ResponseFuture<F> {
         let route = &self.routes[index];
-        let slot = route.slot(detail);
-        let headers = match slot.get(self.health.epoch(), head, headers) {
-            Ok(response) => return Turn::Now(response),
-            Err(headers) => headers,
-        };
+        if let Some(answer) = route.slot(detail).get(self.health.epoch()).as_deref() {
+            return ResponseFuture::answer(answer.response(head, headers));
+        }
         let mut gathering = self.health.gather(&route.probe);
         if gathering.is_settled() {
             let answer = self.make(index, detail, &gathering);
-            return Turn::Now(answer.response(head, headers));
+            return ResponseFuture::answer(answer.response(head, headers));
         }
         let face = self.clone();
-        Turn::Later(Box::pin(async move {
+        ResponseFuture::waiting(Box::pin(async move {
             gathering.settle().await;
             // Of all who waited for this run, the first makes the answer.
             let slot = face.routes[index].slot(detail);
-            match slot.get(face.health.epoch(), head, headers) {
-                Ok(response) => response,
-                Err(headers) => face.make(index, detail, &gathering).response(head, headers),
+            if let Some(answer) = slot.get(face.health.epoch()).as_deref() {
+                return answer.response(head, headers);
             }
+            face.make(index, detail, &gathering).response(head, headers)
         }))
     }
 
@@ -167,22 +155,22 @@ impl Face {
     }
 
     /// For a stranger a name that exists is as unknown as any other.
-    fn answer_for_one<A>(
-        self: &Arc<Self>,
+    fn answer_for_one<F>(
+        &self,
         name: Option<&str>,
         detail: Detail,
         head: bool,
         headers: HeaderMap,
-    ) -> Turn<A> {
+    ) -> ResponseFuture<F> {
         let gathering = match (name, detail) {
             (Some(name), Detail::Full) => self.health.gather_one(name),
             _ => None,
         };
         let Some(mut gathering) = gathering else {
-            return Turn::Now(refusal(StatusCode::NOT_FOUND, headers));
+            return ResponseFuture::answer(refusal(StatusCode::NOT_FOUND, headers));
         };
         let codes = self.codes;
-        Turn::Later(Box::pin(async move {
+        ResponseFuture::waiting(Box::pin(async move {
             gathering.settle().await;
             let answered = gathering.finish();
             let view = View::single(&answered.report, detail);
@@ -195,6 +183,10 @@ impl Face {
             .response(head, headers)
         }))
     }
+}
+
+fn refuse<A, F>(code: StatusCode, request: Request<A>) -> ResponseFuture<F> {
+    ResponseFuture::answer(refusal(code, into_headers(request)))
 }
 
 /// Drops the rest of the request before anything is awaited: hyper reuses its

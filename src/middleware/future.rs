@@ -29,8 +29,24 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<F> {
         Inner { #[pin] future: F },
-        Answer { response: Option<Response<Bytes>> },
-        Waiting { answer: Waiting },
+        Probe { probe: Probe },
+    }
+}
+
+enum Probe {
+    Answer(Option<Response<Bytes>>),
+    Waiting(Waiting),
+}
+
+impl Probe {
+    // Out of the way of the requests that pass through.
+    #[cold]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<Bytes>> {
+        match self {
+            // Polled again after it was ready: the contract of futures is broken already.
+            Self::Answer(response) => Poll::Ready(response.take().expect("polled after ready")),
+            Self::Waiting(answer) => answer.as_mut().poll(cx),
+        }
     }
 }
 
@@ -44,15 +60,17 @@ impl<F> ResponseFuture<F> {
 
     pub(super) fn answer(response: Response<Bytes>) -> Self {
         Self {
-            kind: Kind::Answer {
-                response: Some(response),
+            kind: Kind::Probe {
+                probe: Probe::Answer(Some(response)),
             },
         }
     }
 
     pub(super) fn waiting(answer: Waiting) -> Self {
         Self {
-            kind: Kind::Waiting { answer },
+            kind: Kind::Probe {
+                probe: Probe::Waiting(answer),
+            },
         }
     }
 }
@@ -71,11 +89,7 @@ impl<F: Future> ResponseFuture<F> {
     ) -> Poll<Progress<F::Output>> {
         match self.project().kind.project() {
             KindProjection::Inner { future } => future.poll(cx).map(Progress::Inner),
-            // Polled again after it was ready: the contract of futures is broken already.
-            KindProjection::Answer { response } => Poll::Ready(Progress::Answer(
-                response.take().expect("polled after ready"),
-            )),
-            KindProjection::Waiting { answer } => answer.as_mut().poll(cx).map(Progress::Answer),
+            KindProjection::Probe { probe } => probe.poll(cx).map(Progress::Answer),
         }
     }
 }

@@ -27,11 +27,18 @@ pub(super) struct Filter {
 
 /// Where a path leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Match<'p> {
+pub(super) struct Match {
     /// The number of the probe's path.
     pub(super) index: usize,
-    /// The dependency named below it, still percent-encoded.
-    pub(super) name: Option<&'p str>,
+    /// Where in the path the name of a dependency below it starts, if there is one.
+    pub(super) name_at: Option<usize>,
+}
+
+impl Match {
+    /// The name in `path`, still percent-encoded.
+    pub(super) fn name(self, path: &str) -> Option<&str> {
+        self.name_at.and_then(|at| path.get(at..))
+    }
 }
 
 impl Filter {
@@ -81,40 +88,52 @@ impl Paths {
     }
 
     /// Whether `path` is a probe's, byte for byte, or a name below one.
-    pub(super) fn find<'p>(&self, path: &'p str) -> Option<Match<'p>> {
+    pub(super) fn find(&self, path: &str) -> Option<Match> {
         let word = word(path.as_bytes());
         let mut below = None;
         for (index, probe) in self.paths.iter().enumerate() {
-            if (word ^ probe.word) & probe.mask != 0 {
+            if (word ^ probe.word) & probe.mask != 0 || path.len() < probe.path.len() {
                 continue;
             }
-            match path.strip_prefix(&*probe.path) {
-                Some("") => return Some(Match { index, name: None }),
-                // An exact match further on wins: with /health and /health/detail,
-                // /health/detail is the latter's. A name has no slash, so only one
-                // path can be its parent.
-                Some(rest) => {
-                    below = rest
-                        .strip_prefix('/')
-                        .filter(|name| !name.is_empty() && !name.contains('/'))
-                        .map(|name| Match {
-                            index,
-                            name: Some(name),
-                        })
-                        .or(below);
-                }
-                None => {}
+            if *path == *probe.path {
+                return Some(Match {
+                    index,
+                    name_at: None,
+                });
+            }
+            // An exact match further on wins: with /health and /health/detail,
+            // /health/detail is the latter's. A name has no slash, so only one path
+            // can be its parent.
+            if is_name_below(&probe.path, path) {
+                below = Some(Match {
+                    index,
+                    name_at: Some(probe.path.len() + 1),
+                });
             }
         }
         below
     }
 }
 
+fn is_name_below(probe: &str, path: &str) -> bool {
+    path.strip_prefix(probe)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .is_some_and(|name| !name.is_empty() && !name.contains('/'))
+}
+
 /// The first eight bytes as a number, zeroes where there are fewer.
+#[inline]
 fn word(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk() {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => bytes
+    if let Some(chunk) = bytes.first_chunk() {
+        return u64::from_le_bytes(*chunk);
+    }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        // Four to seven: two halves that overlap where they hold the same bytes.
+        (Some(first), Some(last)) => {
+            let shift = 8 * (bytes.len() - 4);
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << shift
+        }
+        _ => bytes
             .iter()
             .rev()
             .fold(0, |word, byte| word << 8 | u64::from(*byte)),
@@ -138,7 +157,7 @@ fn validate(path: &str) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Match, Paths, validate};
+    use super::{Paths, validate, word};
 
     fn paths(paths: &[&str]) -> Paths {
         let mut table = Paths::default();
@@ -153,7 +172,9 @@ mod tests {
         if !table.filter().passes(path) {
             return None;
         }
-        table.find(path).map(|Match { index, name }| (index, name))
+        table
+            .find(path)
+            .map(|found| (found.index, found.name(path)))
     }
 
     #[test]
@@ -209,6 +230,21 @@ mod tests {
         assert_eq!(find(&table, "/"), Some((0, None)));
         // Nothing lies directly below the root's path but other paths.
         assert_eq!(find(&table, "/users"), None);
+    }
+
+    #[test]
+    fn a_word_is_the_first_eight_bytes() {
+        let bytes = b"abcdefghij";
+        for length in 0..bytes.len() {
+            let mut first = [0; 8];
+            let kept = length.min(8);
+            first[..kept].copy_from_slice(&bytes[..kept]);
+            assert_eq!(
+                word(&bytes[..length]),
+                u64::from_le_bytes(first),
+                "{length}"
+            );
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture,
-    face::{Face, Turn},
-    paths::Filter,
+    face::Face,
+    paths::{Filter, Match},
     shard::Sharded,
 };
 
@@ -40,28 +40,30 @@ impl<S> HealthService<S> {
     where
         S: Service<Request<A>>,
     {
-        if self.is_probe(request.uri().path()) {
-            self.answer(request)
-        } else {
-            ResponseFuture::inner(self.inner.call(request))
+        match self.find(request.uri().path()) {
+            None => ResponseFuture::inner(self.inner.call(request)),
+            Some(found) => self.answer(request, found),
         }
     }
 
     #[inline]
-    fn is_probe(&self, path: &str) -> bool {
-        self.filter.passes(path) && self.face.paths.find(path).is_some()
+    fn find(&self, path: &str) -> Option<Match> {
+        if self.filter.passes(path) {
+            self.face.paths.find(path)
+        } else {
+            None
+        }
     }
 
     // Out of the way of the requests that pass through.
     #[cold]
-    fn answer<A>(&mut self, request: Request<A>) -> ResponseFuture<S::Future>
+    fn answer<A>(&mut self, request: Request<A>, found: Match) -> ResponseFuture<S::Future>
     where
         S: Service<Request<A>>,
     {
-        match self.face.value().turn(request) {
-            Turn::Pass(request) => ResponseFuture::inner(self.inner.call(request)),
-            Turn::Now(response) => ResponseFuture::answer(response),
-            Turn::Later(answer) => ResponseFuture::waiting(answer),
+        match self.face.value().turn(request, found) {
+            Ok(answered) => answered,
+            Err(request) => ResponseFuture::inner(self.inner.call(request)),
         }
     }
 }
