@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Installs what is missing, then runs every test with every feature against real servers.
+# Arguments go to `cargo test`: tests/run.sh --test support_selftest
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tests/setup.sh
+exec cargo test --all-features --no-fail-fast "$@"

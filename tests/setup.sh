@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Installs what the tests and the examples need besides Rust, and says nothing if all of it is there.
+# May be run, or sourced by another bash script, which then also finds cargo where rustup puts it.
+# Real servers: PostgreSQL's programs and redis-server, of which every test starts its own.
+set -euo pipefail
+
+setup_fail() {
+  printf 'setup: %s\n' "$@" >&2
+  exit 1
+}
+
+have_rust() {
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "1\.\([0-9]*\).*/\1/p' "$(dirname "${BASH_SOURCE[0]}")/../Cargo.toml")
+  if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo" ]; then
+    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+  fi
+  found=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')
+  [ "${found:-0}" -ge "$wanted" ] ||
+    setup_fail "Rust 1.$wanted or newer is needed (found: ${found:+1.}${found:-none}): https://rustup.rs"
+}
+
+# The same places as in tests/support/binaries.rs.
+have_postgres() {
+  [ -z "${TOWER_HEALTH_PG_BIN:-}" ] || return 0
+  local file
+  for file in "$(readlink -f "$(command -v postgres || true)" 2>/dev/null || true)" \
+    /usr/lib/postgresql/*/bin/postgres /usr/pgsql-*/bin/postgres \
+    /opt/homebrew/opt/postgresql*/bin/postgres /usr/local/opt/postgresql*/bin/postgres; do
+    if [ -x "$file" ] && [ -x "$(dirname "$file")/initdb" ]; then return 0; fi
+  done
+  return 1
+}
+
+have_redis() {
+  [ -n "${TOWER_HEALTH_REDIS_BIN:-}" ] || command -v redis-server >/dev/null ||
+    [ -x /opt/homebrew/bin/redis-server ]
+}
+
+# A compiler alone does not link: libc's start files are another package.
+have_linker() {
+  local output works=1
+  output=$(mktemp)
+  echo 'int main(void) { return 0; }' | cc -x c -o "$output" - 2>/dev/null || works=0
+  rm -f "$output"
+  [ "$works" = 1 ]
+}
+
+apt_install() {
+  local root=() status=0 policy=/usr/sbin/policy-rc.d
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; } ||
+      setup_fail "as root, run: apt-get install $*"
+    root=(sudo)
+  fi
+  echo "setup: installing $*" >&2
+
+  # The packages would start servers of the system's own. This file forbids it; one that is there
+  # already is its owner's decision.
+  if [ ! -e "$policy" ]; then
+    # Expanded now: a function's locals are gone when the trap runs.
+    # shellcheck disable=SC2064
+    trap "${root[*]} rm -f $policy" EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
+    "${root[@]}" chmod 755 "$policy"
+  fi
+  local install=("${root[@]}" env DEBIAN_FRONTEND=noninteractive
+    apt-get -qq -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0)
+  # The package lists may be absent (containers) or too old: then once more with fresh ones.
+  "${install[@]}" install -y --no-install-recommends "$@" >/dev/null 2>&1 ||
+    { "${install[@]}" update && "${install[@]}" install -y --no-install-recommends "$@" >/dev/null; } ||
+    status=$?
+  [ "$status" = 0 ] || setup_fail "apt-get could not install $*"
+}
+
+setup() {
+  local apt=() brew=()
+  have_linker || apt+=(gcc libc6-dev)
+  have_postgres || { apt+=(postgresql) && brew+=(postgresql@17); }
+  have_redis || { apt+=(redis-server) && brew+=(redis); }
+  # Makes the certificate of the TLS tests.
+  command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }
+  [ ${#apt[@]} = 0 ] && return
+
+  if [ "$(uname)" = Darwin ]; then
+    have_linker || echo 'setup: run: xcode-select --install' >&2
+    setup_fail "run: brew install ${brew[*]:-}"
+  elif command -v apt-get >/dev/null; then
+    # In a subshell, whose exit trap is not the caller's.
+    (apt_install "${apt[@]}")
+    have_linker && have_postgres && have_redis || setup_fail "still missing after installing ${apt[*]}"
+  else
+    setup_fail "please install, by their Debian names: ${apt[*]}"
+  fi
+}
+
+have_rust
+setup
