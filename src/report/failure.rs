@@ -133,7 +133,7 @@ fn reason_in_chain(error: &(dyn Error + 'static)) -> Reason {
     Reason::Failed
 }
 
-/// The word for an `io` error, by kind and never by text.
+/// The word for an `io` error, by kind; by text only where `std` gives no kind.
 pub(crate) fn reason_of_io(error: &io::Error) -> Option<Reason> {
     Some(match error.kind() {
         // A missing Unix socket is nobody listening.
@@ -146,8 +146,14 @@ pub(crate) fn reason_of_io(error: &io::Error) -> Option<Reason> {
         | io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::NetworkDown
         | io::ErrorKind::AddrNotAvailable => Reason::Unreachable,
-        io::ErrorKind::TimedOut => Reason::Timeout,
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Reason::Timeout,
         io::ErrorKind::InvalidData => Reason::Protocol,
+        // The resolver has no code of its own in `std`: by text, where there is no code.
+        _ if error.raw_os_error().is_none()
+            && error.to_string().starts_with("failed to lookup address") =>
+        {
+            Reason::Dns
+        }
         _ => return None,
     })
 }

@@ -33,7 +33,7 @@ reasons! {
     Refused = "refused",
     /// The server closed the connection, or has no place for one more. Look at its log and its connection limit.
     Reset = "reset",
-    /// No route to the address. Look at the network, its policies and firewalls.
+    /// No route to the address, or a proxy in front of the server cannot reach it. Look at the network, its policies and firewalls.
     Unreachable = "unreachable",
     /// The host's name does not resolve. Correct the name, or look at the resolver.
     Dns = "dns",
@@ -47,17 +47,19 @@ reasons! {
     Timeout = "timeout",
     /// Every connection of the app's own pool is checked out while the server is fine. Enlarge the pool, or find who holds them.
     Saturated = "saturated",
+    /// The server is fine, and the connections that the app's pool holds do not answer. Restart the app if it lasts, and build the pool with `GuardedManager`.
+    PoolStuck = "pool_stuck",
     /// A write was asked for and the server takes none. Look for a failover or a full disk.
     ReadOnly = "read_only",
     /// The server is starting, stopping or recovering. Wait; look at it if it lasts.
     Loading = "loading",
     /// The server answers nobody while it runs something long. Find the script or the query.
     Busy = "busy",
-    /// The server refuses to work in its present set-up. Its log says which setting.
+    /// The server, or its client here, refuses to work in its present set-up. The log says which setting.
     Misconfigured = "misconfigured",
     /// A replica has lost its master. Look at the replication link.
     NoMaster = "no_master",
-    /// The server is out of connection slots. Raise its limit, or shrink the pools.
+    /// The server is out of connection slots, memory or disk. Raise its limit, or shrink the pools.
     Exhausted = "exhausted",
     /// The database, or whatever was asked for, does not exist. Create it, or correct the name.
     NotFound = "not_found",

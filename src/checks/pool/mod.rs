@@ -1,0 +1,18 @@
+//! [`PoolCheck`], and the engine that all checks on pools share.
+
+mod attempt;
+mod backend;
+mod check;
+mod dedicated;
+mod engine;
+mod evidence;
+mod race;
+mod settings;
+
+pub use self::check::{PingFuture, PoolCheck, pool};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) use self::settings::pool_options;
+pub(super) use self::{
+    backend::{Backend, Judgement},
+    engine::Engine,
+};

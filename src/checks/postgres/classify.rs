@@ -1,0 +1,129 @@
+//! What the driver's errors mean, by SQLSTATE and by kind of `io` error.
+
+use std::{error::Error as _, fmt::Debug, io};
+
+use tokio_postgres::{Error, error::SqlState};
+
+use crate::{
+    checks::{
+        known::{Known, known},
+        pool::Judgement,
+    },
+    report::{Failure, Reason, reason_of_io},
+};
+
+/// Why no connection can be made.
+pub(super) fn refusal<E: Debug + 'static>(error: E) -> Failure {
+    match known::<Error, E>(error) {
+        Known::Driver(error) => failure(error),
+        Known::TimedOut => timed_out(),
+        Known::Other(error) => Failure::new(Reason::Failed).caused_by(format!("{error:?}")),
+    }
+}
+
+/// What an error on an existing connection says.
+pub(super) fn judge(error: Error) -> Judgement {
+    // Class 57P is the server putting an end to this connection; only 57P03 is about all of them.
+    let ended = match error.code() {
+        Some(code) => code.code().starts_with("57P") && *code != SqlState::CANNOT_CONNECT_NOW,
+        None => true,
+    };
+    if ended {
+        Judgement::Gone(failure(error))
+    } else {
+        Judgement::Down(failure(error))
+    }
+}
+
+/// The failure with its reason and a sentence of our own.
+pub(super) fn failure(error: Error) -> Failure {
+    let reason = reason(&error);
+    let failure = match error.code() {
+        Some(code) => Failure::new(reason).message(format!("the server answers {}", code.code())),
+        None => Failure::new(reason),
+    };
+    failure.caused_by(error)
+}
+
+fn timed_out() -> Failure {
+    Failure::new(Reason::Timeout).message("the server does not answer")
+}
+
+fn reason(error: &Error) -> Reason {
+    if let Some(code) = error.code() {
+        return reason_of_code(code.code());
+    }
+    if error.is_closed() {
+        return Reason::Reset;
+    }
+    let source = error.source();
+    if let Some(io) = source.and_then(|source| source.downcast_ref::<io::Error>()) {
+        return reason_of_io(io).unwrap_or(match io.kind() {
+            // `target_session_attrs`: the driver found no server of the kind that was asked for.
+            io::ErrorKind::PermissionDenied if io.raw_os_error().is_none() => Reason::ReadOnly,
+            io::ErrorKind::PermissionDenied => Reason::Auth,
+            // Bytes that are no message: this is no Postgres.
+            _ if io.raw_os_error().is_none() => Reason::Protocol,
+            _ => Reason::Failed,
+        });
+    }
+    // The driver keeps its kind to itself. Its phrases are fixed and hold no other text.
+    match error.to_string().as_str() {
+        "error performing TLS handshake" => Reason::Tls,
+        "authentication error" => Reason::Auth,
+        "unexpected message from server" | "error parsing response from server" => Reason::Protocol,
+        "timeout waiting for server" => Reason::Timeout,
+        // The one set-up error that a server can provoke: it wants a password and there is none.
+        "invalid configuration" => match source.map(ToString::to_string).as_deref() {
+            Some("password missing") => Reason::Auth,
+            _ => Reason::Misconfigured,
+        },
+        _ => Reason::Failed,
+    }
+}
+
+/// By the code, or by its class, as in appendix A of the Postgres manual.
+fn reason_of_code(code: &str) -> Reason {
+    match code {
+        "57P03" | "57P01" | "57P02" => Reason::Loading,
+        "57P04" | "3D000" | "3F000" | "42P01" | "42703" | "42883" => Reason::NotFound,
+        "57014" => Reason::Timeout,
+        "25006" => Reason::ReadOnly,
+        "42501" => Reason::Rejected,
+        _ => match code.get(..2) {
+            Some("28") => Reason::Auth,
+            Some("53") => Reason::Exhausted,
+            // Postgres itself says so of a client that speaks nonsense, which the
+            // driver does not. A proxy says it when it cannot reach the server.
+            Some("08") => Reason::Unreachable,
+            Some("40" | "55") => Reason::Busy,
+            Some("58" | "F0" | "XX") => Reason::Failed,
+            _ => Reason::Rejected,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reason, reason_of_code};
+
+    #[test]
+    fn each_code_has_its_reason() {
+        for (code, reason) in [
+            ("28P01", Reason::Auth),
+            ("28000", Reason::Auth),
+            ("3D000", Reason::NotFound),
+            ("53300", Reason::Exhausted),
+            ("57P03", Reason::Loading),
+            ("57014", Reason::Timeout),
+            ("25006", Reason::ReadOnly),
+            ("42501", Reason::Rejected),
+            ("42601", Reason::Rejected),
+            ("08P01", Reason::Unreachable),
+            ("XX000", Reason::Failed),
+            ("", Reason::Rejected),
+        ] {
+            assert_eq!(reason_of_code(code), reason, "{code}");
+        }
+    }
+}
