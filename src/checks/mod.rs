@@ -1,6 +1,6 @@
 //! Ready-made checks on the app's own pools and workers.
 //!
-//! [`postgres`], [`redis`] and [`pool`](fn@pool) look at a `bb8::Pool` of the app's. All three
+//! `checks::postgres`, `checks::redis` and `checks::pool` look at a `bb8::Pool` of the app's. All three
 //! keep to the same rules:
 //!
 //! 1. The pool comes first. A healthy one costs one round trip and no connection.

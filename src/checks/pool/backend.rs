@@ -49,6 +49,8 @@ pub(in crate::checks) trait Backend<M: ManageConnection>:
 
 /// What an error on an existing connection says.
 #[derive(Debug)]
+// Which of them exist depends on the kinds of servers that are built in.
+#[cfg_attr(not(all(feature = "postgres", feature = "redis")), allow(dead_code))]
 pub(in crate::checks) enum Judgement {
     /// The server answered, and it cannot serve.
     Down(Failure),

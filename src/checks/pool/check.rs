@@ -17,12 +17,11 @@ use crate::{
 
 /// Whether any `bb8` pool delivers connections that work.
 ///
-/// For Postgres and Redis use [`postgres`](fn@super::super::postgres) and
-/// [`redis`](fn@super::super::redis), which know what the errors mean. Here the pool's
+/// For Postgres and Redis use the checks of these names, which know what the errors mean. Here the pool's
 /// own test at checkout is the question, so a pool built with
 /// `test_on_check_out(false)` needs one of its own: see [`ping`](Self::ping).
 ///
-/// The steps are those of [the module](super::super). Cancel-safe.
+/// The steps are those of [the module](crate::checks). Cancel-safe.
 pub struct PoolCheck<M: ManageConnection> {
     engine: Engine<M>,
     questions: Questions<M>,
@@ -79,9 +78,11 @@ pub type PingFuture<'a, E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send +
 
 type Ping<C, E> = dyn for<'a> Fn(&'a mut C) -> PingFuture<'a, E> + Send + Sync;
 
+type ReasonOf<E> = dyn Fn(&E) -> Reason + Send + Sync;
+
 struct Questions<M: ManageConnection> {
     ping: Option<Arc<Ping<M::Connection, M::Error>>>,
-    reason_of: Option<Arc<dyn Fn(&M::Error) -> Reason + Send + Sync>>,
+    reason_of: Option<Arc<ReasonOf<M::Error>>>,
 }
 
 impl<M: ManageConnection> Check for PoolCheck<M> {

@@ -11,8 +11,8 @@ mod settings;
 
 pub use self::check::{PingFuture, PoolCheck, pool};
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(super) use self::settings::pool_options;
 pub(super) use self::{
     backend::{Backend, Judgement},
     engine::Engine,
+    settings::pool_options,
 };

@@ -16,7 +16,7 @@ use crate::{
 /// (`Sync`) that parses, plans and logs nothing where the pool does not test. It
 /// works in a transaction that the app left aborted, and reaches the server behind PgBouncer.
 ///
-/// The steps are those of [the module](super::super). Cancel-safe: a run that is
+/// The steps are those of [the module](crate::checks). Cancel-safe: a run that is
 /// dropped leaves neither a connection nor a query behind.
 pub struct Postgres<M: ManageConnection> {
     engine: Engine<M>,
@@ -26,7 +26,7 @@ pub struct Postgres<M: ManageConnection> {
 /// A check on `pool`, with whatever TLS connector its manager has.
 ///
 /// Any manager of `tokio_postgres` clients will do, as `PostgresConnectionManager<Tls>` is,
-/// plain or in a [`GuardedManager`](super::GuardedManager).
+/// plain or in a [`GuardedManager`](crate::checks::GuardedManager).
 ///
 /// ```no_run
 /// use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};

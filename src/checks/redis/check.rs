@@ -19,7 +19,7 @@ use crate::{
 /// pool does not test. A server that answers `PING` and refuses writes is up, unless
 /// the check was asked to prove a write.
 ///
-/// The steps are those of [the module](super::super). Cancel-safe.
+/// The steps are those of [the module](crate::checks). Cancel-safe.
 pub struct Redis<M: ManageConnection = RedisConnectionManager> {
     engine: Engine<M>,
     question: Question,
@@ -28,7 +28,7 @@ pub struct Redis<M: ManageConnection = RedisConnectionManager> {
 /// A check on `pool`.
 ///
 /// Any manager of `redis` multiplexed connections will do, as `RedisConnectionManager` is,
-/// plain or in a [`GuardedManager`](super::super::GuardedManager).
+/// plain or in a [`GuardedManager`](crate::checks::GuardedManager).
 ///
 /// ```no_run
 /// use bb8_redis::RedisConnectionManager;
