@@ -1,18 +1,18 @@
 //! What a layer's services share: the probes behind the paths, and who may see what.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::{
     answer::{Answer, Body, Slot, refusal},
-    future::ResponseFuture,
+    future::Probe,
     paths::{Match, Paths},
 };
 use crate::{
     access::{Access, Head},
     health::{Gathering, Health},
-    probe::Probe,
+    probe,
     render::{Detail, View, json},
     report::Status,
 };
@@ -31,13 +31,13 @@ pub(super) struct Face {
 
 #[derive(Debug)]
 pub(super) struct Route {
-    pub(super) probe: Probe,
+    pub(super) probe: probe::Probe,
     status_alone: Slot,
     full: Slot,
 }
 
 impl Route {
-    pub(super) fn new(probe: Probe) -> Self {
+    pub(super) fn new(probe: probe::Probe) -> Self {
         Self {
             probe,
             status_alone: Slot::default(),
@@ -77,56 +77,58 @@ impl Codes {
 }
 
 impl Face {
-    /// Answers `request`, whose path is `found`; gives it back when its sender may not know that.
-    pub(super) fn turn<A, F>(
+    /// Answers `request`, whose path is `found`; `None` when its sender may not know that.
+    ///
+    /// Of a request that is answered the headers are taken.
+    pub(super) fn turn<A>(
         self: &Arc<Self>,
-        request: Request<A>,
+        request: &mut Request<A>,
         found: Match,
-    ) -> Result<ResponseFuture<F>, Request<A>> {
-        let head = Head::of(&request);
+    ) -> Option<Probe> {
+        let head = Head::of(request);
         if !self.allow.allows(&head) {
-            return if self.conceal {
-                Err(request)
-            } else {
-                Ok(refuse(StatusCode::FORBIDDEN, request))
-            };
+            if self.conceal {
+                return None;
+            }
+            return Some(refuse(StatusCode::FORBIDDEN, request));
         }
         let is_head = *request.method() == Method::HEAD;
         if !is_head && *request.method() != Method::GET {
-            return Ok(refuse(StatusCode::METHOD_NOT_ALLOWED, request));
+            return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, request));
         }
         let detail = if self.details.allows(&head) {
             Detail::Full
         } else {
             Detail::Status
         };
-        Ok(match found.name(request.uri().path()) {
-            None => self.answer(found.index, detail, is_head, into_headers(request)),
+        Some(match found.name(request.uri().path()) {
+            None => self.answer(found.index, detail, is_head, request),
             Some(name) => {
                 let name = percent_decoded(name);
-                self.answer_for_one(name.as_deref(), detail, is_head, into_headers(request))
+                self.answer_for_one(name.as_deref(), detail, is_head, request)
             }
         })
     }
 
-    fn answer<F>(
+    fn answer<A>(
         self: &Arc<Self>,
         index: usize,
         detail: Detail,
         head: bool,
-        headers: HeaderMap,
-    ) -> ResponseFuture<F> {
+        request: &mut Request<A>,
+    ) -> Probe {
         let route = &self.routes[index];
         if let Some(answer) = route.slot(detail).get(self.health.epoch()).as_deref() {
-            return ResponseFuture::answer(answer.response(head, headers));
+            return Probe::Answer(Some(answer.response(head, headers_of(request))));
         }
         let mut gathering = self.health.gather(&route.probe);
+        let headers = headers_of(request);
         if gathering.is_settled() {
             let answer = self.make(index, detail, &gathering);
-            return ResponseFuture::answer(answer.response(head, headers));
+            return Probe::Answer(Some(answer.response(head, headers)));
         }
         let face = self.clone();
-        ResponseFuture::waiting(Box::pin(async move {
+        Probe::Waiting(Box::pin(async move {
             gathering.settle().await;
             // Of all who waited for this run, the first makes the answer.
             let slot = face.routes[index].slot(detail);
@@ -155,22 +157,23 @@ impl Face {
     }
 
     /// For a stranger a name that exists is as unknown as any other.
-    fn answer_for_one<F>(
+    fn answer_for_one<A>(
         &self,
         name: Option<&str>,
         detail: Detail,
         head: bool,
-        headers: HeaderMap,
-    ) -> ResponseFuture<F> {
+        request: &mut Request<A>,
+    ) -> Probe {
         let gathering = match (name, detail) {
             (Some(name), Detail::Full) => self.health.gather_one(name),
             _ => None,
         };
         let Some(mut gathering) = gathering else {
-            return ResponseFuture::answer(refusal(StatusCode::NOT_FOUND, headers));
+            return refuse(StatusCode::NOT_FOUND, request);
         };
+        let headers = headers_of(request);
         let codes = self.codes;
-        ResponseFuture::waiting(Box::pin(async move {
+        Probe::Waiting(Box::pin(async move {
             gathering.settle().await;
             let answered = gathering.finish();
             let view = View::single(&answered.report, detail);
@@ -185,14 +188,13 @@ impl Face {
     }
 }
 
-fn refuse<A, F>(code: StatusCode, request: Request<A>) -> ResponseFuture<F> {
-    ResponseFuture::answer(refusal(code, into_headers(request)))
+fn refuse<A>(code: StatusCode, request: &mut Request<A>) -> Probe {
+    Probe::Answer(Some(refusal(code, headers_of(request))))
 }
 
-/// Drops the rest of the request before anything is awaited: hyper reuses its
-/// buffer once nothing of the request refers to it.
-fn into_headers<A>(request: Request<A>) -> HeaderMap {
-    request.into_parts().0.headers
+/// The request's header map becomes the response's.
+fn headers_of<A>(request: &mut Request<A>) -> HeaderMap {
+    mem::take(request.headers_mut())
 }
 
 /// `segment` as the name it stands for; `None` for what is no UTF-8 or no escape.

@@ -2,7 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -10,9 +10,6 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use super::ResponseBody;
-
-/// A probe that waits for a run.
-pub(super) type Waiting = Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
 
 pin_project! {
     /// The future of a [`HealthService`](super::HealthService).
@@ -33,15 +30,17 @@ pin_project! {
     }
 }
 
-enum Probe {
+/// A probe's part of the future.
+pub(super) enum Probe {
+    /// `None` once it was taken.
     Answer(Option<Response<Bytes>>),
-    Waiting(Waiting),
+    Waiting(Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>),
 }
 
 impl Probe {
     // Out of the way of the requests that pass through.
     #[cold]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<Bytes>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<Bytes>> {
         match self {
             // Polled again after it was ready: the contract of futures is broken already.
             Self::Answer(response) => Poll::Ready(response.take().expect("polled after ready")),
@@ -58,38 +57,25 @@ impl<F> ResponseFuture<F> {
         }
     }
 
-    pub(super) fn answer(response: Response<Bytes>) -> Self {
+    pub(super) fn probe(probe: Probe) -> Self {
         Self {
-            kind: Kind::Probe {
-                probe: Probe::Answer(Some(response)),
-            },
-        }
-    }
-
-    pub(super) fn waiting(answer: Waiting) -> Self {
-        Self {
-            kind: Kind::Probe {
-                probe: Probe::Waiting(answer),
-            },
+            kind: Kind::Probe { probe },
         }
     }
 }
 
-/// Where a response comes from.
-pub(super) enum Progress<T> {
-    Inner(T),
-    Answer(Response<Bytes>),
+/// Whom a future asks for its response.
+pub(super) enum Source<'a, F> {
+    Inner(Pin<&'a mut F>),
+    Probe(&'a mut Probe),
 }
 
-impl<F: Future> ResponseFuture<F> {
+impl<F> ResponseFuture<F> {
     #[inline]
-    pub(super) fn progress(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Progress<F::Output>> {
+    pub(super) fn source(self: Pin<&mut Self>) -> Source<'_, F> {
         match self.project().kind.project() {
-            KindProjection::Inner { future } => future.poll(cx).map(Progress::Inner),
-            KindProjection::Probe { probe } => probe.poll(cx).map(Progress::Answer),
+            KindProjection::Inner { future } => Source::Inner(future),
+            KindProjection::Probe { probe } => Source::Probe(probe),
         }
     }
 }
@@ -102,10 +88,14 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(self.progress(cx)) {
-            Progress::Inner(result) => result.map(|response| response.map(ResponseBody::inner)),
-            Progress::Answer(response) => Ok(response.map(ResponseBody::answer)),
-        })
+        match self.source() {
+            Source::Inner(future) => future
+                .poll(cx)
+                .map_ok(|response| response.map(ResponseBody::inner)),
+            Source::Probe(probe) => probe
+                .poll(cx)
+                .map(|response| Ok(response.map(ResponseBody::answer))),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use super::{
     HealthLayer, HealthService,
-    future::{Progress, ResponseFuture},
+    future::{ResponseFuture, Source},
 };
 
 /// A [`HealthLayer`] that keeps the inner service's response body. Made by [`HealthLayer::same_body`].
@@ -89,9 +89,9 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match ready!(self.project().future.progress(cx)) {
-            Progress::Inner(result) => Poll::Ready(result),
-            Progress::Answer(response) => Poll::Ready(Ok(response.map(B::from))),
+        match self.project().future.source() {
+            Source::Inner(future) => future.poll(cx),
+            Source::Probe(probe) => probe.poll(cx).map(|response| Ok(response.map(B::from))),
         }
     }
 }

@@ -57,13 +57,15 @@ impl<S> HealthService<S> {
 
     // Out of the way of the requests that pass through.
     #[cold]
-    fn answer<A>(&mut self, request: Request<A>, found: Match) -> ResponseFuture<S::Future>
+    fn answer<A>(&mut self, mut request: Request<A>, found: Match) -> ResponseFuture<S::Future>
     where
         S: Service<Request<A>>,
     {
-        match self.face.value().turn(request, found) {
-            Ok(answered) => answered,
-            Err(request) => ResponseFuture::inner(self.inner.call(request)),
+        match self.face.value().turn(&mut request, found) {
+            // The request is dropped here, before anything is awaited: hyper reuses its
+            // buffer once nothing of the request refers to it.
+            Some(probe) => ResponseFuture::probe(probe),
+            None => ResponseFuture::inner(self.inner.call(request)),
         }
     }
 }
