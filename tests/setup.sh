@@ -15,7 +15,7 @@ have_rust() {
   if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo" ]; then
     export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
   fi
-  found=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')
+  found=$({ cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')
   [ "${found:-0}" -ge "$wanted" ] ||
     setup_fail "Rust 1.$wanted or newer is needed (found: ${found:+1.}${found:-none}): https://rustup.rs"
 }
@@ -47,7 +47,7 @@ have_linker() {
 }
 
 apt_install() {
-  local root=() status=0 policy=/usr/sbin/policy-rc.d
+  local root=() clean="" policy=/usr/sbin/policy-rc.d log
   if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; } ||
       setup_fail "as root, run: apt-get install $*"
@@ -55,22 +55,25 @@ apt_install() {
   fi
   echo "setup: installing $*" >&2
 
+  log=$(mktemp)
   # The packages would start servers of the system's own. This file forbids it; one that is there
   # already is its owner's decision.
   if [ ! -e "$policy" ]; then
-    # Expanded now: a function's locals are gone when the trap runs.
-    # shellcheck disable=SC2064
-    trap "${root[*]} rm -f $policy" EXIT
+    clean="${root[*]} rm -f $policy"
+  fi
+  # Expanded now: a function's locals are gone when the trap runs.
+  # shellcheck disable=SC2064
+  trap "rm -f $log; $clean" EXIT
+  if [ -n "$clean" ]; then
     printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
     "${root[@]}" chmod 755 "$policy"
   fi
-  local install=("${root[@]}" env DEBIAN_FRONTEND=noninteractive
-    apt-get -qq -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0)
+  local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive
+    apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=600)
   # The package lists may be absent (containers) or too old: then once more with fresh ones.
-  "${install[@]}" install -y --no-install-recommends "$@" >/dev/null 2>&1 ||
-    { "${install[@]}" update && "${install[@]}" install -y --no-install-recommends "$@" >/dev/null; } ||
-    status=$?
-  [ "$status" = 0 ] || setup_fail "apt-get could not install $*"
+  "${apt[@]}" install "$@" >"$log" 2>&1 ||
+    { "${apt[@]}" update && "${apt[@]}" install "$@"; } >"$log" 2>&1 ||
+    { cat "$log" >&2 && setup_fail "apt-get could not install $*"; }
 }
 
 setup() {
