@@ -189,7 +189,8 @@ impl Face {
 }
 
 fn refuse<A>(code: StatusCode, request: &mut Request<A>) -> Probe {
-    Probe::Answer(Some(refusal(code, headers_of(request))))
+    let is_head = *request.method() == Method::HEAD;
+    Probe::Answer(Some(refusal(code, is_head, headers_of(request))))
 }
 
 /// The request's header map becomes the response's.
