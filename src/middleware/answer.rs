@@ -58,6 +58,8 @@ pub(super) struct Answer {
     pub(super) epoch: u64,
     pub(super) valid_until: Instant,
     pub(super) code: StatusCode,
+    /// The body's, made once: a number becomes a header by two allocations.
+    pub(super) length: HeaderValue,
     pub(super) body: Body,
 }
 
@@ -96,7 +98,7 @@ impl Answer {
         }
         if head {
             // No body to take the length from.
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            headers.insert(CONTENT_LENGTH, self.length.clone());
         } else {
             *response.body_mut() = bytes.clone();
         }

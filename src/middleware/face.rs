@@ -147,6 +147,7 @@ impl Face {
             epoch: answered.epoch,
             valid_until: answered.valid_until,
             code: self.codes.of(view.status()),
+            length: bytes.len().into(),
             body: match detail {
                 Detail::Status => Body::Static(bytes),
                 Detail::Full => Body::shared(&bytes),
@@ -177,11 +178,13 @@ impl Face {
             gathering.settle().await;
             let answered = gathering.finish();
             let view = View::single(&answered.report, detail);
+            let bytes = json(&view);
             Answer {
                 epoch: answered.epoch,
                 valid_until: answered.valid_until,
                 code: codes.of(view.status()),
-                body: Body::Static(json(&view)),
+                length: bytes.len().into(),
+                body: Body::Static(bytes),
             }
             .response(head, headers)
         }))
