@@ -107,7 +107,7 @@ impl<M: ManageConnection> Engine<M> {
                     let mut fresh = pin!(self.connect(backend, run.deadline));
                     match race(attempt.as_mut(), fresh.as_mut()).await {
                         Winner::First(Attempt::Storm | Attempt::Gone(_)) => {
-                            Step::Asked(fresh.await)
+                            Step::Asked(fresh.await, false)
                         }
                         Winner::First(ended) => Step::Ended(ended, 0),
                         // Without a test the attempt may hang on a silent connection,
@@ -117,11 +117,11 @@ impl<M: ManageConnection> Engine<M> {
                             let ended = until(self.patience::<B>(run), attempt.as_mut()).await;
                             let spare = spare.and_then(|spare| self.hand_over(spare));
                             match ended {
+                                None | Some(Attempt::Storm | Attempt::Gone(_)) => Step::Useless,
                                 Some(ended) => Step::Ended(ended, u32::from(spare.is_none())),
-                                None => Step::Useless,
                             }
                         }
-                        Winner::Second(fresh) => Step::Asked(fresh),
+                        Winner::Second(fresh) => Step::Asked(fresh, true),
                     }
                 }
             }
@@ -131,10 +131,14 @@ impl<M: ManageConnection> Engine<M> {
             Step::Useless => Found::trusted(self.unusable()),
             Step::Ended(Attempt::Storm | Attempt::Gone(_), _) => {
                 let fresh = self.connect(backend, run.deadline).await;
-                self.asked(backend, run, fresh, loan).await
+                self.asked(backend, run, fresh, loan.map(|loan| (loan, false)))
+                    .await
             }
             Step::Ended(ended, healed) => self.ended(backend, run, ended, loan, healed).await,
-            Step::Asked(fresh) => self.asked(backend, run, fresh, loan).await,
+            Step::Asked(fresh, silent) => {
+                self.asked(backend, run, fresh, loan.map(|loan| (loan, silent)))
+                    .await
+            }
         }
     }
 
@@ -172,7 +176,7 @@ impl<M: ManageConnection> Engine<M> {
         backend: &B,
         run: Run,
         fresh: Result<M::Connection, Refusal>,
-        loan: Option<Loan<M>>,
+        loan: Option<(Loan<M>, bool)>,
     ) -> Found {
         match fresh {
             Ok(fresh) => self.server_works(backend, run, fresh, loan).await,
@@ -186,18 +190,16 @@ impl<M: ManageConnection> Engine<M> {
         backend: &B,
         run: Run,
         fresh: M::Connection,
-        loan: Option<Loan<M>>,
+        loan: Option<(Loan<M>, bool)>,
     ) -> Found {
         if !self.settings.healing {
             drop((fresh, loan));
             return Found::trusted(self.unusable());
         }
-        if let Some(mut dead) = loan {
+        if let Some((mut dead, silent)) = loan {
             // A loan that is still here was silent or dead, while the server is not.
             drop(mem::replace(&mut *dead, fresh));
-            return self
-                .ended(backend, run, Attempt::Works, Some(dead), 1)
-                .await;
+            return self.replaced(backend, run, dead, silent).await;
         }
         let spare = self.hand_over(fresh);
         let added = u32::from(spare.is_none());
@@ -209,14 +211,32 @@ impl<M: ManageConnection> Engine<M> {
         )
         .await;
         match (ended, loan, spare) {
-            (Some(Attempt::Gone(_)) | None, Some(mut dead), Some(spare)) => {
+            (ended @ (Some(Attempt::Gone(_)) | None), Some(mut dead), Some(spare)) => {
                 drop(mem::replace(&mut *dead, spare));
-                self.ended(backend, run, Attempt::Works, Some(dead), 1)
-                    .await
+                self.replaced(backend, run, dead, ended.is_none()).await
             }
             (Some(Attempt::Gone(_) | Attempt::Storm) | None, ..) => Found::trusted(self.unusable()),
             (Some(ended), loan, _) => self.ended(backend, run, ended, loan, added).await,
         }
+    }
+
+    /// The loan works since just now. One that was silent is told of: there may be more.
+    async fn replaced<B: Backend<M>>(
+        &self,
+        backend: &B,
+        run: Run,
+        loan: Loan<M>,
+        silent: bool,
+    ) -> Found {
+        let mut found = self
+            .ended(backend, run, Attempt::Works, Some(loan), 1)
+            .await;
+        if silent && found.result.is_ok() {
+            found.result = Ok(Outcome::degraded(Reason::PoolStuck)
+                .message("a connection of the pool's was silent, and was replaced")
+                .observe("healed", 1_u32));
+        }
+        found
     }
 
     /// The server answered through the pool.
@@ -363,7 +383,8 @@ enum Step<M: ManageConnection> {
     /// The attempt ended by itself, and so many connections were handed over.
     Ended(Attempt, u32),
     /// The connection beside the pool has its answer, and the attempt is cut short.
-    Asked(Result<M::Connection, Refusal>),
+    /// What the loan is then: silent, or known to be dead.
+    Asked(Result<M::Connection, Refusal>, bool),
     /// The server works, and the attempt came to nothing.
     Useless,
 }
