@@ -107,14 +107,12 @@ impl Answer {
 }
 
 /// 405, 403 and 404: no body, and nothing that tells one from another of its kind.
-pub(super) fn refusal(code: StatusCode, head: bool, headers: HeaderMap) -> Response<Bytes> {
+pub(super) fn refusal(code: StatusCode, headers: HeaderMap) -> Response<Bytes> {
     let mut response = bare(code, headers);
-    if head {
-        // hyper says this for GET, and for HEAD only what it is told.
-        response
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
+    // Left to hyper, GET over HTTP/1.1 would have it and neither HEAD nor HTTP/2 would.
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     if code == StatusCode::METHOD_NOT_ALLOWED {
         response
             .headers_mut()

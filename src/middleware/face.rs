@@ -192,8 +192,7 @@ impl Face {
 }
 
 fn refuse<A>(code: StatusCode, request: &mut Request<A>) -> Probe {
-    let is_head = *request.method() == Method::HEAD;
-    Probe::Answer(Some(refusal(code, is_head, headers_of(request))))
+    Probe::Answer(Some(refusal(code, headers_of(request))))
 }
 
 /// The request's header map becomes the response's.
