@@ -1,0 +1,196 @@
+//! What the compiler promises about the public types; most tests here are already won when they compile.
+
+use std::{error::Error, fmt::Debug, future::Future};
+
+use axum::body::Body as AxumBody;
+use bytes::{Buf, Bytes};
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{
+    BodyStream, Either, Empty, Full, Limited, StreamBody,
+    combinators::{BoxBody, UnsyncBoxBody},
+};
+use hyper::body::Incoming;
+use tonic::body::Body as TonicBody;
+use tower::{Layer, Service};
+use tower_health::{
+    Access, Dependency, Detail, Entry, Failure, Head, Health, HealthBuilder, HealthLayer,
+    HealthService, InvalidNetwork, NotReady, Outcome, PeerAddr, PoolNumbers, Probe, Reason, Report,
+    ResponseBody, ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService, Status, Value,
+    View,
+};
+
+fn shared<T: Send + Sync + Debug>() {}
+fn cloned<T: Clone + Send + Sync + Debug>() {}
+fn plain<T: Copy + Eq + Send + Sync + Debug>() {}
+fn error<T: Error + Send + Sync + 'static>() {}
+fn unpinned<T: Unpin>() {}
+
+#[test]
+fn public_types_cross_threads_and_clone() {
+    cloned::<Health>();
+    cloned::<HealthLayer>();
+    cloned::<HealthService<()>>();
+    cloned::<SameBodyLayer>();
+    cloned::<SameBodyService<()>>();
+    cloned::<Access>();
+    cloned::<Dependency>();
+    cloned::<Entry>();
+    shared::<Failure>();
+    cloned::<Outcome>();
+    cloned::<Probe>();
+    cloned::<Report>();
+    cloned::<Value>();
+    cloned::<View<'static>>();
+    cloned::<Head<'static>>();
+    plain::<Detail>();
+    plain::<Reason>();
+    plain::<Status>();
+    plain::<PeerAddr>();
+    shared::<HealthBuilder>();
+    shared::<PoolNumbers>();
+    shared::<ResponseBody<Full<Bytes>>>();
+    error::<NotReady>();
+    error::<InvalidNetwork>();
+    unpinned::<ResponseBody<Full<Bytes>>>();
+    unpinned::<ResponseFuture<std::future::Ready<()>>>();
+    unpinned::<SameBodyFuture<std::future::Ready<()>>>();
+}
+
+/// The inner service's future and body decide, and nothing of the layer's.
+#[test]
+fn futures_and_bodies_are_send_where_the_inner_ones_are() {
+    fn send<T: Send>() {}
+    send::<ResponseFuture<std::future::Ready<()>>>();
+    send::<SameBodyFuture<std::future::Ready<()>>>();
+    // Neither of these is Sync.
+    send::<ResponseFuture<std::cell::Cell<()>>>();
+    send::<ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>>();
+    send::<HealthService<std::cell::Cell<()>>>();
+}
+
+/// What a service of response body `B` becomes, for any request body `A`.
+fn wraps<A, B>()
+where
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    fn is_service<S, A, B, E>(_: &S)
+    where
+        S: Service<Request<A>, Response = Response<ResponseBody<B>>, Error = E>,
+    {
+    }
+    fn is_body<B: Body<Data = D, Error = E>, D: Buf, E>() {}
+
+    #[derive(Debug)]
+    struct OwnError;
+
+    is_body::<ResponseBody<B>, B::Data, B::Error>();
+    let make = |inner| HealthLayer::new(Health::builder().build()).layer(inner);
+    let _ = |inner: Inner<A, B, OwnError>| is_service::<_, A, B, OwnError>(&make(inner));
+}
+
+type Inner<A, B, E> = tower::util::BoxService<Request<A>, Response<B>, E>;
+
+#[test]
+fn every_usual_body_is_wrapped() {
+    wraps::<AxumBody, AxumBody>();
+    wraps::<TonicBody, TonicBody>();
+    wraps::<Incoming, Incoming>();
+    wraps::<Incoming, Full<Bytes>>();
+    wraps::<Incoming, Empty<Bytes>>();
+    wraps::<Incoming, BoxBody<Bytes, std::io::Error>>();
+    wraps::<Incoming, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>();
+    wraps::<Incoming, StreamBody<BodyStream<Incoming>>>();
+    wraps::<Incoming, Limited<Incoming>>();
+    wraps::<Incoming, Either<Full<Bytes>, AxumBody>>();
+    wraps::<Incoming, String>();
+    wraps::<Incoming, ResponseBody<Full<Bytes>>>();
+    // Any request body at all.
+    wraps::<(), AxumBody>();
+    wraps::<std::rc::Rc<str>, AxumBody>();
+    wraps::<fn(), AxumBody>();
+}
+
+#[test]
+fn bodies_made_of_bytes_may_stay_as_they_are() {
+    fn same<B: From<Bytes>>() {
+        fn is_service<S: Service<Request<()>, Response = Response<B>>, B>(_: &S) {}
+        let layer = HealthLayer::new(Health::builder().build()).same_body();
+        let _ = |inner: Inner<(), B, std::io::Error>| is_service::<_, B>(&layer.layer(inner));
+    }
+    same::<AxumBody>();
+    same::<Full<Bytes>>();
+    same::<Bytes>();
+}
+
+/// A struct can hold each of them: all have names.
+#[test]
+fn every_type_of_the_middleware_can_be_named() {
+    #[derive(Debug)]
+    #[allow(dead_code)] // To be named is all they are for.
+    struct Holds<S, F, B> {
+        layer: HealthLayer,
+        same_body_layer: SameBodyLayer,
+        service: HealthService<S>,
+        same_body_service: SameBodyService<S>,
+        future: ResponseFuture<F>,
+        same_body_future: SameBodyFuture<F>,
+        body: ResponseBody<B>,
+    }
+    fn held<T: Send + Debug>() {}
+    held::<Holds<(), std::future::Ready<()>, Full<Bytes>>>();
+}
+
+#[test]
+fn waiting_can_be_spawned() {
+    fn send<T: Send + 'static>(_: T) {}
+    let health = || Health::builder().build();
+    let first = health();
+    let report = async move { first.report().await };
+    send(report);
+    let second = health();
+    send(async move { second.wait_until_ready(std::time::Duration::ZERO).await });
+    let third = health();
+    send(async move { third.drain(std::time::Duration::ZERO).await });
+    fn is_future<F: Future>(_: &F) {}
+    is_future(&health().report());
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_secret() {
+    const SECRET: &str = "hunter2";
+    let check = || {
+        let secret = SECRET.to_owned();
+        move || {
+            let connects_with = secret.clone();
+            async move {
+                drop(connects_with);
+                Err(Failure::new(Reason::Auth))
+            }
+        }
+    };
+    let access = Access::bearer([SECRET]).or(Access::closure(|_| SECRET.is_empty()));
+    let dependency = Dependency::new("database", check());
+    let builder = Health::builder().check("database", check());
+    let printed_builder = format!("{builder:#?}");
+    let health = builder.build();
+    let layer = HealthLayer::new(health.clone())
+        .allow(access.clone())
+        .details(access.clone());
+    let service = layer.layer(());
+    let peer = PeerAddr(([127, 0, 0, 1], 1).into());
+    for printed in [
+        format!("{access:#?}"),
+        format!("{dependency:#?}"),
+        printed_builder,
+        format!("{health:#?}"),
+        format!("{layer:#?}"),
+        format!("{service:#?}"),
+        format!("{:#?}", layer.clone().same_body()),
+        format!("{peer:?}"),
+    ] {
+        assert!(!printed.contains(SECRET), "{printed}");
+        assert!(!printed.is_empty());
+    }
+}
