@@ -59,6 +59,8 @@ reasons! {
     Misconfigured = "misconfigured",
     /// A replica has lost its master. Look at the replication link.
     NoMaster = "no_master",
+    /// A replica is further behind than it may be, or a queue is longer. Look at what should work it off.
+    Behind = "behind",
     /// The server is out of connection slots, memory or disk. Raise its limit, or shrink the pools.
     Exhausted = "exhausted",
     /// The database, or whatever was asked for, does not exist. Create it, or correct the name.

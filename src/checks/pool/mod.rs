@@ -12,7 +12,7 @@ mod settings;
 pub use self::check::{PingFuture, PoolCheck, pool};
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) use self::{
-    backend::{Backend, Judgement},
+    backend::{Backend, Judgement, Loan},
     engine::Engine,
     settings::pool_options,
 };

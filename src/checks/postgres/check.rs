@@ -1,13 +1,15 @@
-use std::{fmt, future::Future};
+use std::{borrow::Cow, fmt, future::Future, time::Duration};
 
 use bb8::{ManageConnection, Pool};
-use tokio_postgres::Client;
+use tokio_postgres::{
+    Client, Socket,
+    tls::{MakeTlsConnect, TlsConnect},
+};
 
-use super::classify;
+use super::question::{Question, Role, cancel_with};
 use crate::{
     check::{Check, CheckResult},
-    checks::pool::{Backend, Engine, Judgement, pool_options},
-    report::Failure,
+    checks::pool::{Engine, pool_options},
 };
 
 /// Whether a Postgres serves the app through its own pool.
@@ -42,12 +44,75 @@ where
 {
     Postgres {
         engine: Engine::new(pool),
-        question: Question,
+        question: Question::default(),
     }
 }
 
 impl<M: ManageConnection<Connection = Client>> Postgres<M> {
     pool_options!();
+
+    /// Down (`read_only`) unless the server takes writes. Default: any server will do.
+    ///
+    /// Asks for `pg_is_in_recovery()` and `transaction_read_only`, which is one more round trip.
+    #[must_use]
+    pub fn read_write(mut self) -> Self {
+        self.question.role = Some(Role::Primary);
+        self
+    }
+
+    /// Down (`mismatch`) unless the server is a replica. Default: any server will do.
+    ///
+    /// Asks for `pg_is_in_recovery()`, which is one more round trip.
+    #[must_use]
+    pub fn replica(mut self) -> Self {
+        self.question.role = Some(Role::Replica);
+        self
+    }
+
+    /// Degraded (`behind`) while a replica is further behind its primary than that. Default: not asked.
+    ///
+    /// What it has received and not replayed counts, by the age of the last transaction
+    /// replayed. A replica that receives nothing at all, since its link is cut, counts as level.
+    #[must_use]
+    pub fn max_replication_lag(mut self, lag: Duration) -> Self {
+        self.question.max_lag = Some(lag);
+        self
+    }
+
+    /// Down unless this query succeeds. Default: none.
+    ///
+    /// It is sent as it is (simple protocol, one more round trip), on a connection of
+    /// the pool's. Past the check's budget it is cancelled on the server, and
+    /// its connection returns to the pool once it is over, also if the run is dropped:
+    /// the app never waits for the rest of it. In a transaction that the app has left
+    /// aborted on its connection, `ROLLBACK` goes before it.
+    #[must_use]
+    pub fn query(mut self, sql: impl Into<Cow<'static, str>>) -> Self {
+        self.question.query = Some(sql.into());
+        self
+    }
+
+    /// Cancels a [`query`](Self::query) that takes too long by way of this connector. Default: without TLS.
+    ///
+    /// Needed where the connection string has `sslmode=require`: the request to cancel is a
+    /// connection of its own, and the pool does not tell its connector.
+    #[must_use]
+    pub fn cancel_with<Tls>(mut self, tls: Tls) -> Self
+    where
+        Tls: MakeTlsConnect<Socket, TlsConnect: Send, Stream: Send> + Clone + Send + Sync + 'static,
+        <Tls::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        self.question.cancel = cancel_with(tls);
+        self
+    }
+
+    /// Down (`mismatch`) unless the first column of the first row that
+    /// [`query`](Self::query) answers has this text. Default: any answer will do.
+    #[must_use]
+    pub fn expect(mut self, value: impl Into<Cow<'static, str>>) -> Self {
+        self.question.expected = Some(value.into());
+        self
+    }
 }
 
 impl<M: ManageConnection<Connection = Client>> Check for Postgres<M> {
@@ -57,18 +122,6 @@ impl<M: ManageConnection<Connection = Client>> Check for Postgres<M> {
 
     fn kind(&self) -> Option<&'static str> {
         Some("postgres")
-    }
-}
-
-struct Question;
-
-impl<M: ManageConnection<Connection = Client>> Backend<M> for Question {
-    async fn ping(&self, connection: &mut Client) -> Result<(), Judgement> {
-        connection.check_connection().await.map_err(classify::judge)
-    }
-
-    fn refusal(&self, error: M::Error) -> Failure {
-        classify::refusal(error)
     }
 }
 

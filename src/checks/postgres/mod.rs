@@ -2,5 +2,7 @@
 
 mod check;
 mod classify;
+mod question;
+mod role;
 
 pub use self::check::{Postgres, postgres};
