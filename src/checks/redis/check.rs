@@ -1,16 +1,12 @@
-use std::{fmt, future::Future, time::Duration};
+use std::{borrow::Cow, fmt, future::Future};
 
 use bb8::{ManageConnection, Pool};
-use bb8_redis::{
-    RedisConnectionManager,
-    redis::{aio::MultiplexedConnection, cmd},
-};
+use bb8_redis::{RedisConnectionManager, redis::aio::MultiplexedConnection};
 
-use super::classify;
+use super::question::{Question, Queue};
 use crate::{
     check::{Check, CheckResult},
-    checks::pool::{Backend, Engine, Judgement, pool_options},
-    report::Failure,
+    checks::pool::{Engine, pool_options},
 };
 
 /// Whether a Redis serves the app through its own pool.
@@ -44,12 +40,71 @@ where
 {
     Redis {
         engine: Engine::new(pool),
-        question: Question,
+        question: Question::default(),
     }
 }
 
 impl<M: ManageConnection<Connection = MultiplexedConnection>> Redis<M> {
     pool_options!();
+
+    /// Down (`read_only`) unless a key can be written and read back. Default: off.
+    ///
+    /// One more round trip writes a key of its own, unlike any other's, reads it and removes it;
+    /// where the run is cut off in between it expires after 10 s. The key is `tower-health:` and 16 digits.
+    #[must_use]
+    pub fn write_and_read_back(self) -> Self {
+        self.write_and_read_back_at("tower-health:")
+    }
+
+    /// The same with another beginning of the key, as an ACL (`~app:*`) or a hash tag may need. Default: off.
+    #[must_use]
+    pub fn write_and_read_back_at(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
+        self.question.write = Some(prefix.into());
+        self
+    }
+
+    /// Down (`read_only`) unless the server is a primary. Default: either will do.
+    ///
+    /// Asks for `ROLE`, which is one more round trip, together with the options below.
+    #[must_use]
+    pub fn primary(mut self) -> Self {
+        self.question.role = Some("primary");
+        self
+    }
+
+    /// Down (`mismatch`) unless the server is a replica. Default: either will do.
+    #[must_use]
+    pub fn replica(mut self) -> Self {
+        self.question.role = Some("replica");
+        self
+    }
+
+    /// Degraded (`behind`) from so many elements in the list at `key` on, and down from so many more. Default: no queue.
+    ///
+    /// Asks for `LLEN`. Can be called for several lists. `u64::MAX` is never reached.
+    #[must_use]
+    pub fn queue_depth(
+        mut self,
+        key: impl Into<Cow<'static, str>>,
+        degraded: u64,
+        down: u64,
+    ) -> Self {
+        self.question.queues.push(Queue {
+            key: key.into(),
+            degraded,
+            down,
+        });
+        self
+    }
+
+    /// Degraded (`exhausted`) while more than this share of `maxmemory` is used. Default: off.
+    ///
+    /// As in `0.9`. A server without `maxmemory` has no share that could be used up.
+    #[must_use]
+    pub fn memory_below(mut self, share: f64) -> Self {
+        self.question.memory = Some(share);
+        self
+    }
 }
 
 impl<M: ManageConnection<Connection = MultiplexedConnection>> Check for Redis<M> {
@@ -59,25 +114,6 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Check for Redis<M>
 
     fn kind(&self) -> Option<&'static str> {
         Some("redis")
-    }
-}
-
-struct Question;
-
-impl<M: ManageConnection<Connection = MultiplexedConnection>> Backend<M> for Question {
-    // The driver's own response timeout.
-    const TEST_GIVES_UP: Option<Duration> = Some(Duration::from_millis(500));
-    const EVICTS_DEAD: bool = false;
-
-    async fn ping(&self, connection: &mut MultiplexedConnection) -> Result<(), Judgement> {
-        cmd("PING")
-            .exec_async(connection)
-            .await
-            .map_err(classify::judge)
-    }
-
-    fn refusal(&self, error: M::Error) -> Failure {
-        classify::refusal(error)
     }
 }
 

@@ -2,5 +2,7 @@
 
 mod check;
 mod classify;
+mod info;
+mod question;
 
 pub use self::check::{Redis, redis};
