@@ -133,6 +133,38 @@ async fn a_layer_inside_a_nested_router_sees_paths_without_the_prefix() {
     assert!(!is_probe(&wire::get(address, "/readyz").await));
 }
 
+#[tokio::test]
+async fn a_layered_router_that_is_merged_brings_its_probes_along() {
+    let layered = Router::new()
+        .route("/more", get(async || "more"))
+        .layer(HealthLayer::new(health()));
+    let address = serve(app().merge(layered)).await;
+    assert_eq!(wire::get(address, "/more").await.body, "more");
+    assert_eq!(wire::get(address, "/").await.body, "index");
+    assert!(is_probe(&wire::get(address, "/readyz").await));
+}
+
+/// A trap of `Router::layer`: it wraps what is there, and a later fallback is not. Wrapped from
+/// outside, the router has no such order.
+#[tokio::test]
+async fn a_fallback_set_after_the_layer_takes_the_probes_away() {
+    let late = app()
+        .layer(HealthLayer::new(broken()))
+        .fallback(async || "fallback");
+    let address = serve(late).await;
+    assert_eq!(wire::get(address, "/readyz").await.body, "fallback");
+
+    let from_outside = HealthLayer::new(broken())
+        .same_body()
+        .layer(app().fallback(async || "fallback"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let shared = tower::make::Shared::new(from_outside);
+    tokio::spawn(async move { axum::serve(listener, shared).await });
+    assert_eq!(wire::get(address, "/readyz").await.code, 503);
+    assert_eq!(wire::get(address, "/unknown").await.body, "fallback");
+}
+
 /// The placement trap that the crate's documentation names.
 #[tokio::test]
 async fn a_layer_inside_a_nested_router_without_a_fallback_is_never_asked() {

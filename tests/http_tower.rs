@@ -18,8 +18,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Notify;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_health::{Access, Health, HealthLayer, Outcome, Probe, SameBodyLayer};
+use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe, SameBodyLayer};
 use tower_test::mock;
+
+/// Set where a busy machine must not turn a slow run into a verdict.
+const PATIENT: Duration = Duration::from_secs(30);
 
 type Reply = Response<Full<Bytes>>;
 
@@ -216,18 +219,20 @@ async fn a_future_that_is_dropped_drops_the_inner_call() {
 async fn a_prober_that_hangs_up_cancels_no_run() {
     let runs = Arc::new(AtomicUsize::new(0));
     let open = Arc::new(Notify::new());
-    let health = Health::builder()
-        .check("database", {
-            let (runs, open) = (runs.clone(), open.clone());
-            move || {
-                runs.fetch_add(1, Ordering::SeqCst);
-                let open = open.clone();
-                async move {
-                    open.notified().await;
-                    Ok(Outcome::up())
-                }
+    let check = {
+        let (runs, open) = (runs.clone(), open.clone());
+        move || {
+            runs.fetch_add(1, Ordering::SeqCst);
+            let open = open.clone();
+            async move {
+                open.notified().await;
+                Ok(Outcome::up())
             }
-        })
+        }
+    };
+    let health = Health::builder()
+        .add(Dependency::new("database", check).timeout(PATIENT))
+        .answer_within(PATIENT)
         .build();
     let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Reply::default()));
     let service = HealthLayer::new(health).layer(inner);

@@ -18,9 +18,11 @@ use tower_health::{Access, Health, HealthLayer};
 #[derive(Clone, Debug, PartialEq)]
 struct Marker(&'static str);
 
+type Step = Poll<Option<Result<Frame<Bytes>, &'static str>>>;
+
 /// A body that says of itself what it was told to say.
 struct Told {
-    steps: VecDeque<Poll<Option<Result<Frame<Bytes>, &'static str>>>>,
+    steps: VecDeque<Step>,
     ends: bool,
     hint: SizeHint,
 }
@@ -29,10 +31,7 @@ impl Body for Told {
     type Data = Bytes;
     type Error = &'static str;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Step {
         self.steps.pop_front().unwrap_or(Poll::Ready(None))
     }
 
@@ -41,7 +40,7 @@ impl Body for Told {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
@@ -179,7 +178,7 @@ async fn a_body_says_of_itself_what_it_said_before() {
     ];
     for (ends, hint) in table {
         let inner = service_fn(|_: Request<()>| {
-            let body = told(ends, hint.clone());
+            let body = told(ends, hint);
             async { Ok::<_, Infallible>(Response::new(body)) }
         });
         let body = layer()
