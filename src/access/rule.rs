@@ -110,17 +110,17 @@ impl Access {
 impl Rule {
     fn allows(&self, head: &Head<'_>) -> bool {
         match self {
-            Rule::Nobody => false,
-            Rule::Everybody => true,
-            Rule::Loopback => {
+            Self::Nobody => false,
+            Self::Everybody => true,
+            Self::Loopback => {
                 head.peer().is_some_and(|peer| peer.is_loopback()) && !head.is_forwarded()
             }
-            Rule::Networks(networks) => head
+            Self::Networks(networks) => head
                 .peer()
                 .is_some_and(|peer| networks.iter().any(|network| network.contains(&peer))),
-            Rule::Bearer(tokens) => bearer_token(head).is_some_and(|sent| is_one_of(sent, tokens)),
-            Rule::Closure(allows) => allows(head),
-            Rule::Either(both) => both.0.allows(head) || both.1.allows(head),
+            Self::Bearer(tokens) => bearer_token(head).is_some_and(|sent| is_one_of(sent, tokens)),
+            Self::Closure(allows) => allows(head),
+            Self::Either(both) => both.0.allows(head) || both.1.allows(head),
         }
     }
 }

@@ -54,6 +54,8 @@ impl HealthBuilder {
     /// # Panics
     ///
     /// When there is one of this name already, or a thousand of any name.
+    // The contract's name; nobody adds builders to dependencies with a plus.
+    #[allow(clippy::should_implement_trait)]
     #[track_caller]
     pub fn add(mut self, dependency: Dependency) -> Self {
         let name = dependency.name();

@@ -81,10 +81,10 @@ impl NotReady {
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("not ready")?;
-        if self.failing.is_empty() {
-            if let Some(why) = self.why {
-                write!(f, ": {why}")?;
-            }
+        if self.failing.is_empty()
+            && let Some(why) = self.why
+        {
+            write!(f, ": {why}")?;
         }
         for (number, entry) in self.failing.iter().enumerate() {
             f.write_str(if number == 0 { ": " } else { "; " })?;

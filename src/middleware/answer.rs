@@ -69,12 +69,12 @@ pub(super) enum Body {
     Static(Bytes),
     /// One copy per shard: threads that hand out the same `Bytes` fight over its count
     /// (17 ns alone, 168 ns with four).
-    Sharded([Bytes; SHARDS]),
+    Sharded(Box<[Bytes; SHARDS]>),
 }
 
 impl Body {
     pub(super) fn shared(bytes: &Bytes) -> Self {
-        Self::Sharded(array::from_fn(|_| Bytes::copy_from_slice(bytes)))
+        Self::Sharded(Box::new(array::from_fn(|_| Bytes::copy_from_slice(bytes))))
     }
 
     fn bytes(&self) -> &Bytes {

@@ -39,14 +39,15 @@ pub(super) fn shard() -> usize {
 /// shuts down.
 pub(super) struct Sharded<T> {
     own: Arc<Shard<T>>,
-    all: Option<Arc<[Arc<Shard<T>>]>>,
+    /// Held, never read: what `siblings` refer to lives as long as this.
+    _all: Option<Arc<[Arc<Shard<T>>]>>,
 }
 
 // Two lines: the processor fetches them in pairs.
 #[repr(align(128))]
 struct Shard<T> {
     value: Arc<T>,
-    siblings: OnceLock<Box<[Weak<Shard<T>>]>>,
+    siblings: OnceLock<Box<[Weak<Self>]>>,
 }
 
 impl<T> Sharded<T> {
@@ -66,7 +67,7 @@ impl<T> Sharded<T> {
         }
         Self {
             own: all[0].clone(),
-            all: Some(all),
+            _all: Some(all),
         }
     }
 
@@ -86,7 +87,7 @@ impl<T> Clone for Sharded<T> {
             .and_then(|siblings| siblings[shard()].upgrade());
         Self {
             own: mine.unwrap_or_else(|| self.own.clone()),
-            all: None,
+            _all: None,
         }
     }
 }

@@ -11,6 +11,7 @@ mod redact;
 mod status;
 mod whole;
 
+#[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_io;
 pub(crate) use self::observation::{Observations, bounded};
 pub use self::{

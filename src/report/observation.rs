@@ -99,7 +99,11 @@ pub(crate) fn bounded(text: Cow<'static, str>) -> Cow<'static, str> {
     if text.len() <= MAX_TEXT {
         return text;
     }
-    Cow::Owned(text[..text.floor_char_boundary(MAX_TEXT)].to_owned())
+    let end = (0..=MAX_TEXT)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0);
+    Cow::Owned(text[..end].to_owned())
 }
 
 #[cfg(test)]
