@@ -6,8 +6,27 @@ use std::path::{Path, PathBuf};
 
 /// The directory that holds both `postgres` and `initdb`.
 pub(super) fn postgres() -> PathBuf {
+    find_postgres().unwrap_or_else(|| missing("PostgreSQL server", "postgresql", "postgresql@17"))
+}
+
+/// The file `redis-server`.
+pub(super) fn redis() -> PathBuf {
+    find_redis().unwrap_or_else(|| missing("redis-server", "redis-server", "redis"))
+}
+
+/// Whether [`Postgres`](super::Postgres) can be started.
+pub fn postgres_is_installed() -> bool {
+    find_postgres().is_some()
+}
+
+/// Whether [`Redis`](super::Redis) can be started.
+pub fn redis_is_installed() -> bool {
+    find_redis().is_some()
+}
+
+fn find_postgres() -> Option<PathBuf> {
     if let Some(directory) = var_os("TOWER_HEALTH_PG_BIN") {
-        return directory.into();
+        return Some(directory.into());
     }
     // `postgres` on the PATH may be a link; `initdb` and the share files are next to its target.
     let on_path = search_path()
@@ -25,19 +44,16 @@ pub(super) fn postgres() -> PathBuf {
     on_path
         .chain(installed)
         .find(|bin| bin.join("postgres").is_file() && bin.join("initdb").is_file())
-        .unwrap_or_else(|| missing("PostgreSQL server", "postgresql", "postgresql@17"))
 }
 
-/// The file `redis-server`.
-pub(super) fn redis() -> PathBuf {
+fn find_redis() -> Option<PathBuf> {
     if let Some(file) = var_os("TOWER_HEALTH_REDIS_BIN") {
-        return file.into();
+        return Some(file.into());
     }
     search_path()
         .chain(["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from))
         .map(|directory| directory.join("redis-server"))
         .find(|file| file.is_file())
-        .unwrap_or_else(|| missing("redis-server", "redis-server", "redis"))
 }
 
 fn search_path() -> impl Iterator<Item = PathBuf> {

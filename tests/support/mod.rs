@@ -29,6 +29,7 @@ mod redis;
 mod template;
 mod wait;
 
+pub use binaries::{postgres_is_installed, redis_is_installed};
 pub use family::is_alive;
 pub use ports::unused_port;
 #[cfg(feature = "postgres")]
