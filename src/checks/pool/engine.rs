@@ -3,14 +3,9 @@
 //! Each arm says what is known at that point. Cancellation at any await leaves
 //! nothing behind: a loan goes back to the pool, a connection beside it is closed.
 
-use std::{
-    mem,
-    pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{pin::pin, sync::Mutex, time::Duration};
 
-use bb8::{AddError, ManageConnection, Pool};
+use bb8::{ManageConnection, Pool};
 use tokio::time::Instant;
 
 use super::{
@@ -20,43 +15,27 @@ use super::{
     evidence::Sample,
     race::{Winner, race, until},
     settings::Settings,
+    verdict::{Found, Memory, saturated},
 };
-use crate::{
-    check::{CheckResult, Outcome},
-    report::{Reason, Status},
-};
+use crate::check::{CheckResult, Outcome};
 
 /// So much of the budget stays for what follows the last wait.
-const MARGIN: Duration = Duration::from_millis(20);
+pub(super) const MARGIN: Duration = Duration::from_millis(20);
 
 /// A pool, and what is remembered of it from run to run.
 pub(in crate::checks) struct Engine<M: ManageConnection> {
     pub(in crate::checks) pool: Pool<M>,
     pub(in crate::checks) settings: Settings,
     dedicated: Dedicated,
-    memory: Mutex<Memory>,
+    pub(super) memory: Mutex<Memory>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Memory {
-    /// The pool did not deliver, and its connections are not to be waited for first.
-    mistrust: bool,
-    /// When the last run that was up began, and the counters at its end.
-    last_up: Option<(Instant, Sample)>,
-}
-
-/// One run's instants.
+/// One run's instants, and the pool's counters at its start.
 #[derive(Clone, Copy)]
-struct Run {
-    started: Instant,
-    deadline: Instant,
-    before: Sample,
-}
-
-/// A verdict, and whether the next run may begin with the pool.
-struct Found {
-    result: CheckResult,
-    mistrust: bool,
+pub(super) struct Run {
+    pub(super) started: Instant,
+    pub(super) deadline: Instant,
+    pub(super) before: Sample,
 }
 
 impl<M: ManageConnection> Engine<M> {
@@ -95,8 +74,7 @@ impl<M: ManageConnection> Engine<M> {
         let mut loan = None;
         let step: Step<M> = {
             let mut attempt = pin!(attempt(&self.pool, backend, &run.before, &mut loan));
-            let third = run.started + self.settings.within / 3;
-            match until(third, attempt.as_mut()).await {
+            match until(self.pools_turn(run), attempt.as_mut()).await {
                 Some(ended) => Step::Ended(ended, 0),
                 // Others were served with connections on which the server answered.
                 None if self.tests() && Sample::of(&self.pool).served_since(&run.before) > 0 => {
@@ -134,12 +112,25 @@ impl<M: ManageConnection> Engine<M> {
                 self.asked(backend, run, fresh, loan.map(|loan| (loan, false)))
                     .await
             }
-            Step::Ended(ended, healed) => self.ended(backend, run, ended, loan, healed).await,
+            Step::Ended(ended, healed) => {
+                self.memory().pool_took = run.started.elapsed();
+                self.ended(backend, run, ended, loan, healed).await
+            }
             Step::Asked(fresh, silent) => {
                 self.asked(backend, run, fresh, loan.map(|loan| (loan, silent)))
                     .await
             }
         }
+    }
+
+    /// How long the pool has until the true cause is sought beside it.
+    ///
+    /// A third of the budget, and more where a round trip is known to be slow: a
+    /// distant server is no reason for a connection with each check.
+    fn pools_turn(&self, run: Run) -> Instant {
+        let within = self.settings.within;
+        let slow = self.memory().pool_took * 2;
+        run.started + slow.clamp(within / 3, within * 2 / 3)
     }
 
     /// The server, and the pool with what is left of the budget: after a failure.
@@ -184,125 +175,12 @@ impl<M: ManageConnection> Engine<M> {
         }
     }
 
-    /// The server is fine. What remains open is whether the pool is, and can be made so.
-    async fn server_works<B: Backend<M>>(
-        &self,
-        backend: &B,
-        run: Run,
-        fresh: M::Connection,
-        loan: Option<(Loan<M>, bool)>,
-    ) -> Found {
-        if !self.settings.healing {
-            drop((fresh, loan));
-            return Found::trusted(self.unusable());
-        }
-        if let Some((mut dead, silent)) = loan {
-            // A loan that is still here was silent or dead, while the server is not.
-            drop(mem::replace(&mut *dead, fresh));
-            return self.replaced(backend, run, dead, silent).await;
-        }
-        let spare = self.hand_over(fresh);
-        let added = u32::from(spare.is_none());
-        let mut loan = None;
-        let before = Sample::of(&self.pool);
-        let ended = until(
-            self.patience::<B>(run),
-            attempt(&self.pool, backend, &before, &mut loan),
-        )
-        .await;
-        match (ended, loan, spare) {
-            (ended @ (Some(Attempt::Gone(_)) | None), Some(mut dead), Some(spare)) => {
-                drop(mem::replace(&mut *dead, spare));
-                self.replaced(backend, run, dead, ended.is_none()).await
-            }
-            (Some(Attempt::Gone(_) | Attempt::Storm) | None, ..) => Found::trusted(self.unusable()),
-            (Some(ended), loan, _) => self.ended(backend, run, ended, loan, added).await,
-        }
-    }
-
-    /// The loan works since just now. One that was silent is told of: there may be more.
-    async fn replaced<B: Backend<M>>(
-        &self,
-        backend: &B,
-        run: Run,
-        loan: Loan<M>,
-        silent: bool,
-    ) -> Found {
-        let mut found = self
-            .ended(backend, run, Attempt::Works, Some(loan), 1)
-            .await;
-        if silent && found.result.is_ok() {
-            found.result = Ok(Outcome::degraded(Reason::PoolStuck)
-                .message("a connection of the pool's was silent, and was replaced")
-                .observe("healed", 1_u32));
-        }
-        found
-    }
-
-    /// The server answered through the pool.
-    async fn ended<B: Backend<M>>(
-        &self,
-        backend: &B,
-        run: Run,
-        ended: Attempt,
-        loan: Option<Loan<M>>,
-        healed: u32,
-    ) -> Found {
-        let result = match (ended, loan) {
-            (Attempt::Works, Some(loan)) if backend.proves_more() => {
-                backend.prove(loan, run.deadline - MARGIN).await
-            }
-            (Attempt::Works, _) => Ok(Outcome::up()),
-            (Attempt::Alive(outcome), _) => Ok(outcome),
-            (Attempt::Down(failure) | Attempt::Gone(failure), _) => Err(failure),
-            (Attempt::Storm, _) => self.unusable(),
-        };
-        Found::trusted(match (result, healed) {
-            (result, 0) => result,
-            (Ok(outcome), healed) => Ok(outcome.observe("healed", healed)),
-            (Err(failure), healed) => Err(failure.observe("healed", healed)),
-        })
-    }
-
-    /// No connection that works, in the pool or beside it.
-    fn refused(&self, refusal: Refusal) -> Found {
-        match refusal {
-            // The server has no place for one more, and the pool has its places.
-            Refusal::Connect(failure)
-                if failure.reason() == Reason::Exhausted && self.pool.state().connections > 0 =>
-            {
-                Found::trusted(Ok(Outcome::degraded(Reason::Exhausted).message(
-                    "the server takes no more connections, and the pool's are in use",
-                )))
-            }
-            Refusal::Connect(failure) | Refusal::Server(failure) => Found {
-                result: Err(failure),
-                mistrust: true,
-            },
-            // Not to be found out by way of the pool again: there it costs a storm.
-            Refusal::Alive(outcome) => Found {
-                result: Ok(outcome),
-                mistrust: self.tests(),
-            },
-        }
-    }
-
-    /// The server works, and the pool gives nothing.
-    fn unusable(&self) -> CheckResult {
-        let now = Sample::of(&self.pool);
-        if now.idle == 0 && now.connections >= self.pool.config().max_size {
-            return saturated();
-        }
-        Ok(Outcome::degraded(Reason::PoolStuck)
-            .message("the server answers on a new connection, the pool's do not"))
-    }
-
-    fn tests(&self) -> bool {
+    pub(super) fn tests(&self) -> bool {
         self.pool.config().test_on_check_out
     }
 
     /// How long the pool may take once the server is known to be fine.
-    fn patience<B: Backend<M>>(&self, run: Run) -> Instant {
+    pub(super) fn patience<B: Backend<M>>(&self, run: Run) -> Instant {
         let soon = Instant::now() + self.settings.within / 6;
         B::TEST_GIVES_UP
             // A little more, or the check would always stop just before the eviction.
@@ -310,7 +188,7 @@ impl<M: ManageConnection> Engine<M> {
             .min(run.deadline - MARGIN)
     }
 
-    async fn connect<B: Backend<M>>(
+    pub(super) async fn connect<B: Backend<M>>(
         &self,
         backend: &B,
         deadline: Instant,
@@ -318,62 +196,6 @@ impl<M: ManageConnection> Engine<M> {
         self.dedicated
             .connect(&self.pool, backend, deadline - MARGIN)
             .await
-    }
-
-    /// The connection back, if the pool has no room for it. One that waits is woken.
-    fn hand_over(&self, fresh: M::Connection) -> Option<M::Connection> {
-        if !self.settings.healing {
-            return Some(fresh);
-        }
-        match self.pool.add(fresh) {
-            Ok(()) | Err(AddError::Broken(_)) => None,
-            Err(AddError::NoCapacity(fresh)) => Some(fresh),
-        }
-    }
-
-    /// Whether the pool's own traffic since the last run proves that the server answers.
-    fn traffic_proves(&self, memory: &Memory, run: &Run) -> bool {
-        let (Some(window), Some((when, then))) = (self.settings.trust_traffic, &memory.last_up)
-        else {
-            return false;
-        };
-        self.tests()
-            && run.started.saturating_duration_since(*when) <= window
-            && run.before.served_since(then) > 0
-            && !run.before.trouble_since(then)
-    }
-
-    /// Remembers the verdict and adds the pool's numbers.
-    fn finish(&self, result: CheckResult, mistrust: bool, started: Instant) -> CheckResult {
-        let now = Sample::of(&self.pool);
-        let up = matches!(&result, Ok(outcome) if outcome.status() == Status::Up);
-        *self.memory() = Memory {
-            mistrust,
-            last_up: up.then_some((started, now)),
-        };
-        let numbers = now.numbers(self.pool.config().max_size);
-        match result {
-            Ok(outcome) if up && self.is_crowded(&now) => {
-                let mut crowded = saturated_share(&now).pool(numbers);
-                crowded.observations.values = outcome.observations.values;
-                Ok(crowded)
-            }
-            Ok(outcome) => Ok(outcome.pool(numbers)),
-            Err(failure) => Err(failure.pool(numbers)),
-        }
-    }
-
-    fn is_crowded(&self, now: &Sample) -> bool {
-        let max = self.pool.config().max_size;
-        let used = now.connections.saturating_sub(now.idle);
-        self.settings
-            .degraded_above
-            .is_some_and(|share| f64::from(used) > share * f64::from(max))
-    }
-
-    /// Held for a copy only. A panic cannot leave it half-written.
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -387,21 +209,4 @@ enum Step<M: ManageConnection> {
     Asked(Result<M::Connection, Refusal>, bool),
     /// The server works, and the attempt came to nothing.
     Useless,
-}
-
-impl Found {
-    fn trusted(result: CheckResult) -> Self {
-        let mistrust = result.is_err();
-        Self { result, mistrust }
-    }
-}
-
-fn saturated() -> CheckResult {
-    Ok(Outcome::degraded(Reason::Saturated)
-        .message("the server answers, and the pool's connections are all in use"))
-}
-
-fn saturated_share(now: &Sample) -> Outcome {
-    let used = now.connections.saturating_sub(now.idle);
-    Outcome::degraded(Reason::Saturated).message(format!("{used} connections in use"))
 }

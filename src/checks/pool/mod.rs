@@ -6,8 +6,10 @@ mod check;
 mod dedicated;
 mod engine;
 mod evidence;
+mod heal;
 mod race;
 mod settings;
+mod verdict;
 
 pub use self::check::{PingFuture, PoolCheck, pool};
 #[cfg(any(feature = "postgres", feature = "redis"))]
