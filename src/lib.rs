@@ -29,7 +29,8 @@
 //! | `/startupz` | has it ever been ready? | not yet |
 //! | `/health` | how is everything? | a required dependency is down or unknown |
 //!
-//! Below each path `/{name}` answers for one dependency, for those allowed details.
+//! Below each path `/{name}` answers for one dependency that the probe looks at, for
+//! those allowed details.
 //!
 //! # Placement
 //!
@@ -37,6 +38,8 @@
 //! `Router` (`layer.layer(router)`): `Router::layer` boxes the wrapped service again for
 //! every request. A nested router sees its paths without their prefix, and its
 //! layers see no request that matches none of its routes: wrap the outermost one.
+//! A fallback set after `Router::layer` is outside it and takes the probes away: set
+//! it before, or wrap the router from outside.
 //!
 //! # Security defaults
 //!

@@ -4,6 +4,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Health;
 use crate::{
+    dependency::Dependency,
     engine::{
         cell::{Ask, Cell, Seen},
         flight::Wait,
@@ -89,12 +90,13 @@ impl Gathering {
 
     fn of(health: Health, probe: &Probe, state: impl Fn(&Arc<Cell>, Instant) -> PartState) -> Self {
         let now = Instant::now();
-        let started = health.is_started();
+        // Latched: nothing can change the answer any more, so nothing is asked.
+        let latched = *probe == Probe::Startup && health.is_started();
         let parts = health
             .shared()
             .cells
             .iter()
-            .filter(|cell| looks_at(probe, cell, started))
+            .filter(|cell| !latched && probe.covers(&cell.dependency))
             .map(|cell| Part {
                 cell: cell.clone(),
                 state: state(cell, now),
@@ -187,15 +189,15 @@ impl Gathering {
     }
 }
 
-/// Whether `probe` looks at the dependency of `cell`.
-fn looks_at(probe: &Probe, cell: &Cell, started: bool) -> bool {
-    let dependency = &cell.dependency;
-    match probe {
-        Probe::Liveness => dependency.liveness,
-        Probe::Readiness => dependency.readiness,
-        // Latched: nothing can change the answer any more.
-        Probe::Startup => !started && dependency.required && dependency.readiness,
-        Probe::Full => true,
-        Probe::Group(group) => dependency.groups.iter().any(|name| name == group),
+impl Probe {
+    /// Whether the answer to this probe takes `dependency` into account.
+    pub(super) fn covers(&self, dependency: &Dependency) -> bool {
+        match self {
+            Self::Liveness => dependency.liveness,
+            Self::Readiness => dependency.readiness,
+            Self::Startup => dependency.required && dependency.readiness,
+            Self::Full => true,
+            Self::Group(group) => dependency.groups.iter().any(|name| name == group),
+        }
     }
 }

@@ -120,13 +120,13 @@ impl Health {
         Gathering::ask(self.clone(), probe)
     }
 
-    /// Asks the one dependency called `name`, if there is one.
-    pub(crate) fn gather_one(&self, name: &str) -> Option<Gathering> {
+    /// Asks the one dependency called `name`, if `probe` looks at it.
+    pub(crate) fn gather_one(&self, probe: &Probe, name: &str) -> Option<Gathering> {
         let cell = self
             .shared
             .cells
             .iter()
-            .find(|cell| &*cell.dependency.name == name)?;
+            .find(|cell| &*cell.dependency.name == name && probe.covers(&cell.dependency))?;
         Some(Gathering::ask_one(self.clone(), cell.clone()))
     }
 

@@ -105,7 +105,7 @@ impl Face {
             None => self.answer(found.index, detail, is_head, request),
             Some(name) => {
                 let name = percent_decoded(name);
-                self.answer_for_one(name.as_deref(), detail, is_head, request)
+                self.answer_for_one(found.index, name.as_deref(), detail, is_head, request)
             }
         })
     }
@@ -160,13 +160,14 @@ impl Face {
     /// For a stranger a name that exists is as unknown as any other.
     fn answer_for_one<A>(
         &self,
+        index: usize,
         name: Option<&str>,
         detail: Detail,
         head: bool,
         request: &mut Request<A>,
     ) -> Probe {
         let gathering = match (name, detail) {
-            (Some(name), Detail::Full) => self.health.gather_one(name),
+            (Some(name), Detail::Full) => self.health.gather_one(&self.routes[index].probe, name),
             _ => None,
         };
         let Some(mut gathering) = gathering else {

@@ -1,3 +1,5 @@
+use std::sync::{Arc, OnceLock};
+
 use http::StatusCode;
 use tower_layer::Layer;
 
@@ -5,6 +7,7 @@ use super::{
     HealthService, SameBodyLayer,
     face::{Codes, Face, Route},
     paths::Paths,
+    shard::Sharded,
 };
 use crate::{access::Access, health::Health, probe::Probe, report::Status};
 
@@ -32,6 +35,13 @@ const DEFAULT_PATHS: [(&str, Probe); 4] = [
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct HealthLayer {
+    settings: Settings,
+    /// Made once: `Router::layer` applies a layer to each of its routes.
+    face: Arc<OnceLock<Sharded<Face>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
     health: Health,
     with_defaults: bool,
     paths: Vec<(Box<str>, Probe)>,
@@ -47,13 +57,16 @@ impl HealthLayer {
     /// Everybody may probe; nobody sees details.
     pub fn new(health: Health) -> Self {
         Self {
-            health,
-            with_defaults: true,
-            paths: Vec::new(),
-            details: Access::nobody(),
-            allow: Access::everybody(),
-            conceal: false,
-            codes: Codes::default(),
+            settings: Settings {
+                health,
+                with_defaults: true,
+                paths: Vec::new(),
+                details: Access::nobody(),
+                allow: Access::everybody(),
+                conceal: false,
+                codes: Codes::default(),
+            },
+            face: Arc::default(),
         }
     }
 
@@ -65,49 +78,44 @@ impl HealthLayer {
     /// request's path can have, or is a probe's already; when no dependency is in the
     /// group that `probe` names.
     #[track_caller]
-    pub fn path(mut self, path: &str, probe: Probe) -> Self {
+    pub fn path(self, path: &str, probe: Probe) -> Self {
         if let Probe::Group(group) = &probe {
             assert!(
-                self.health.has_group(group),
+                self.settings.health.has_group(group),
                 "no dependency is in the group {group:?}"
             );
         }
-        self.paths.push((path.into(), probe));
+        let changed = self.with(|settings| settings.paths.push((path.into(), probe)));
         // Refused here, where the caller's line is known, and not when the layer is applied.
-        if let Err((path, fault)) = self.table() {
+        if let Err((path, fault)) = changed.settings.table() {
             panic!("the path {path:?} {fault}");
         }
-        self
+        changed
     }
 
     /// Takes the four default paths away.
-    pub fn without_default_paths(mut self) -> Self {
-        self.with_defaults = false;
-        self
+    pub fn without_default_paths(self) -> Self {
+        self.with(|settings| settings.with_defaults = false)
     }
 
     /// Who sees details: names, reasons, timings, pool numbers, the app's fields. Default: nobody.
-    pub fn details(mut self, access: Access) -> Self {
-        self.details = access;
-        self
+    pub fn details(self, access: Access) -> Self {
+        self.with(|settings| settings.details = access)
     }
 
     /// Who may probe at all; others get 403. Default: everybody.
-    pub fn allow(mut self, access: Access) -> Self {
-        self.allow = access;
-        self
+    pub fn allow(self, access: Access) -> Self {
+        self.with(|settings| settings.allow = access)
     }
 
     /// Hands the requests of those who may not probe to the inner service, as if there were no probe.
-    pub fn conceal(mut self) -> Self {
-        self.conceal = true;
-        self
+    pub fn conceal(self) -> Self {
+        self.with(|settings| settings.conceal = true)
     }
 
     /// The status code for `status`. Default: 200 for up and degraded, 503 for unknown and down.
-    pub fn status_code(mut self, status: Status, code: StatusCode) -> Self {
-        self.codes.set(status, code);
-        self
+    pub fn status_code(self, status: Status, code: StatusCode) -> Self {
+        self.with(|settings| settings.codes.set(status, code))
     }
 
     /// Keeps the inner service's response body, where that can be made from `Bytes`, as axum's can.
@@ -117,6 +125,15 @@ impl HealthLayer {
         SameBodyLayer::new(self)
     }
 
+    /// The layer with other settings; what was made from the old ones is not its own.
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self.face = Arc::default();
+        self
+    }
+}
+
+impl Settings {
     /// The paths with their probes, or the first one that cannot be.
     fn table(&self) -> Result<(Paths, Vec<Route>), (&str, &'static str)> {
         let defaults = DEFAULT_PATHS.iter().map(|(path, probe)| (*path, probe));
@@ -129,25 +146,27 @@ impl HealthLayer {
         }
         Ok((paths, routes))
     }
+
+    fn face(&self) -> Face {
+        // `path` refuses what `table` would; taking the defaults away only takes refusals away.
+        let (paths, routes) = self.table().unwrap_or_default();
+        Face {
+            health: self.health.clone(),
+            paths,
+            routes,
+            details: self.details.clone(),
+            allow: self.allow.clone(),
+            conceal: self.conceal,
+            codes: self.codes,
+        }
+    }
 }
 
 impl<S> Layer<S> for HealthLayer {
     type Service = HealthService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        // `path` refuses what `table` would; taking the defaults away only takes refusals away.
-        let (paths, routes) = self.table().unwrap_or_default();
-        HealthService::new(
-            inner,
-            Face {
-                health: self.health.clone(),
-                paths,
-                routes,
-                details: self.details.clone(),
-                allow: self.allow.clone(),
-                conceal: self.conceal,
-                codes: self.codes,
-            },
-        )
+        let face = self.face.get_or_init(|| Sharded::new(self.settings.face()));
+        HealthService::new(inner, face.share())
     }
 }

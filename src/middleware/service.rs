@@ -22,11 +22,11 @@ pub struct HealthService<S> {
 }
 
 impl<S> HealthService<S> {
-    pub(super) fn new(inner: S, face: Face) -> Self {
+    pub(super) fn new(inner: S, face: Sharded<Face>) -> Self {
         Self {
             inner,
             filter: face.paths.filter(),
-            face: Sharded::new(face),
+            face,
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn shard() -> usize {
 
 /// A shared value whose clones count on their thread's own shard.
 ///
-/// The first handle keeps all shards alive. When it is gone, clones go on as plain
+/// The first handle and its shares keep all shards alive. When they are gone, clones go on as plain
 /// `Arc`s of the shard they are on: correct, only slower, and such is a server that
 /// shuts down.
 pub(super) struct Sharded<T> {
@@ -68,6 +68,14 @@ impl<T> Sharded<T> {
         Self {
             own: all[0].clone(),
             _all: Some(all),
+        }
+    }
+
+    /// Another handle that keeps all shards alive.
+    pub(super) fn share(&self) -> Self {
+        Self {
+            own: self.own.clone(),
+            _all: self._all.clone(),
         }
     }
 
