@@ -1,12 +1,20 @@
 //! What `checks::postgres` costs, and what its options prove.
 #![cfg(feature = "postgres")]
 
-use std::time::Duration;
+use std::{
+    future::{Ready, ready},
+    io,
+    time::Duration,
+};
 
 use bb8_postgres::PostgresConnectionManager;
 use support::{Mode, Postgres, Proxy, unused_port, wait_until};
 use tokio::time::{Instant, timeout};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{
+    Config, NoTls, Socket,
+    config::SslMode,
+    tls::{MakeTlsConnect, NoTlsStream, TlsConnect},
+};
 use tower_health::{
     Check, CheckResult, PoolNumbers, Reason, Status,
     checks::{self, GuardedManager},
@@ -91,7 +99,7 @@ async fn a_server_that_refuses_the_login_says_why() {
         config.dbname("no_such_database");
     });
     let tls = wrong(|config| {
-        config.ssl_mode(tokio_postgres::config::SslMode::Require);
+        config.ssl_mode(SslMode::Require);
     });
     for (check, reason) in [
         (&password, Reason::Auth),
@@ -472,4 +480,71 @@ async fn an_app_that_hammers_its_pool_does_not_starve_the_verdict() {
             worker.abort();
         }
     }
+}
+
+#[tokio::test]
+async fn a_distant_server_is_up_and_costs_no_connection_with_each_check() {
+    let server = Postgres::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    let pool = server.pool_through(proxy.port(), 2);
+    serves(&pool).await;
+    let check = checks::postgres(pool);
+    // A round trip takes longer than the third of the budget that the pool has.
+    proxy.set(Mode::Delay(Duration::from_millis(130))).await;
+    assert_eq!(look(&check).await, UP);
+    let before = proxy.connections();
+    for _ in 0..3 {
+        assert_eq!(look(&check).await, UP);
+    }
+    assert_eq!(proxy.connections(), before);
+}
+
+/// A connector that trusts nobody.
+#[derive(Clone)]
+struct Distrust;
+
+impl MakeTlsConnect<Socket> for Distrust {
+    type Stream = NoTlsStream;
+    type TlsConnect = Self;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, _: &str) -> io::Result<Self> {
+        Ok(Self)
+    }
+}
+
+impl TlsConnect<Socket> for Distrust {
+    type Stream = NoTlsStream;
+    type Error = io::Error;
+    type Future = Ready<io::Result<NoTlsStream>>;
+
+    fn connect(self, _: Socket) -> Self::Future {
+        ready(Err(io::Error::other("certificate verify failed")))
+    }
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_fails_is_tls_with_any_connector() {
+    let server = Postgres::builder()
+        .tls()
+        .hba("hostssl all all 127.0.0.1/32 trust")
+        .start()
+        .await;
+    let mut config = Config::new();
+    config
+        .host("localhost")
+        .hostaddr("127.0.0.1".parse().unwrap())
+        .port(server.port())
+        .user("postgres")
+        .ssl_mode(SslMode::Require);
+    let manager = PostgresConnectionManager::new(config.clone(), Distrust);
+    let check = checks::postgres(bb8::Pool::builder().build_unchecked(manager))
+        .query("SELECT 1")
+        .cancel_with(Distrust);
+    assert_eq!(look(&check).await, down(Reason::Tls));
+    // The server takes no connection without it.
+    config.ssl_mode(SslMode::Disable);
+    let manager = PostgresConnectionManager::new(config, NoTls);
+    let check = checks::postgres(bb8::Pool::builder().build_unchecked(manager));
+    assert_eq!(look(&check).await, down(Reason::Auth));
 }

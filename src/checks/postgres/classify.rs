@@ -56,6 +56,12 @@ fn reason(error: &Error) -> Reason {
     if error.is_closed() {
         return Reason::Reset;
     }
+    // The driver keeps its kind to itself. Its phrases are fixed and hold no other text.
+    let phrase = error.to_string();
+    // Before its source: some connectors give `io` errors for everything.
+    if phrase == "error performing TLS handshake" {
+        return Reason::Tls;
+    }
     let source = error.source();
     if let Some(io) = source.and_then(|source| source.downcast_ref::<io::Error>()) {
         return reason_of_io(io).unwrap_or(match io.kind() {
@@ -67,9 +73,7 @@ fn reason(error: &Error) -> Reason {
             _ => Reason::Failed,
         });
     }
-    // The driver keeps its kind to itself. Its phrases are fixed and hold no other text.
-    match error.to_string().as_str() {
-        "error performing TLS handshake" => Reason::Tls,
+    match phrase.as_str() {
         "authentication error" => Reason::Auth,
         "unexpected message from server" | "error parsing response from server" => Reason::Protocol,
         "timeout waiting for server" => Reason::Timeout,
