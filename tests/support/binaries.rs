@@ -26,7 +26,8 @@ pub fn redis_is_installed() -> bool {
 
 fn find_postgres() -> Option<PathBuf> {
     if let Some(directory) = var_os("TOWER_HEALTH_PG_BIN") {
-        return Some(directory.into());
+        let directory = PathBuf::from(directory);
+        return directory.join("initdb").is_file().then_some(directory);
     }
     // `postgres` on the PATH may be a link; `initdb` and the share files are next to its target.
     let on_path = search_path()
@@ -48,7 +49,8 @@ fn find_postgres() -> Option<PathBuf> {
 
 fn find_redis() -> Option<PathBuf> {
     if let Some(file) = var_os("TOWER_HEALTH_REDIS_BIN") {
-        return Some(file.into());
+        let file = PathBuf::from(file);
+        return file.is_file().then_some(file);
     }
     search_path()
         .chain(["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from))
