@@ -65,10 +65,16 @@ fn reason(error: &RedisError) -> Reason {
         }
         ErrorKind::InvalidClientConfig => Reason::Misconfigured,
         _ if error.is_timeout() => Reason::Timeout,
+        // What `native-tls` says; of itself the driver refuses no more than an empty command.
+        ErrorKind::Client => Reason::Tls,
         _ => error
             .source()
             .and_then(in_chain)
-            .and_then(reason_of_io)
+            .and_then(|io| match io.kind() {
+                // What `rustls` says. Bytes that are no Redis are `Parse`.
+                io::ErrorKind::InvalidData => Some(Reason::Tls),
+                _ => reason_of_io(io),
+            })
             .unwrap_or(Reason::Failed),
     }
 }
@@ -103,7 +109,24 @@ fn word(code: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reason, reason_of_code, word};
+    use std::io;
+
+    use super::{Reason, RedisError, reason, reason_of_code, word};
+
+    #[test]
+    fn an_io_error_is_found_where_the_driver_keeps_it() {
+        for (kind, expected) in [
+            (io::ErrorKind::ConnectionRefused, Reason::Refused),
+            (io::ErrorKind::BrokenPipe, Reason::Reset),
+            (io::ErrorKind::TimedOut, Reason::Timeout),
+            (io::ErrorKind::HostUnreachable, Reason::Unreachable),
+            (io::ErrorKind::InvalidData, Reason::Tls),
+            (io::ErrorKind::Other, Reason::Failed),
+        ] {
+            let error = RedisError::from(io::Error::new(kind, "text"));
+            assert_eq!(reason(&error), expected, "{kind:?}");
+        }
+    }
 
     #[test]
     fn each_code_has_its_reason() {
