@@ -262,19 +262,36 @@ async fn silent_connections_are_replaced_one_by_one_where_the_pool_does_not_test
 }
 
 #[tokio::test]
-async fn a_guarded_manager_cures_silent_connections_that_the_pool_tests() {
+async fn silent_connections_that_the_pool_tests_are_cured_by_a_guarded_manager_only() {
     let server = Postgres::start().await;
     let proxy = Proxy::start(server.port()).await;
     let manager = PostgresConnectionManager::new(server.config_through(proxy.port()), NoTls);
-    let manager = GuardedManager::new(manager).test_within(Duration::from_millis(100));
-    let pool = bb8::Pool::builder().max_size(2).build_unchecked(manager);
-    let held = (pool.get().await.unwrap(), pool.get().await.unwrap());
-    drop(held);
+    let bare = bb8::Pool::builder()
+        .max_size(2)
+        .build_unchecked(manager.clone());
+    let guarded = bb8::Pool::builder()
+        .max_size(2)
+        .build_unchecked(GuardedManager::new(manager));
+    drop((bare.get().await.unwrap(), bare.get().await.unwrap()));
+    drop((guarded.get().await.unwrap(), guarded.get().await.unwrap()));
     proxy.set(Mode::StallExisting).await;
-    let check = checks::postgres(pool.clone());
-    assert_eq!(look(&check).await, UP);
-    let connection = timeout(SOON, pool.get()).await.unwrap().unwrap();
-    connection.query_one("SELECT 1", &[]).await.unwrap();
+    let check = checks::postgres(bare);
+    for _ in 0..3 {
+        let before = proxy.connections();
+        assert_eq!(look(&check).await, degraded(Reason::PoolStuck));
+        assert!(proxy.connections() - before <= 1);
+    }
+    let check = checks::postgres(guarded.clone());
+    // Each check evicts at least one.
+    let mut verdicts = Vec::new();
+    for _ in 0..3 {
+        verdicts.push(look(&check).await);
+    }
+    assert_eq!(verdicts[2], UP, "{verdicts:?}");
+    for _ in 0..4 {
+        let connection = timeout(SOON, guarded.get()).await.unwrap().unwrap();
+        connection.query_one("SELECT 1", &[]).await.unwrap();
+    }
 }
 
 #[tokio::test]

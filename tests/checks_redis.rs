@@ -267,3 +267,32 @@ async fn no_secret_and_no_address_is_in_a_message() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn after_a_restart_dead_connections_are_replaced_three_at_a_time() {
+    let mut server = Redis::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    let manager = RedisConnectionManager::new(server.url_through(proxy.port())).unwrap();
+    let pool = bb8::Pool::builder()
+        .max_size(6)
+        .test_on_check_out(false)
+        .build_unchecked(manager);
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(pool.get().await.unwrap());
+    }
+    drop(held);
+    let check = checks::redis(pool.clone());
+    assert_eq!(look(&check).await, UP);
+    server.restart().await;
+    for _ in 0..2 {
+        let before = proxy.connections();
+        assert_eq!(look(&check).await, UP);
+        assert_eq!(proxy.connections() - before, 3);
+    }
+    // Twice around: the pool itself would have kept each of them.
+    for _ in 0..12 {
+        let mut connection = pool.get().await.unwrap();
+        cmd("PING").exec_async(&mut *connection).await.unwrap();
+    }
+}

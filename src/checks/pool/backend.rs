@@ -1,6 +1,6 @@
 //! What the engine must know of a kind of server.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use bb8::{ManageConnection, PooledConnection};
 use tokio::time::Instant;
@@ -17,9 +17,6 @@ pub(in crate::checks) type Loan<M> = PooledConnection<'static, M>;
 pub(in crate::checks) trait Backend<M: ManageConnection>:
     Send + Sync + 'static
 {
-    /// After this long a test at checkout gives up by itself and evicts its connection.
-    const TEST_GIVES_UP: Option<Duration> = None;
-
     /// Whether the pool drops a dead connection that comes back. `bb8-redis` keeps it.
     const EVICTS_DEAD: bool = true;
 

@@ -22,6 +22,10 @@ use crate::check::{CheckResult, Outcome};
 /// So much of the budget stays for what follows the last wait.
 pub(super) const MARGIN: Duration = Duration::from_millis(20);
 
+/// After this long a test at checkout that is bounded gives up and evicts its connection:
+/// that of the `redis` driver, and a guarded manager's by default.
+const TEST_GIVES_UP: Duration = Duration::from_millis(500);
+
 /// A pool, and what is remembered of it from run to run.
 pub(in crate::checks) struct Engine<M: ManageConnection> {
     pub(in crate::checks) pool: Pool<M>,
@@ -92,7 +96,7 @@ impl<M: ManageConnection> Engine<M> {
                         // which ends it; with one, only the pool can evict that.
                         Winner::Second(Ok(fresh)) if self.tests() => {
                             let spare = self.hand_over(fresh);
-                            let ended = until(self.patience::<B>(run), attempt.as_mut()).await;
+                            let ended = until(self.patience(run), attempt.as_mut()).await;
                             let spare = spare.and_then(|spare| self.hand_over(spare));
                             match ended {
                                 None | Some(Attempt::Storm | Attempt::Gone(_)) => Step::Useless,
@@ -180,13 +184,16 @@ impl<M: ManageConnection> Engine<M> {
     }
 
     /// How long the pool may take once the server is known to be fine.
-    pub(super) fn patience<B: Backend<M>>(&self, run: Run) -> Instant {
+    pub(super) fn patience(&self, run: Run) -> Instant {
         let soon = Instant::now() + self.settings.within / 6;
-        B::TEST_GIVES_UP
-            .filter(|_| self.tests())
-            // A little more, or the check would always stop just before the eviction.
-            .map_or(soon, |limit| soon.max(run.started + limit + 2 * MARGIN))
-            .min(run.deadline - MARGIN)
+        let patience = if self.tests() {
+            // A little more, or the check would always stop just before the eviction,
+            // and put the silent connection back as a good one.
+            soon.max(run.started + TEST_GIVES_UP + 2 * MARGIN)
+        } else {
+            soon
+        };
+        patience.min(run.deadline - MARGIN)
     }
 
     pub(super) async fn connect<B: Backend<M>>(

@@ -40,7 +40,7 @@ impl<M: ManageConnection> Engine<M> {
         let mut loan = None;
         let before = Sample::of(&self.pool);
         let ended = until(
-            self.patience::<B>(run),
+            self.patience(run),
             attempt(&self.pool, backend, &before, &mut loan),
         )
         .await;

@@ -4,7 +4,6 @@ use std::{
     borrow::Cow,
     hash::{BuildHasher, Hasher, RandomState},
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
 use bb8::ManageConnection;
@@ -39,8 +38,6 @@ pub(super) struct Queue {
 }
 
 impl<M: ManageConnection<Connection = MultiplexedConnection>> Backend<M> for Question {
-    // The driver's own response timeout.
-    const TEST_GIVES_UP: Option<Duration> = Some(Duration::from_millis(500));
     const EVICTS_DEAD: bool = false;
 
     async fn ping(&self, connection: &mut MultiplexedConnection) -> Result<(), Judgement> {
