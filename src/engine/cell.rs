@@ -60,6 +60,8 @@ pub(crate) enum Seen {
     Pending(Option<Arc<Verdict>>, Instant),
     /// The last run could not be cancelled.
     Stuck(Arc<Verdict>),
+    /// It is so old that its background refresh must be dead.
+    Stale(Arc<Verdict>),
     /// Nobody has asked yet.
     Unknown,
 }
@@ -87,6 +89,13 @@ impl Cell {
         }
     }
 
+    /// Starts a run, however fresh the verdict is, unless one is under way.
+    pub(crate) fn refresh(self: &Arc<Self>, now: Instant) {
+        if let Joined::Started(run, _) = self.flight.join(now, |_| false) {
+            run::detach(self.clone(), run, now);
+        }
+    }
+
     /// What is known without a run.
     pub(crate) fn look(&self, now: Instant) -> Seen {
         let (last, overrun) = self.flight.peek();
@@ -102,7 +111,7 @@ impl Cell {
     pub(crate) fn entry(&self, seen: &Seen, now: Instant) -> Entry {
         let settings = &self.dependency.settings;
         let (verdict, pending_since) = match seen {
-            Seen::Counts(verdict) => (Some(&**verdict), None),
+            Seen::Counts(verdict) | Seen::Stale(verdict) => (Some(&**verdict), None),
             Seen::Stuck(verdict) => (Some(&**verdict), Some(verdict.started)),
             Seen::Pending(verdict, since) => (verdict.as_deref(), Some(*since)),
             Seen::Unknown => (None, None),
@@ -114,6 +123,11 @@ impl Cell {
                 entry.status = Status::Down;
                 entry.reason = Some(Reason::Stuck);
                 entry.message = Some("the run past its deadline cannot be cancelled".into());
+            }
+            Seen::Stale(_) => {
+                entry.status = Status::Down;
+                entry.reason = Some(Reason::Stale);
+                entry.message = Some("nothing has refreshed the verdict for long".into());
             }
             Seen::Pending(Some(last), _) if last.is_usable(settings, now) => {}
             Seen::Pending(..) | Seen::Unknown => {

@@ -94,7 +94,7 @@ impl LastWord {
         let cause = result.as_ref().err().and_then(Failure::cause_for_the_log);
         let published = self
             .run
-            .publish(|last| Verdict::after(last, result, span, settings, jitter()));
+            .publish(|last| Verdict::after(last, result, span, settings, random_share()));
         self.cell.published(&published, cause.as_deref());
     }
 }
@@ -108,7 +108,7 @@ impl Drop for LastWord {
 }
 
 /// A random share in `0.0..1.0`.
-fn jitter() -> f64 {
+pub(crate) fn random_share() -> f64 {
     // Keyed at random for each process and differently each time: enough to
     // spread a fleet, and no dependency on a generator.
     let random = RandomState::new().build_hasher().finish();
@@ -117,11 +117,11 @@ fn jitter() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::jitter;
+    use super::random_share;
 
     #[test]
-    fn jitter_is_a_share_and_differs() {
-        let shares: Vec<f64> = (0..100).map(|_| jitter()).collect();
+    fn a_random_share_is_one_and_differs() {
+        let shares: Vec<f64> = (0..100).map(|_| random_share()).collect();
         assert!(shares.iter().all(|share| (0.0..1.0).contains(share)));
         assert!(shares.iter().any(|share| share != &shares[0]));
     }

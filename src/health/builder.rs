@@ -18,6 +18,7 @@ pub struct HealthBuilder {
     pub(super) dependencies: Vec<Dependency>,
     pub(super) info: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(super) answer_within: Duration,
+    pub(super) refresh_every: Option<Duration>,
 }
 
 impl HealthBuilder {
@@ -26,6 +27,7 @@ impl HealthBuilder {
             dependencies: Vec::new(),
             info: Vec::new(),
             answer_within: Duration::from_millis(900),
+            refresh_every: None,
         }
     }
 
@@ -99,7 +101,19 @@ impl HealthBuilder {
         self
     }
 
-    /// The handle. Runs nothing yet: the first asker does.
+    /// Runs all checks in the background each `period`, so that no asker waits. Default: off.
+    ///
+    /// The first phase is random and each period lengthened by up to a tenth, so that a
+    /// fleet does not beat in step. A verdict older than period and timeout, doubled, is
+    /// down with reason `stale`: a refresher that is dead cannot lie. The task runs on
+    /// the runtime in which the handle is built, or else first asked, and ends with the
+    /// last clone of the handle.
+    pub fn refresh_every(mut self, period: Duration) -> Self {
+        self.refresh_every = Some(period);
+        self
+    }
+
+    /// The handle. Without [`refresh_every`](Self::refresh_every) it runs nothing yet: the first asker does.
     pub fn build(self) -> Health {
         Health::from_builder(self)
     }

@@ -60,11 +60,8 @@ impl Gathering {
         if *probe == Probe::Readiness && health.is_draining() {
             return Self::look(health, probe);
         }
-        Self::of(health, probe, |cell, now| match cell.ask(now) {
-            Ask::Now(Seen::Pending(_, since)) => PartState::Pending(since),
-            Ask::Now(_) => PartState::Look,
-            Ask::Wait(wait, since) => PartState::Wait(wait, since),
-        })
+        let refreshed = health.keep_refreshing();
+        Self::of(health, probe, |cell, now| ask(cell, now, refreshed))
     }
 
     /// Takes what the cells know.
@@ -75,11 +72,7 @@ impl Gathering {
     /// Asks one cell.
     pub(super) fn ask_one(health: Health, cell: Arc<Cell>) -> Self {
         let now = Instant::now();
-        let state = match cell.ask(now) {
-            Ask::Now(Seen::Pending(_, since)) => PartState::Pending(since),
-            Ask::Now(_) => PartState::Look,
-            Ask::Wait(wait, since) => PartState::Wait(wait, since),
-        };
+        let state = ask(&cell, now, health.keep_refreshing());
         Self {
             patience: health.patience(now),
             health,
@@ -146,9 +139,10 @@ impl Gathering {
                 (Seen::Unknown, PartState::Pending(since)) => Seen::Pending(None, *since),
                 (seen, _) => seen,
             };
+            let seen = self.unless_stale(cell, seen, now);
             valid_until = valid_until.min(match &seen {
-                Seen::Counts(verdict) => verdict.fresh_until,
-                Seen::Pending(..) | Seen::Stuck(_) | Seen::Unknown => now,
+                Seen::Counts(verdict) => self.counts_until(cell, verdict),
+                Seen::Pending(..) | Seen::Stuck(_) | Seen::Stale(_) | Seen::Unknown => now,
             });
             entries.push(cell.entry(&seen, now));
         }
@@ -158,6 +152,27 @@ impl Gathering {
             report: self.with_lifecycle(report),
             valid_until,
             epoch,
+        }
+    }
+
+    /// How long `verdict` serves: until it is due, or with a background refresh until
+    /// that must be dead.
+    fn counts_until(&self, cell: &Cell, verdict: &Verdict) -> Instant {
+        match self.health.refresh_period() {
+            Some(period) => verdict.started + (period + cell.dependency.settings.timeout) * 2,
+            None => verdict.fresh_until,
+        }
+    }
+
+    fn unless_stale(&self, cell: &Cell, seen: Seen, now: Instant) -> Seen {
+        match seen {
+            Seen::Counts(verdict)
+                if self.health.refresh_period().is_some()
+                    && now > self.counts_until(cell, &verdict) =>
+            {
+                Seen::Stale(verdict)
+            }
+            seen => seen,
         }
     }
 
@@ -186,6 +201,25 @@ impl Gathering {
             }
             _ => report,
         }
+    }
+}
+
+/// Asks `cell`; a `refreshed` one is looked at, and nobody waits for it.
+fn ask(cell: &Arc<Cell>, now: Instant, refreshed: bool) -> PartState {
+    if refreshed {
+        return match cell.look(now) {
+            // Nobody knows anything: do not leave it to the first phase.
+            Seen::Unknown => {
+                cell.refresh(now);
+                PartState::Pending(now)
+            }
+            _ => PartState::Look,
+        };
+    }
+    match cell.ask(now) {
+        Ask::Now(Seen::Pending(_, since)) => PartState::Pending(since),
+        Ask::Now(_) => PartState::Look,
+        Ask::Wait(wait, since) => PartState::Wait(wait, since),
     }
 }
 

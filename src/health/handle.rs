@@ -2,7 +2,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::{Gathering, HealthBuilder};
+use super::{Gathering, HealthBuilder, refresh::Refresh};
 use crate::{
     engine::cell::{Cell, Epoch},
     lifecycle::Lifecycle,
@@ -27,6 +27,7 @@ pub(super) struct Shared {
     pub(super) lifecycle: Lifecycle,
     pub(super) epoch: Arc<Epoch>,
     pub(super) answer_within: Duration,
+    pub(super) refresh: Option<Refresh>,
 }
 
 impl Health {
@@ -37,7 +38,7 @@ impl Health {
 
     pub(super) fn from_builder(builder: HealthBuilder) -> Self {
         let epoch = Arc::new(Epoch::default());
-        Self {
+        let health = Self {
             shared: Arc::new(Shared {
                 cells: builder
                     .dependencies
@@ -48,8 +49,11 @@ impl Health {
                 lifecycle: Lifecycle::default(),
                 epoch,
                 answer_within: builder.answer_within,
+                refresh: builder.refresh_every.map(Refresh::new),
             }),
-        }
+        };
+        health.keep_refreshing();
+        health
     }
 
     /// The state of everything. May run checks, and waits for them
@@ -141,6 +145,21 @@ impl Health {
             .cells
             .iter()
             .any(|cell| cell.dependency.groups.iter().any(|name| name == group))
+    }
+
+    /// Whether the verdicts are refreshed in the background; sees to it that they are.
+    pub(super) fn keep_refreshing(&self) -> bool {
+        match &self.shared.refresh {
+            Some(refresh) => {
+                refresh.keep_going(Arc::downgrade(&self.shared));
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn refresh_period(&self) -> Option<Duration> {
+        self.shared.refresh.as_ref().map(|refresh| refresh.period)
     }
 
     /// The longest that an asker waits, from `now`.
