@@ -81,8 +81,8 @@ pub use self::{
     dependency::Dependency,
     health::{Health, HealthBuilder, NotReady},
     middleware::{
-        HealthLayer, HealthService, ResponseBody, ResponseFuture, SameBodyFuture, SameBodyLayer,
-        SameBodyService,
+        BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, ResponseBody,
+        ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService,
     },
     probe::Probe,
     render::{Detail, View},

@@ -4,7 +4,7 @@ use http::StatusCode;
 use tower_layer::Layer;
 
 use super::{
-    HealthService, SameBodyLayer,
+    BusyLayer, HealthService, SameBodyLayer,
     face::{Codes, Face, Route},
     paths::Paths,
     shard::Sharded,
@@ -123,6 +123,15 @@ impl HealthLayer {
     /// For `axum::serve`, which takes no other body than axum's.
     pub fn same_body(self) -> SameBodyLayer {
         SameBodyLayer::new(self)
+    }
+
+    /// Answers probes even while the inner service is not ready, as when its concurrency limit is full.
+    ///
+    /// The service is then always ready: a request that passes through waits for
+    /// readiness inside its own future, so that what is outside feels no
+    /// back-pressure. Needs an inner service that is `Clone`.
+    pub fn answer_when_busy(self) -> BusyLayer {
+        BusyLayer::new(self)
     }
 
     /// The layer with other settings; what was made from the old ones is not its own.

@@ -12,6 +12,7 @@
 
 mod answer;
 mod body;
+mod busy;
 mod face;
 mod future;
 mod layer;
@@ -22,6 +23,7 @@ mod shard;
 
 pub use self::{
     body::ResponseBody,
+    busy::{BusyFuture, BusyLayer, BusyService},
     future::ResponseFuture,
     layer::HealthLayer,
     same_body::{SameBodyFuture, SameBodyLayer, SameBodyService},

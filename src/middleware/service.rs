@@ -8,6 +8,7 @@ use tower_service::Service;
 use super::{
     ResponseBody, ResponseFuture,
     face::Face,
+    future::Probe,
     paths::{Filter, Match},
     shard::Sharded,
 };
@@ -44,6 +45,12 @@ impl<S> HealthService<S> {
             None => ResponseFuture::inner(self.inner.call(request)),
             Some(found) => self.answer(request, found),
         }
+    }
+
+    /// The probe's part of the future, if `request` is one whose sender may know that.
+    pub(super) fn probe<A>(&self, request: &mut Request<A>) -> Option<Probe> {
+        let found = self.find(request.uri().path())?;
+        self.face.value().turn(request, found)
     }
 
     #[inline]
