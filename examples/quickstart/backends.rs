@@ -14,12 +14,16 @@ use bb8_postgres::{
     tokio_postgres::{Config, NoTls},
 };
 use bb8_redis::{RedisConnectionManager, redis::AsyncCommands};
-use tower_health::{Dependency, Outcome, checks};
+use tower_health::{
+    Dependency, Outcome,
+    checks::{self, GuardedManager},
+};
 
 use crate::support::{self, Postgres, Redis};
 
-type PostgresPool = bb8::Pool<PostgresConnectionManager<NoTls>>;
-type RedisPool = bb8::Pool<RedisConnectionManager>;
+// Guarded: without, a connect or a test that hangs would hold its place in the pool for good.
+type PostgresPool = bb8::Pool<GuardedManager<PostgresConnectionManager<NoTls>>>;
+type RedisPool = bb8::Pool<GuardedManager<RedisConnectionManager>>;
 
 /// bb8's own 30 s would let the app's requests pile up behind a dead server.
 const CONNECTION_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -66,7 +70,7 @@ pub(crate) async fn database() -> Result<Backend<Database, Postgres>, String> {
     let manager = PostgresConnectionManager::new(config, NoTls);
     let pool = bb8::Pool::builder()
         .connection_timeout(CONNECTION_TIMEOUT)
-        .build_unchecked(manager);
+        .build_unchecked(GuardedManager::new(manager));
     Ok(Backend::new("database", Database::Postgres(pool), private))
 }
 
@@ -88,7 +92,7 @@ pub(crate) async fn cache() -> Result<Backend<Cache, Redis>, String> {
         .map_err(|_| "REDIS_URL is no URL of a Redis server")?;
     let pool = bb8::Pool::builder()
         .connection_timeout(CONNECTION_TIMEOUT)
-        .build_unchecked(manager);
+        .build_unchecked(GuardedManager::new(manager));
     Ok(Backend::new("cache", Cache::Redis(pool), private))
 }
 
