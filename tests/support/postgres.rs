@@ -355,6 +355,8 @@ impl Postgres {
             .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
             .args(["-subj", "/CN=localhost"])
             .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+            // A server's and no authority's: rustls takes no authority for a server.
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .args(["-keyout", "server.key", "-out", "server.crt"])
             .current_dir(self.process.directory())
             .stdin(Stdio::null())
