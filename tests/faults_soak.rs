@@ -19,7 +19,7 @@ use tokio::{
     runtime::Handle,
     time::{Instant, sleep, timeout},
 };
-use tower_health::{Dependency, Health, Status, checks};
+use tower_health::{Check, CheckResult, Dependency, Health, Reason, Report, Status, checks};
 
 mod support;
 
@@ -48,10 +48,24 @@ async fn verdicts_are_right_and_nothing_is_lost_through_random_faults() {
     let to_redis = Proxy::start(redis.port()).await;
     let pg = postgres.pool_through(to_postgres.port(), SIZE);
     let cache = redis.pool_through(to_redis.port(), SIZE);
+    let database = Alone::new(checks::postgres(pg.clone()));
+    let store = Alone::new(checks::redis(cache.clone()));
     let health = Health::builder()
-        .add(Dependency::new("database", checks::postgres(pg.clone())).cache_for(PERIOD))
-        .add(Dependency::new("cache", checks::redis(cache.clone())).cache_for(PERIOD))
+        .add(Dependency::new("database", database).cache_for(PERIOD))
+        .add(Dependency::new("cache", store).cache_for(PERIOD))
         .build();
+    // More than one asker, or single flight would be for nothing.
+    let askers: Vec<_> = (0..8)
+        .map(|_| {
+            let health = health.clone();
+            tokio::spawn(async move {
+                loop {
+                    assert_ne!(reason(&health.report().await), Some(Reason::Panicked));
+                    sleep(Duration::from_millis(7)).await;
+                }
+            })
+        })
+        .collect();
     let served = Arc::new(AtomicU64::new(0));
     let app = {
         let (pg, cache, served) = (pg.clone(), cache.clone(), served.clone());
@@ -124,6 +138,10 @@ async fn verdicts_are_right_and_nothing_is_lost_through_random_faults() {
         );
     }
     app.abort();
+    for asker in askers {
+        assert!(!asker.is_finished(), "two runs of one dependency at once");
+        asker.abort();
+    }
     // No slot is lost: all can be had at once, and each serves.
     wait_until("every slot serves", SOON, async || {
         let mut good = 0;
@@ -160,6 +178,51 @@ async fn until_all_are(health: &Health, status: Status, context: &str) {
         report.entries.iter().all(|entry| entry.status == status)
     })
     .await;
+}
+
+/// A reason in `report`: a panic, if there is one.
+fn reason(report: &Report) -> Option<Reason> {
+    let reasons = report.entries.iter().filter_map(|entry| entry.reason);
+    reasons.max_by_key(|reason| *reason == Reason::Panicked)
+}
+
+/// A check that panics when a second run of it is in flight.
+struct Alone<C> {
+    check: C,
+    running: Arc<AtomicU64>,
+}
+
+impl<C> Alone<C> {
+    fn new(check: C) -> Self {
+        Self {
+            check,
+            running: Arc::default(),
+        }
+    }
+}
+
+impl<C: Check> Check for Alone<C> {
+    async fn check(&self) -> CheckResult {
+        let _running = Running::enter(&self.running);
+        self.check.check().await
+    }
+}
+
+/// One run, until it ends or is dropped.
+struct Running(Arc<AtomicU64>);
+
+impl Running {
+    fn enter(count: &Arc<AtomicU64>) -> Self {
+        let running = Self(count.clone());
+        assert_eq!(count.fetch_add(1, Ordering::SeqCst), 0, "two runs at once");
+        running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// 0 where the system does not tell.
