@@ -1,8 +1,8 @@
 //! The bytes that answer a probe, made once per verdict and audience.
 
-use std::{array, sync::Arc};
+use std::{array, mem, sync::Arc};
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -18,37 +18,38 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// Where the last answer for one path and audience is kept.
-#[derive(Debug, Default)]
-pub(super) struct Slot(ArcSwapOption<Answer>);
+#[derive(Debug)]
+pub(super) struct Slot(ArcSwap<Answer>);
+
+/// An answer in use, without a reference count touched.
+pub(super) type Holding = Guard<Arc<Answer>>;
 
 impl Slot {
-    /// The last answer, if it still holds.
+    /// The last answer, if nothing has changed since it was made and its time is not up.
     #[inline]
-    pub(super) fn get(&self, epoch: u64) -> Holding {
-        Holding {
-            answer: self.0.load(),
-            epoch,
-        }
+    pub(super) fn get(&self, epoch: u64) -> Option<Holding> {
+        let answer = self.0.load();
+        (answer.epoch == epoch && Instant::now() < answer.valid_until).then_some(answer)
     }
 
-    pub(super) fn put(&self, answer: Arc<Answer>) {
-        self.0.store(Some(answer));
+    /// Keeps `answer` for those who come next.
+    pub(super) fn put(&self, answer: Answer) -> Holding {
+        let answer = Arc::new(answer);
+        self.0.store(answer.clone());
+        Guard::from_inner(answer)
     }
 }
 
-/// The last answer, without a reference count touched.
-pub(super) struct Holding {
-    answer: Guard<Option<Arc<Answer>>>,
-    epoch: u64,
-}
-
-impl Holding {
-    /// The answer, if nothing has changed since it was made and its time is not up.
-    #[inline]
-    pub(super) fn as_deref(&self) -> Option<&Answer> {
-        self.answer
-            .as_deref()
-            .filter(|answer| answer.epoch == self.epoch && Instant::now() < answer.valid_until)
+impl Default for Slot {
+    fn default() -> Self {
+        // Of no epoch that is ever reached: it holds for nobody.
+        Self(ArcSwap::from_pointee(Answer {
+            epoch: u64::MAX,
+            valid_until: Instant::now(),
+            code: StatusCode::SERVICE_UNAVAILABLE,
+            length: HeaderValue::from_static("0"),
+            body: Body::Static(Bytes::new()),
+        }))
     }
 }
 
@@ -88,44 +89,46 @@ impl Body {
 impl Answer {
     /// The response, in the request's own header map: hyper keeps that map for the
     /// connection's next request, so a new one would cost an allocation here and one there.
-    pub(super) fn response(&self, head: bool, headers: HeaderMap) -> Response<Bytes> {
-        let bytes = self.body.bytes();
-        let mut response = bare(self.code, headers);
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, JSON);
+    // Always: the response is made where it stays; handed on it is copied twice.
+    #[inline(always)]
+    pub(super) fn response(&self, head: bool, headers: &mut HeaderMap) -> Response<Bytes> {
+        let (body, length) = if head {
+            // No body to take the length from.
+            (Bytes::new(), Some(&self.length))
+        } else {
+            (self.body.bytes().clone(), None)
+        };
+        headers.clear();
+        // Nothing is replaced in an empty map, and `append` need not look for that.
+        headers.append(CONTENT_TYPE, JSON);
+        headers.append(CACHE_CONTROL, NO_STORE);
         if self.code == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, SOON);
         }
-        if head {
-            // No body to take the length from.
-            headers.insert(CONTENT_LENGTH, self.length.clone());
-        } else {
-            *response.body_mut() = bytes.clone();
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.clone());
         }
-        response
+        assemble(self.code, headers, body)
     }
 }
 
 /// 405, 403 and 404: no body, and nothing that tells one from another of its kind.
-pub(super) fn refusal(code: StatusCode, headers: HeaderMap) -> Response<Bytes> {
-    let mut response = bare(code, headers);
-    // Left to hyper, GET over HTTP/1.1 would have it and neither HEAD nor HTTP/2 would.
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    if code == StatusCode::METHOD_NOT_ALLOWED {
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
-    response
-}
-
-fn bare(code: StatusCode, mut headers: HeaderMap) -> Response<Bytes> {
+pub(super) fn refusal(code: StatusCode, headers: &mut HeaderMap) -> Response<Bytes> {
     headers.clear();
     headers.insert(CACHE_CONTROL, NO_STORE);
-    let mut response = Response::new(Bytes::new());
+    // Left to hyper, GET over HTTP/1.1 would have it and neither HEAD nor HTTP/2 would.
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    if code == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    assemble(code, headers, Bytes::new())
+}
+
+/// Takes `headers` by exchange: a map moved out and another put in its place costs twice.
+#[inline]
+fn assemble(code: StatusCode, headers: &mut HeaderMap, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
-    *response.headers_mut() = headers;
+    mem::swap(response.headers_mut(), headers);
     response
 }

@@ -1,11 +1,12 @@
 //! What a layer's services share: the probes behind the paths, and who may see what.
 
-use std::{mem, sync::Arc};
+use std::{future::Future, mem, pin::Pin, sync::Arc};
 
-use http::{HeaderMap, Method, Request, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::{
-    answer::{Answer, Body, Slot, refusal},
+    answer::{Answer, Body, Holding, Slot, refusal},
     future::Probe,
     paths::{Match, Paths},
 };
@@ -77,73 +78,71 @@ impl Codes {
 }
 
 impl Face {
-    /// Answers `request`, whose path is `found`; `None` when its sender may not know that.
-    ///
-    /// Of a request that is answered the headers are taken.
-    pub(super) fn turn<A>(
-        self: &Arc<Self>,
-        request: &mut Request<A>,
-        found: Match,
-    ) -> Option<Probe> {
+    /// What becomes of `request`, whose path is `found`.
+    #[inline]
+    pub(super) fn turn<A>(self: &Arc<Self>, request: &mut Request<A>, found: Match) -> Turn {
         let head = Head::of(request);
         if !self.allow.allows(&head) {
-            if self.conceal {
-                return None;
-            }
-            return Some(refuse(StatusCode::FORBIDDEN, request));
+            return if self.conceal {
+                Turn::Pass
+            } else {
+                Turn::Stay(Stay::Refuse(StatusCode::FORBIDDEN))
+            };
         }
+        Turn::Stay(self.stay(request, found))
+    }
+
+    #[inline]
+    fn stay<A>(self: &Arc<Self>, request: &mut Request<A>, found: Match) -> Stay {
         let is_head = *request.method() == Method::HEAD;
         if !is_head && *request.method() != Method::GET {
-            return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, request));
+            return Stay::Refuse(StatusCode::METHOD_NOT_ALLOWED);
         }
-        let detail = if self.details.allows(&head) {
+        let detail = if self.details.allows(&Head::of(request)) {
             Detail::Full
         } else {
             Detail::Status
         };
-        Some(match found.name(request.uri().path()) {
-            None => self.answer(found.index, detail, is_head, request),
-            Some(name) => {
-                let name = percent_decoded(name);
-                self.answer_for_one(found.index, name.as_deref(), detail, is_head, request)
-            }
-        })
+        if found.name_at.is_some() {
+            return self.stay_for_one(found, detail, is_head, request);
+        }
+        let slot = self.routes[found.index].slot(detail);
+        match slot.get(self.health.epoch()) {
+            Some(answer) => Stay::Answer(answer, is_head),
+            None => self.stay_for_all(found.index, detail, is_head, request),
+        }
     }
 
-    fn answer<A>(
+    #[inline(never)]
+    fn stay_for_all<A>(
         self: &Arc<Self>,
         index: usize,
         detail: Detail,
         head: bool,
         request: &mut Request<A>,
-    ) -> Probe {
-        let route = &self.routes[index];
-        if let Some(answer) = route.slot(detail).get(self.health.epoch()).as_deref() {
-            return Probe::Answer(Some(answer.response(head, headers_of(request))));
-        }
-        let mut gathering = self.health.gather(&route.probe);
-        let headers = headers_of(request);
+    ) -> Stay {
+        let mut gathering = self.health.gather(&self.routes[index].probe);
         if gathering.is_settled() {
-            let answer = self.make(index, detail, &gathering);
-            return Probe::Answer(Some(answer.response(head, headers)));
+            return Stay::Answer(self.make(index, detail, &gathering), head);
         }
+        let mut headers = mem::take(request.headers_mut());
         let face = self.clone();
-        Probe::Waiting(Box::pin(async move {
+        Stay::Wait(Box::pin(async move {
             gathering.settle().await;
             // Of all who waited for this run, the first makes the answer.
-            let slot = face.routes[index].slot(detail);
-            if let Some(answer) = slot.get(face.health.epoch()).as_deref() {
-                return answer.response(head, headers);
-            }
-            face.make(index, detail, &gathering).response(head, headers)
+            face.routes[index]
+                .slot(detail)
+                .get(face.health.epoch())
+                .unwrap_or_else(|| face.make(index, detail, &gathering))
+                .response(head, &mut headers)
         }))
     }
 
-    fn make(&self, index: usize, detail: Detail, gathering: &Gathering) -> Arc<Answer> {
+    fn make(&self, index: usize, detail: Detail, gathering: &Gathering) -> Holding {
         let answered = gathering.finish();
         let view = View::cut(&answered.report, detail);
         let bytes = json(&view);
-        let answer = Arc::new(Answer {
+        self.routes[index].slot(detail).put(Answer {
             epoch: answered.epoch,
             valid_until: answered.valid_until,
             code: self.codes.of(view.status()),
@@ -152,30 +151,31 @@ impl Face {
                 Detail::Status => Body::Static(bytes),
                 Detail::Full => Body::shared(&bytes),
             },
-        });
-        self.routes[index].slot(detail).put(answer.clone());
-        answer
+        })
     }
 
     /// For a stranger a name that exists is as unknown as any other.
-    fn answer_for_one<A>(
+    #[inline(never)]
+    fn stay_for_one<A>(
         &self,
-        index: usize,
-        name: Option<&str>,
+        found: Match,
         detail: Detail,
         head: bool,
         request: &mut Request<A>,
-    ) -> Probe {
+    ) -> Stay {
+        let name = found.name(request.uri().path()).and_then(percent_decoded);
         let gathering = match (name, detail) {
-            (Some(name), Detail::Full) => self.health.gather_one(&self.routes[index].probe, name),
+            (Some(name), Detail::Full) => self
+                .health
+                .gather_one(&self.routes[found.index].probe, &name),
             _ => None,
         };
         let Some(mut gathering) = gathering else {
-            return refuse(StatusCode::NOT_FOUND, request);
+            return Stay::Refuse(StatusCode::NOT_FOUND);
         };
-        let headers = headers_of(request);
+        let mut headers = mem::take(request.headers_mut());
         let codes = self.codes;
-        Probe::Waiting(Box::pin(async move {
+        Stay::Wait(Box::pin(async move {
             gathering.settle().await;
             let answered = gathering.finish();
             let view = View::single(&answered.report, detail);
@@ -187,18 +187,38 @@ impl Face {
                 length: bytes.len().into(),
                 body: Body::Static(bytes),
             }
-            .response(head, headers)
+            .response(head, &mut headers)
         }))
     }
 }
 
-fn refuse<A>(code: StatusCode, request: &mut Request<A>) -> Probe {
-    Probe::Answer(Some(refusal(code, headers_of(request))))
+/// What becomes of a request on a probe's path.
+pub(super) enum Turn {
+    /// Its sender may not know of the probe.
+    Pass,
+    Stay(Stay),
 }
 
-/// The request's header map becomes the response's.
-fn headers_of<A>(request: &mut Request<A>) -> HeaderMap {
-    mem::take(request.headers_mut())
+/// How a probe is answered.
+// Small: the response itself is made where it stays, and not handed through.
+pub(super) enum Stay {
+    Refuse(StatusCode),
+    /// By an answer that holds; only its head where that alone is asked for.
+    Answer(Holding, bool),
+    Wait(Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>),
+}
+
+impl Stay {
+    /// The probe's part of the future. Of a request that is answered at once the headers are taken.
+    // Always, as `Answer::response`.
+    #[inline(always)]
+    pub(super) fn into_probe(self, headers: &mut HeaderMap) -> Probe {
+        match self {
+            Self::Refuse(code) => Probe::Answer(Some(refusal(code, headers))),
+            Self::Answer(answer, head) => Probe::Answer(Some(answer.response(head, headers))),
+            Self::Wait(answer) => Probe::Waiting(answer),
+        }
+    }
 }
 
 /// `segment` as the name it stands for; `None` for what is no UTF-8 or no escape.

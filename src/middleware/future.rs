@@ -38,8 +38,9 @@ pub(super) enum Probe {
 }
 
 impl Probe {
-    // Out of the way of the requests that pass through.
-    #[cold]
+    // Always: a response that comes out of a function of its own is copied once more, the
+    // inner service's with it.
+    #[inline(always)]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<Bytes>> {
         match self {
             // Polled again after it was ready: the contract of futures is broken already.

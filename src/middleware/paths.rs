@@ -15,6 +15,28 @@ struct ProbePath {
     mask: u64,
 }
 
+impl ProbePath {
+    /// Whether a target that starts with `word` may be this path, or below it.
+    fn begins(&self, word: u64) -> bool {
+        (word ^ self.word) & self.mask == 0
+    }
+
+    /// What follows this path in `target`, which starts with `word`.
+    #[inline]
+    fn rest<'t>(&self, word: u64, target: &'t str) -> Option<&'t [u8]> {
+        if !self.begins(word) {
+            return None;
+        }
+        let target = target.as_bytes();
+        if self.path.len() <= size_of_val(&word) {
+            // The word was all of it.
+            target.get(self.path.len()..)
+        } else {
+            target.strip_prefix(self.path.as_bytes())
+        }
+    }
+}
+
 /// Says of most paths that they are no probe's, without looking at the table.
 ///
 /// A bit for each letter that follows the first slash of a probe's path, and one
@@ -35,6 +57,13 @@ pub(super) struct Match {
 }
 
 impl Match {
+    fn exact(index: usize) -> Self {
+        Self {
+            index,
+            name_at: None,
+        }
+    }
+
     /// The name in `path`, still percent-encoded.
     pub(super) fn name(self, path: &str) -> Option<&str> {
         self.name_at.and_then(|at| path.get(at..))
@@ -87,38 +116,47 @@ impl Paths {
         Filter::of(&self.paths)
     }
 
-    /// Whether `path` is a probe's, byte for byte, or a name below one.
-    pub(super) fn find(&self, path: &str) -> Option<Match> {
-        let word = word(path.as_bytes());
+    /// Where `target` leads: a path that is a probe's, byte for byte, or a name below
+    /// one, with a query if there is one.
+    // A string and no `Uri`: where the request's own address is taken, it is copied first.
+    #[inline(never)]
+    pub(super) fn find(&self, target: &str) -> Option<Match> {
+        let word = word(target.as_bytes());
+        let first = self.paths.iter().position(|probe| probe.begins(word))?;
+        match self.paths[first].rest(word, target) {
+            Some([] | [b'?', ..]) => Some(Match::exact(first)),
+            _ => self.find_from(first, word, target),
+        }
+    }
+
+    // Apart: neither a foreign path nor most probes come as far.
+    #[inline(never)]
+    fn find_from(&self, first: usize, word: u64, target: &str) -> Option<Match> {
         let mut below = None;
-        for (index, probe) in self.paths.iter().enumerate() {
-            if (word ^ probe.word) & probe.mask != 0 || path.len() < probe.path.len() {
-                continue;
-            }
-            if *path == *probe.path {
-                return Some(Match {
-                    index,
-                    name_at: None,
-                });
-            }
-            // An exact match further on wins: with /health and /health/detail,
-            // /health/detail is the latter's. A name has no slash, so only one path
-            // can be its parent.
-            if is_name_below(&probe.path, path) {
-                below = Some(Match {
-                    index,
-                    name_at: Some(probe.path.len() + 1),
-                });
+        for (index, probe) in self.paths.iter().enumerate().skip(first) {
+            match probe.rest(word, target) {
+                Some([] | [b'?', ..]) => return Some(Match::exact(index)),
+                // An exact match further on wins: with /health and /health/detail,
+                // /health/detail is the latter's. A name has no slash, so only one path
+                // can be its parent.
+                Some([b'/', rest @ ..]) if starts_with_a_name(rest) => {
+                    below = Some(Match {
+                        index,
+                        name_at: Some(probe.path.len() + 1),
+                    });
+                }
+                _ => {}
             }
         }
         below
     }
 }
 
-fn is_name_below(probe: &str, path: &str) -> bool {
-    path.strip_prefix(probe)
-        .and_then(|rest| rest.strip_prefix('/'))
-        .is_some_and(|name| !name.is_empty() && !name.contains('/'))
+/// Whether a segment without a slash fills `rest` up to the query.
+fn starts_with_a_name(rest: &[u8]) -> bool {
+    let end = rest.iter().position(|byte| *byte == b'?');
+    let name = &rest[..end.unwrap_or(rest.len())];
+    !name.is_empty() && !name.contains(&b'/')
 }
 
 /// The first eight bytes as a number, zeroes where there are fewer.
