@@ -1,6 +1,6 @@
 //! A dependency: a name, a check and the settings under which it runs.
 
-use std::{borrow::Cow, fmt, panic::Location, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, panic::Location, sync::Arc, time::Duration};
 
 use crate::check::{Check, DynCheck, LocalCheck};
 
@@ -65,19 +65,34 @@ impl Dependency {
     /// character: it is a path segment of the single-dependency answer.
     #[track_caller]
     pub fn new(name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
-        let name = name.into();
-        if let Err(fault) = validate_name(&name) {
-            refuse(&name, fault);
+        match Self::try_new(name, check) {
+            Ok(dependency) => dependency,
+            Err(InvalidName { name, fault }) => refuse(&name, fault),
         }
-        Self {
-            name: name.as_ref().into(),
-            kind: check.kind().map(Cow::Borrowed),
-            check: Arc::new(check),
-            required: true,
-            liveness: false,
-            readiness: true,
-            groups: Vec::new(),
-            settings: Settings::default(),
+    }
+
+    /// The same for a name that comes from elsewhere: a configuration, a tenant, a plugin.
+    ///
+    /// # Errors
+    ///
+    /// Where [`new`](Self::new) panics.
+    pub fn try_new(
+        name: impl Into<Cow<'static, str>>,
+        check: impl Check,
+    ) -> Result<Self, InvalidName> {
+        let name = name.into();
+        match validate_name(&name) {
+            Err(fault) => Err(InvalidName { name, fault }),
+            Ok(()) => Ok(Self {
+                name: name.as_ref().into(),
+                kind: check.kind().map(Cow::Borrowed),
+                check: Arc::new(check),
+                required: true,
+                liveness: false,
+                readiness: true,
+                groups: Vec::new(),
+                settings: Settings::default(),
+            }),
         }
     }
 
@@ -174,6 +189,21 @@ impl fmt::Debug for Dependency {
             .finish_non_exhaustive()
     }
 }
+
+/// A name that no dependency can have. Displays as one line that holds the name, escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidName {
+    name: Cow<'static, str>,
+    fault: &'static str,
+}
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the dependency name {:?} {}", self.name, self.fault)
+    }
+}
+
+impl Error for InvalidName {}
 
 /// What is wrong with `name`, as the end of a sentence.
 pub(crate) fn validate_name(name: &str) -> Result<(), &'static str> {

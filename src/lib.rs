@@ -78,8 +78,8 @@ mod transition;
 pub use self::{
     access::{Access, Head, InvalidNetwork, PeerAddr},
     check::{Check, CheckResult, LocalCheck, Outcome},
-    dependency::Dependency,
-    health::{Health, HealthBuilder, NotReady},
+    dependency::{Dependency, InvalidName},
+    health::{AddError, AddErrorKind, Health, HealthBuilder, NotReady},
     middleware::{
         BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, ResponseBody,
         ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService,

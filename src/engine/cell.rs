@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use tokio::time::{Duration, Instant};
@@ -40,6 +40,8 @@ pub(crate) struct Cell {
     pub(crate) dependency: Dependency,
     flight: Arc<Flight<Verdict>>,
     epoch: Arc<Epoch>,
+    /// Its dependency was removed: what its last run still says is of no account.
+    retired: AtomicBool,
 }
 
 /// What a cell says at once.
@@ -72,7 +74,17 @@ impl Cell {
             dependency,
             flight: Arc::new(Flight::new()),
             epoch,
+            retired: AtomicBool::new(false),
         })
+    }
+
+    /// From now on no run of it is heard. One under way ends by itself, within its timeout.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Asks for a fresh verdict, and starts a run where it takes one.
@@ -103,6 +115,9 @@ impl Cell {
     }
 
     pub(super) fn published(&self, published: &Published<Verdict>, cause: Option<&str>) {
+        if self.is_retired() {
+            return;
+        }
         self.epoch.advance();
         transition::observe(&self.dependency, published, cause);
     }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, time::Duration};
 
-use super::Health;
+use super::{Health, members::MAX_DEPENDENCIES};
 use crate::{
     check::{Check, LocalCheck},
     dependency::Dependency,
@@ -8,8 +8,6 @@ use crate::{
 
 /// Keys of the native answer that no field of the app may take.
 const RESERVED: [&str; 3] = ["status", "reason", "checks"];
-/// More dependencies are refused: each is an entry in every detailed answer.
-const MAX_DEPENDENCIES: usize = 1_000;
 
 /// Collects what a [`Health`] checks.
 #[derive(Debug)]

@@ -24,6 +24,8 @@ const LONGEST_VALIDITY: Duration = Duration::from_secs(1);
 pub(crate) struct Gathering {
     health: Health,
     probe: Option<Probe>,
+    /// The members when it was asked.
+    members: Arc<Vec<Arc<Cell>>>,
     parts: Vec<Part>,
     patience: Instant,
 }
@@ -75,6 +77,7 @@ impl Gathering {
         let state = ask(&cell, now, health.keep_refreshing());
         Self {
             patience: health.patience(now),
+            members: health.cells(),
             health,
             probe: None,
             parts: vec![Part { cell, state }],
@@ -85,9 +88,8 @@ impl Gathering {
         let now = Instant::now();
         // Latched: nothing can change the answer any more, so nothing is asked.
         let latched = *probe == Probe::Startup && health.is_started();
-        let parts = health
-            .shared()
-            .cells
+        let members = health.cells();
+        let parts = members
             .iter()
             .filter(|cell| !latched && probe.covers(&cell.dependency))
             .map(|cell| Part {
@@ -99,6 +101,7 @@ impl Gathering {
             patience: health.patience(now),
             health,
             probe: Some(probe.clone()),
+            members,
             parts,
         }
     }
@@ -129,9 +132,19 @@ impl Gathering {
         // Read before the cells: a verdict published meanwhile must spoil the answer, not slip past it.
         let epoch = self.health.epoch();
         let now = Instant::now();
-        let mut valid_until = now + LONGEST_VALIDITY;
+        let cells = self.health.cells();
+        // One added since is missing here: the answer serves who asked before, and nobody after.
+        let mut valid_until = if Arc::ptr_eq(&cells, &self.members) {
+            now + LONGEST_VALIDITY
+        } else {
+            now
+        };
         let mut entries = Vec::with_capacity(self.parts.len());
         for Part { cell, state } in &self.parts {
+            // Removed while it was waited for. Who asked for it alone still hears of it.
+            if self.probe.is_some() && cell.is_retired() {
+                continue;
+            }
             let seen = match (cell.look(now), state) {
                 (Seen::Counts(last), PartState::Pending(since)) if !last.is_fresh(now) => {
                     Seen::Pending(Some(last), *since)
@@ -146,7 +159,7 @@ impl Gathering {
             });
             entries.push(cell.entry(&seen, now));
         }
-        self.latch();
+        self.latch(&cells);
         let report = Report::of(entries, self.health.shared().info.clone());
         Answered {
             report: self.with_lifecycle(report),
@@ -177,12 +190,12 @@ impl Gathering {
     }
 
     /// Remembers the first moment at which all required dependencies serve.
-    fn latch(&self) {
+    fn latch(&self, cells: &[Arc<Cell>]) {
         if self.health.is_started() {
             return;
         }
         let now = Instant::now();
-        let all_serve = self.health.shared().cells.iter().all(|cell| {
+        let all_serve = cells.iter().all(|cell| {
             let spared = !cell.dependency.required || !cell.dependency.readiness;
             spared || matches!(cell.look(now), Seen::Counts(last) if last.status.is_serving())
         });

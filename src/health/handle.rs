@@ -2,7 +2,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::{Gathering, HealthBuilder, refresh::Refresh};
+use super::{Gathering, HealthBuilder, members::Members, refresh::Refresh};
 use crate::{
     engine::cell::{Cell, Epoch},
     lifecycle::Lifecycle,
@@ -22,7 +22,7 @@ pub struct Health {
 }
 
 pub(super) struct Shared {
-    pub(super) cells: Box<[Arc<Cell>]>,
+    pub(super) members: Members,
     pub(super) info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
     pub(super) lifecycle: Lifecycle,
     pub(super) epoch: Arc<Epoch>,
@@ -40,11 +40,13 @@ impl Health {
         let epoch = Arc::new(Epoch::default());
         let health = Self {
             shared: Arc::new(Shared {
-                cells: builder
-                    .dependencies
-                    .into_iter()
-                    .map(|dependency| Cell::new(dependency, epoch.clone()))
-                    .collect(),
+                members: Members::new(
+                    builder
+                        .dependencies
+                        .into_iter()
+                        .map(|dependency| Cell::new(dependency, epoch.clone()))
+                        .collect(),
+                ),
                 info: builder.info.into(),
                 lifecycle: Lifecycle::default(),
                 epoch,
@@ -126,9 +128,8 @@ impl Health {
 
     /// Asks the one dependency called `name`, if `probe` looks at it.
     pub(crate) fn gather_one(&self, probe: &Probe, name: &str) -> Option<Gathering> {
-        let cell = self
-            .shared
-            .cells
+        let cells = self.cells();
+        let cell = cells
             .iter()
             .find(|cell| &*cell.dependency.name == name && probe.covers(&cell.dependency))?;
         Some(Gathering::ask_one(self.clone(), cell.clone()))
@@ -139,10 +140,14 @@ impl Health {
         self.shared.epoch.now()
     }
 
+    /// The cells of all dependencies, in the order of their addition, as of now.
+    pub(crate) fn cells(&self) -> Arc<Vec<Arc<Cell>>> {
+        self.shared.members.now()
+    }
+
     /// Whether `group` has a member.
     pub(crate) fn has_group(&self, group: &str) -> bool {
-        self.shared
-            .cells
+        self.cells()
             .iter()
             .any(|cell| cell.dependency.groups.iter().any(|name| name == group))
     }
@@ -170,7 +175,8 @@ impl Health {
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.shared.cells.iter().map(|cell| &cell.dependency.name);
+        let cells = self.cells();
+        let names = cells.iter().map(|cell| &cell.dependency.name);
         f.debug_struct("Health")
             .field("dependencies", &names.collect::<Vec<_>>())
             .field("lifecycle", &self.shared.lifecycle)

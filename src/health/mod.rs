@@ -3,14 +3,21 @@
 //! - `builder`: what is checked, and the refusal of what cannot be.
 //! - `handle`: the handle itself.
 //! - `gather`: one question to several cells: who is fresh, who runs, what comes of it.
+//! - `members`: what is checked may change while the app runs.
 //! - `refresh`: runs in the background, so that no asker waits.
 //! - `start`: waiting until the app is ready, or the reason why it is not.
 
 mod builder;
 mod gather;
 mod handle;
+mod members;
 mod refresh;
 mod start;
 
 pub(crate) use self::gather::Gathering;
-pub use self::{builder::HealthBuilder, handle::Health, start::NotReady};
+pub use self::{
+    builder::HealthBuilder,
+    handle::Health,
+    members::{AddError, AddErrorKind},
+    start::NotReady,
+};

@@ -62,7 +62,7 @@ async fn refresh(shared: Weak<Shared>, period: Duration) {
             return;
         };
         let now = Instant::now();
-        for cell in &shared.cells {
+        for cell in shared.members.now().iter() {
             cell.refresh(now);
         }
         drop(shared);
