@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Keys of the native answer that no field of the app may take.
-const RESERVED: [&str; 3] = ["status", "reason", "checks"];
+const RESERVED: [&str; 4] = ["status", "reason", "message", "checks"];
 
 /// Collects what a [`Health`] checks.
 #[derive(Debug)]
@@ -75,7 +75,8 @@ impl HealthBuilder {
     ///
     /// # Panics
     ///
-    /// When the field exists already or is one of the answer's own: `status`, `reason`, `checks`.
+    /// When the field exists already or is one of the answer's own: `status`, `reason`, `message`,
+    /// `checks`.
     #[track_caller]
     pub fn info(
         mut self,

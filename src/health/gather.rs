@@ -58,8 +58,9 @@ pub(crate) struct Answered {
 impl Gathering {
     /// Asks the cells that `probe` looks at.
     pub(super) fn ask(health: Health, probe: &Probe) -> Self {
-        // A draining app is unready whatever a run would say.
-        if *probe == Probe::Readiness && health.is_draining() {
+        // Such an app is unready whatever a run would say.
+        let out = || health.shared().lifecycle.out_of_rotation().is_some();
+        if *probe == Probe::Readiness && out() {
             return Self::look(health, probe);
         }
         let refreshed = health.keep_refreshing();
@@ -205,10 +206,12 @@ impl Gathering {
     }
 
     fn with_lifecycle(&self, report: Report) -> Report {
+        if self.probe == Some(Probe::Readiness)
+            && let Some((reason, message)) = self.health.shared().lifecycle.out_of_rotation()
+        {
+            return report.overruled(Status::Down, reason).saying(message);
+        }
         match self.probe {
-            Some(Probe::Readiness) if self.health.is_draining() => {
-                report.overruled(Status::Down, Reason::Draining)
-            }
             Some(Probe::Readiness | Probe::Startup) if !self.health.is_started() => {
                 report.overruled(Status::Unknown, Reason::Starting)
             }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{Gathering, HealthBuilder, members::Members, refresh::Refresh};
 use crate::{
@@ -81,27 +81,6 @@ impl Health {
     /// The last known answer to `probe`. Runs nothing and never waits.
     pub fn snapshot_for(&self, probe: &Probe) -> Report {
         Gathering::look(self.clone(), probe).finish().report
-    }
-
-    /// Takes the app out of traffic and keeps serving: readiness is 503 at once, with reason
-    /// `draining`; returns after `delay`, when balancers have noticed.
-    ///
-    /// Liveness stays 200. May be called again; each call waits its own delay.
-    /// Dropping the future leaves the app draining.
-    pub async fn drain(&self, delay: Duration) {
-        self.set_draining(true);
-        sleep(delay).await;
-    }
-
-    /// Sets or ends draining without waiting.
-    pub fn set_draining(&self, draining: bool) {
-        self.shared.lifecycle.set_draining(draining);
-        self.shared.epoch.advance();
-    }
-
-    /// Whether the app is draining.
-    pub fn is_draining(&self) -> bool {
-        self.shared.lifecycle.is_draining()
     }
 
     /// Makes the startup probe answer 200 from now on, whatever the dependencies say.

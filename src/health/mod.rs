@@ -5,6 +5,7 @@
 //! - `gather`: one question to several cells: who is fresh, who runs, what comes of it.
 //! - `members`: what is checked may change while the app runs.
 //! - `refresh`: runs in the background, so that no asker waits.
+//! - `rotation`: out of traffic and back: draining, maintenance.
 //! - `start`: waiting until the app is ready, or the reason why it is not.
 
 mod builder;
@@ -12,6 +13,7 @@ mod gather;
 mod handle;
 mod members;
 mod refresh;
+mod rotation;
 mod start;
 
 pub(crate) use self::gather::Gathering;

@@ -64,6 +64,11 @@ impl<'a> View<'a> {
         self.full.and_then(|report| report.reason)
     }
 
+    /// What the app says about that reason, as for a maintenance. Nothing without details.
+    pub fn message(&self) -> Option<&'a str> {
+        self.full.and_then(|report| report.message.as_deref())
+    }
+
     /// The app's fields in their order. None without details.
     pub fn info(&self) -> &'a [(Cow<'static, str>, Cow<'static, str>)] {
         self.full.map_or(&[], |report| &report.info)

@@ -13,7 +13,7 @@ mod whole;
 
 #[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_io;
-pub(crate) use self::observation::{Observations, bounded};
+pub(crate) use self::observation::{Observations, bounded, one_line};
 pub use self::{
     entry::Entry,
     failure::Failure,

@@ -106,9 +106,17 @@ pub(crate) fn bounded(text: Cow<'static, str>) -> Cow<'static, str> {
     Cow::Owned(text[..end].to_owned())
 }
 
+/// `text` bounded and on one line: a control character becomes a space.
+pub(crate) fn one_line(text: Cow<'static, str>) -> Cow<'static, str> {
+    if !text.contains(char::is_control) {
+        return bounded(text);
+    }
+    bounded(text.replace(char::is_control, " ").into())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{MAX_OBSERVATIONS, MAX_TEXT, Observations, Value, bounded};
+    use super::{MAX_OBSERVATIONS, MAX_TEXT, Observations, Value, bounded, one_line};
 
     #[test]
     fn text_is_cut_at_a_character_boundary() {
@@ -116,6 +124,13 @@ mod tests {
         assert_eq!(cut, "é".repeat(MAX_TEXT / 2));
         let odd = bounded(format!("a{}", "é".repeat(MAX_TEXT)).into());
         assert_eq!(odd.len(), MAX_TEXT - 1);
+    }
+
+    #[test]
+    fn a_line_has_no_control_characters() {
+        assert_eq!(one_line("a\r\nb\u{1b}[31m\u{85}c".into()), "a  b [31m c");
+        assert_eq!(one_line("plain".into()), "plain");
+        assert_eq!(one_line("\n".repeat(1_000).into()).len(), MAX_TEXT);
     }
 
     #[test]

@@ -75,6 +75,8 @@ reasons! {
     Stuck = "stuck",
     /// The verdict is too old to count: nothing refreshed it. Look whether the runtime is wedged.
     Stale = "stale",
+    /// The async runtime runs its tasks late. Look for code that blocks one of its threads, or for a starved CPU.
+    Lagging = "lagging",
     /// The first run has not ended yet. Ask again.
     Pending = "pending",
     /// Anything that no other word fits. The log has the text.
@@ -83,6 +85,8 @@ reasons! {
     Starting = "starting",
     /// The app is shutting down and wants no new traffic. Expected during a deploy.
     Draining = "draining",
+    /// Somebody took the instance out of traffic by hand. Expected; the message says what for.
+    Maintenance = "maintenance",
 }
 
 impl fmt::Display for Reason {

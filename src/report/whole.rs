@@ -12,8 +12,10 @@ use super::{Entry, Reason, Status};
 pub struct Report {
     /// The worst of what counts.
     pub status: Status,
-    /// Why, where it is the app's own lifecycle and no dependency: starting or draining.
+    /// Why, where it is the app's own lifecycle and no dependency: starting, draining or maintenance.
     pub reason: Option<Reason>,
+    /// What the app says about that reason, as for a maintenance. No credentials.
+    pub message: Option<Cow<'static, str>>,
     /// The app's fields, as in `version`.
     pub info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
     /// The dependencies that the probe looks at, in the order of their registration.
@@ -29,6 +31,7 @@ impl Report {
         Self {
             status: worst(&entries),
             reason: None,
+            message: None,
             info,
             entries,
         }
@@ -39,6 +42,13 @@ impl Report {
     pub(crate) fn overruled(mut self, status: Status, reason: Reason) -> Self {
         self.status = self.status.max(status);
         self.reason = Some(reason);
+        self
+    }
+
+    /// The same with a sentence to the reason.
+    #[must_use]
+    pub(crate) fn saying(mut self, message: Option<Cow<'static, str>>) -> Self {
+        self.message = message;
         self
     }
 
@@ -63,6 +73,9 @@ impl Serialize for Report {
         map.serialize_entry("status", &self.status)?;
         if let Some(reason) = self.reason {
             map.serialize_entry("reason", &reason)?;
+        }
+        if let Some(message) = &self.message {
+            map.serialize_entry("message", message)?;
         }
         for (name, value) in self.info.iter() {
             map.serialize_entry(name, value)?;
