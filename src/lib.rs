@@ -73,6 +73,7 @@ mod middleware;
 mod probe;
 mod render;
 mod report;
+mod subscribe;
 mod transition;
 
 pub use self::{
@@ -87,6 +88,7 @@ pub use self::{
     probe::Probe,
     render::{Detail, View},
     report::{Entry, Failure, PoolNumbers, Reason, Report, Status, Value},
+    subscribe::{Transition, Transitions},
 };
 
 /// The README's examples, compiled.

@@ -1,7 +1,7 @@
 //! One dependency with its verdict: fresh, or somebody runs.
 
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     dependency::Dependency,
     report::{Entry, Reason, Status},
+    subscribe::{Hub, Transition},
     transition,
 };
 
@@ -40,6 +41,9 @@ pub(crate) struct Cell {
     pub(crate) dependency: Dependency,
     flight: Arc<Flight<Verdict>>,
     epoch: Arc<Epoch>,
+    /// Weak: a run that outlives the handle must not keep its listeners.
+    hub: Weak<Hub>,
+    made: Instant,
     /// Its dependency was removed: what its last run still says is of no account.
     retired: AtomicBool,
 }
@@ -69,11 +73,13 @@ pub(crate) enum Seen {
 }
 
 impl Cell {
-    pub(crate) fn new(dependency: Dependency, epoch: Arc<Epoch>) -> Arc<Self> {
+    pub(crate) fn new(dependency: Dependency, epoch: Arc<Epoch>, hub: Weak<Hub>) -> Arc<Self> {
         Arc::new(Self {
             dependency,
             flight: Arc::new(Flight::new()),
             epoch,
+            hub,
+            made: Instant::now(),
             retired: AtomicBool::new(false),
         })
     }
@@ -81,6 +87,9 @@ impl Cell {
     /// From now on no run of it is heard. One under way ends by itself, within its timeout.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
+        if let Some(hub) = self.hub.upgrade() {
+            hub.forget(&self.dependency.name);
+        }
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -120,6 +129,11 @@ impl Cell {
         }
         self.epoch.advance();
         transition::observe(&self.dependency, published, cause);
+        if let Some(transition) = Transition::of(&self.dependency, published, self.made)
+            && let Some(hub) = self.hub.upgrade()
+        {
+            hub.tell(transition, || !self.is_retired());
+        }
     }
 
     /// The entry that stands in a report.

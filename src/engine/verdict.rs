@@ -25,6 +25,8 @@ pub(crate) struct Verdict {
     pub(crate) failures: u32,
     pub(crate) successes: u32,
     pub(crate) failing_since: Option<Instant>,
+    /// Since when `status` has been shown; `None` while nothing has been yet.
+    pub(crate) shown_since: Option<Instant>,
 }
 
 /// When a run started and ended.
@@ -57,8 +59,9 @@ impl Verdict {
             failures: 0,
             successes: 0,
             failing_since: None,
+            shown_since: last.and_then(|last| last.shown_since),
         };
-        match result {
+        let next = match result {
             Ok(outcome) => {
                 let successes = last.map_or(0, |last| last.successes).saturating_add(1);
                 // Up or degraded already: nothing to wait for.
@@ -91,6 +94,13 @@ impl Verdict {
                     ..base
                 }
             }
+        };
+        if next.status == shown {
+            return next;
+        }
+        Self {
+            shown_since: Some(span.ended),
+            ..next
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{
     lifecycle::Lifecycle,
     probe::Probe,
     report::Report,
+    subscribe::{Hub, Transitions},
 };
 
 /// A handle to the health of this process: what is checked, and the last verdicts.
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
     pub(super) lifecycle: Lifecycle,
     pub(super) epoch: Arc<Epoch>,
+    pub(super) hub: Arc<Hub>,
     pub(super) answer_within: Duration,
     pub(super) refresh: Option<Refresh>,
 }
@@ -38,18 +40,22 @@ impl Health {
 
     pub(super) fn from_builder(builder: HealthBuilder) -> Self {
         let epoch = Arc::new(Epoch::default());
+        let hub = Arc::new(Hub::default());
         let health = Self {
             shared: Arc::new(Shared {
                 members: Members::new(
                     builder
                         .dependencies
                         .into_iter()
-                        .map(|dependency| Cell::new(dependency, epoch.clone()))
+                        .map(|dependency| {
+                            Cell::new(dependency, epoch.clone(), Arc::downgrade(&hub))
+                        })
                         .collect(),
                 ),
                 info: builder.info.into(),
                 lifecycle: Lifecycle::default(),
                 epoch,
+                hub,
                 answer_within: builder.answer_within,
                 refresh: builder.refresh_every.map(Refresh::new),
             }),
@@ -94,6 +100,13 @@ impl Health {
     /// [`set_started`](Self::set_started) was called.
     pub fn is_started(&self) -> bool {
         self.shared.lifecycle.is_started()
+    }
+
+    /// Listens to transitions of all dependencies from now on, those added later included.
+    ///
+    /// Any number may listen, each at its own pace; none slows a run or another listener.
+    pub fn subscribe(&self) -> Transitions {
+        self.shared.hub.subscribe()
     }
 
     pub(super) fn shared(&self) -> &Shared {

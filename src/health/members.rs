@@ -37,7 +37,11 @@ impl Health {
     /// When there is a dependency of this name already, or 1,000 of any name. Nothing changes then.
     pub fn add(&self, dependency: Dependency) -> Result<(), AddError> {
         let shared = self.shared();
-        let cell = Cell::new(dependency, shared.epoch.clone());
+        let cell = Cell::new(
+            dependency,
+            shared.epoch.clone(),
+            Arc::downgrade(&shared.hub),
+        );
         shared.members.add(cell.clone())?;
         // After the list: whoever sees the new epoch sees the new list.
         shared.epoch.advance();
