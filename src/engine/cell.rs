@@ -98,7 +98,16 @@ impl Cell {
 
     /// Asks for a fresh verdict, and starts a run where it takes one.
     pub(crate) fn ask(self: &Arc<Self>, now: Instant) -> Ask {
-        match self.flight.join(now, |last| last.is_fresh(now)) {
+        self.ask_unless(now, |last| last.is_fresh(now))
+    }
+
+    /// The same where the last verdict will do when it is `good`.
+    pub(crate) fn ask_unless(
+        self: &Arc<Self>,
+        now: Instant,
+        good: impl FnOnce(&Verdict) -> bool,
+    ) -> Ask {
+        match self.flight.join(now, good) {
             Joined::Ready(last) => Ask::Now(Seen::Counts(last)),
             Joined::Started(run, wait) => {
                 run::detach(self.clone(), run, now);

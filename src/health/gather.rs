@@ -22,22 +22,22 @@ const LONGEST_VALIDITY: Duration = Duration::from_secs(1);
 /// Dropping it gives up the asker's places and cancels no run.
 #[derive(Debug)]
 pub(crate) struct Gathering {
-    health: Health,
-    probe: Option<Probe>,
+    pub(super) health: Health,
+    pub(super) probe: Option<Probe>,
     /// The members when it was asked.
-    members: Arc<Vec<Arc<Cell>>>,
-    parts: Vec<Part>,
-    patience: Instant,
+    pub(super) members: Arc<Vec<Arc<Cell>>>,
+    pub(super) parts: Vec<Part>,
+    pub(super) patience: Instant,
 }
 
 #[derive(Debug)]
-struct Part {
-    cell: Arc<Cell>,
-    state: PartState,
+pub(super) struct Part {
+    pub(super) cell: Arc<Cell>,
+    pub(super) state: PartState,
 }
 
 #[derive(Debug)]
-enum PartState {
+pub(super) enum PartState {
     /// Whatever the cell says when the gathering is finished.
     Look,
     /// Its run is under way since then.
@@ -232,10 +232,16 @@ fn ask(cell: &Arc<Cell>, now: Instant, refreshed: bool) -> PartState {
             _ => PartState::Look,
         };
     }
-    match cell.ask(now) {
-        Ask::Now(Seen::Pending(_, since)) => PartState::Pending(since),
-        Ask::Now(_) => PartState::Look,
-        Ask::Wait(wait, since) => PartState::Wait(wait, since),
+    cell.ask(now).into()
+}
+
+impl From<Ask> for PartState {
+    fn from(ask: Ask) -> Self {
+        match ask {
+            Ask::Now(Seen::Pending(_, since)) => Self::Pending(since),
+            Ask::Now(_) => Self::Look,
+            Ask::Wait(wait, since) => Self::Wait(wait, since),
+        }
     }
 }
 

@@ -1,36 +1,51 @@
-use std::{error::Error, fmt, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::Health;
+use super::{
+    Health,
+    gather::{Gathering, Part},
+};
 use crate::{
+    engine::{cell::Cell, verdict::Verdict},
     probe::Probe,
-    report::{Entry, Report, Status},
+    report::{Entry, Reason, Report, Status, one_line},
 };
 
 /// Between two tries at first, then doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// An app that starts tries a failure again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What a run may need past its timeout to say so.
+const OVERTIME: Duration = Duration::from_millis(100);
+/// Longer than any run: an app that looks once waits for the runs' own timeouts.
+const FOREVER: Duration = Duration::from_secs(86_400);
 
 impl Health {
     /// Waits until every required dependency serves, trying again with pauses of 50 ms to 1 s.
     ///
+    /// A failure is tried again after 1 s at the latest, even where it serves others for
+    /// longer, and no dependency is tried more often than its
+    /// [`cache_for`](crate::Dependency::cache_for) allows. Optional ones are not waited for.
+    /// Dropping the future cancels no run.
+    ///
     /// # Errors
     ///
-    /// When that is not so within `limit`: the error names each one that does not serve and why.
+    /// When that is not so within `limit`, also because the app drains or is taken out: the error
+    /// says in one line which ones do not serve and why.
     pub async fn wait_until_ready(&self, limit: Duration) -> Result<(), NotReady> {
         let deadline = Instant::now() + limit;
         let mut pause = FIRST_PAUSE;
         loop {
-            let last = match tokio::time::timeout_at(deadline, self.verify()).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(not_ready)) => not_ready,
-                Err(_) => return Err(NotReady::of(&self.snapshot_for(&Probe::Readiness))),
+            let not_ready = match self.try_to_start(deadline).await {
+                Ok(()) => return Ok(()),
+                Err(not_ready) => not_ready,
             };
             let next = Instant::now() + pause;
             if next >= deadline {
-                return Err(last);
+                return Err(not_ready);
             }
             sleep_until(next).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -39,63 +54,123 @@ impl Health {
 
     /// Looks once whether every required dependency serves. For an app that would rather fail fast.
     ///
+    /// Waits for each run's own timeout, 800 ms by default, and not for
+    /// [`answer_within`](crate::HealthBuilder::answer_within); the runs go side by side.
+    ///
     /// # Errors
     ///
-    /// When one does not: the error names each and why.
+    /// As [`wait_until_ready`](Self::wait_until_ready).
     pub async fn verify(&self) -> Result<(), NotReady> {
-        let report = self.report_for(&Probe::Readiness).await;
+        self.try_to_start(Instant::now() + FOREVER).await
+    }
+
+    async fn try_to_start(&self, deadline: Instant) -> Result<(), NotReady> {
+        let mut gathering = Gathering::ask_to_start(self.clone(), deadline);
+        gathering.settle().await;
+        let report = gathering.finish().report;
         if report.status.is_serving() {
             Ok(())
         } else {
-            Err(NotReady::of(&report))
+            Err(NotReady::of(report))
         }
     }
 }
 
-/// The app is not ready to serve. Displays as one line that names what fails and why, without credentials.
-#[derive(Debug)]
+impl Gathering {
+    /// Asks what an app needs that starts, until `deadline` at most: every required cell, whoever
+    /// refreshes it. Optional ones are not waited for.
+    ///
+    /// What serves will do while it is fresh. A failure is tried again after
+    /// [`RETRY_AFTER`], however long it is kept for others.
+    fn ask_to_start(health: Health, deadline: Instant) -> Self {
+        let now = Instant::now();
+        let members = health.cells();
+        let needed = |cell: &&Arc<Cell>| Probe::Startup.covers(&cell.dependency);
+        let longest = members
+            .iter()
+            .filter(needed)
+            .map(|cell| cell.dependency.settings.timeout)
+            .max();
+        let good = |last: &Verdict| {
+            let young = now.saturating_duration_since(last.started) < RETRY_AFTER;
+            last.is_fresh(now) && (young || last.status.is_serving())
+        };
+        let parts = members
+            .iter()
+            .filter(needed)
+            .map(|cell| Part {
+                cell: cell.clone(),
+                state: cell.ask_unless(now, good).into(),
+            })
+            .collect();
+        Self {
+            // Not the prober's patience: a run's own end is what the app waits for.
+            patience: deadline.min(now + longest.unwrap_or_default() + OVERTIME),
+            health,
+            probe: Some(Probe::Readiness),
+            members,
+            parts,
+        }
+    }
+}
+
+/// The app is not ready to serve. Displays as one line that names what fails and why, without
+/// credentials:
+///
+/// ```text
+/// not ready: database is down (timeout: no answer within 800 ms); cache is unknown (pending)
+/// ```
+#[derive(Clone, Debug)]
 pub struct NotReady {
     failing: Vec<Entry>,
-    why: Option<crate::report::Reason>,
+    reason: Option<Reason>,
+    message: Option<Cow<'static, str>>,
 }
 
 impl NotReady {
-    fn of(report: &Report) -> Self {
+    fn of(report: Report) -> Self {
+        let mut failing = report.entries;
+        failing.retain(|entry| entry.counted() >= Status::Unknown);
         Self {
-            failing: report
-                .entries
-                .iter()
-                .filter(|entry| entry.counted() >= Status::Unknown)
-                .cloned()
-                .collect(),
-            why: report.reason,
+            failing,
+            // That it has not started is what the error says anyway.
+            reason: report.reason.filter(|reason| *reason != Reason::Starting),
+            message: report.message,
         }
     }
 
-    /// The required dependencies that do not serve.
+    /// The required dependencies that do not serve, in the order of their registration.
     pub fn failing(&self) -> &[Entry] {
         &self.failing
+    }
+
+    /// Draining or maintenance, where the app itself wants no traffic.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
     }
 }
 
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("not ready")?;
-        if self.failing.is_empty()
-            && let Some(why) = self.why
-        {
-            write!(f, ": {why}")?;
+        let mut separator = ": ";
+        if let Some(reason) = self.reason {
+            write!(f, "{separator}{reason}")?;
+            if let Some(message) = &self.message {
+                write!(f, " ({message})")?;
+            }
+            separator = "; ";
         }
-        for (number, entry) in self.failing.iter().enumerate() {
-            f.write_str(if number == 0 { ": " } else { "; " })?;
-            write!(f, "{} is {}", entry.name, entry.status)?;
+        for entry in &self.failing {
+            write!(f, "{separator}{} is {}", entry.name, entry.status)?;
             if let Some(reason) = entry.reason {
                 write!(f, " ({reason}")?;
                 if let Some(message) = &entry.message {
-                    write!(f, ": {message}")?;
+                    write!(f, ": {}", one_line(message.clone()))?;
                 }
                 f.write_str(")")?;
             }
+            separator = "; ";
         }
         Ok(())
     }
