@@ -54,7 +54,7 @@ pub async fn talk(row: &Row, served: &Served, up: bool) -> Result<(), String> {
     let write = bounded(sending).await?.map_err(|error| error.to_string())?;
     end(row.end, write, read, received).await?;
     alive(served.address).await?;
-    match served.smuggled.load(Ordering::SeqCst) {
+    match served.smuggled.swap(false, Ordering::SeqCst) {
         true => Err("a request was smuggled to the app".to_owned()),
         false => Ok(()),
     }
@@ -123,7 +123,7 @@ async fn end(
         }
         End::Closed | End::Waits => {
             if end == End::Waits {
-                if !received.is_quiet(&mut read) {
+                if !received.is_quiet(&read) {
                     let rest = String::from_utf8_lossy(&received.bytes);
                     return Err(format!("it does not wait: {rest:?}"));
                 }
@@ -185,7 +185,7 @@ impl Received {
     }
 
     /// Whether nothing is left and nothing has come.
-    fn is_quiet(&mut self, read: &OwnedReadHalf) -> bool {
+    fn is_quiet(&self, read: &OwnedReadHalf) -> bool {
         let mut byte = [0];
         let nothing = matches!(read.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         self.bytes.is_empty() && nothing

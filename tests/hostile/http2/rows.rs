@@ -196,8 +196,10 @@ pub(super) fn rows() -> Vec<Row> {
     rows
 }
 
+type Fields = [(&'static str, &'static str)];
+
 /// What RFC 9113 calls malformed, after a head in order.
-const MALFORMED: [(&str, &[(&str, &str)], &str); 9] = [
+const MALFORMED: [(&str, &Fields, &str); 9] = [
     ("a second path", &[(":path", "/smuggled")], "reset 1"),
     ("a second method", &[(":method", "POST")], "reset 1"),
     (
