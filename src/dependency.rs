@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, error::Error, fmt, panic::Location, sync::Arc, time::Duration};
 
-use crate::check::{Check, DynCheck, LocalCheck};
+use crate::{
+    bounds::LONGEST,
+    check::{Check, DynCheck, LocalCheck},
+};
 
 /// Longer names are refused: a name stands in every detailed answer and metric.
 const MAX_NAME: usize = 100;
@@ -34,7 +37,7 @@ pub struct Dependency {
     pub(crate) settings: Settings,
 }
 
-/// The numbers that steer the runs of one dependency.
+/// The numbers that steer the runs of one dependency. No time is over [`LONGEST`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) timeout: Duration,
@@ -118,28 +121,28 @@ impl Dependency {
         self
     }
 
-    /// A run longer than this is down with reason `timeout`. Default: 800 ms.
+    /// A run longer than this is down with reason `timeout`. Default: 800 ms; at most a year.
     ///
     /// Keep it below [`answer_within`](crate::HealthBuilder::answer_within), so
     /// that the asker who started the run hears its end.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
+        self.settings.timeout = timeout.min(LONGEST);
         self
     }
 
-    /// How long a verdict serves, from the start of its run. Default: 1 s.
+    /// How long a verdict serves, from the start of its run. Default: 1 s; at most a year.
     ///
     /// Lengthened by up to a tenth at random, so that a fleet does not beat in
     /// step. However many probers ask, the dependency sees at most one run in
     /// this time from this handle.
     pub fn cache_for(mut self, period: Duration) -> Self {
-        self.settings.cache_for = period;
+        self.settings.cache_for = period.min(LONGEST);
         self
     }
 
     /// The same for a verdict that is down. Default: as [`cache_for`](Self::cache_for).
     pub fn cache_failure_for(mut self, period: Duration) -> Self {
-        self.settings.cache_failure_for = Some(period);
+        self.settings.cache_failure_for = Some(period.min(LONGEST));
         self
     }
 

@@ -63,6 +63,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+mod bounds;
 mod check;
 pub mod checks;
 mod dependency;

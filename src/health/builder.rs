@@ -2,6 +2,7 @@ use std::{borrow::Cow, time::Duration};
 
 use super::{Health, members::MAX_DEPENDENCIES};
 use crate::{
+    bounds::{LONGEST, SHORTEST_REFRESH},
     check::{Check, LocalCheck},
     dependency::Dependency,
 };
@@ -92,15 +93,15 @@ impl HealthBuilder {
         self
     }
 
-    /// How long an asker waits before it gets an answer that says what is pending. Default: 900 ms.
+    /// How long an asker waits before it gets an answer that says what is pending. Default: 900 ms; at most a year.
     ///
     /// Keep it under the prober's own timeout, which is 1 s for a kubelet.
     pub fn answer_within(mut self, limit: Duration) -> Self {
-        self.answer_within = limit;
+        self.answer_within = limit.min(LONGEST);
         self
     }
 
-    /// Runs all checks in the background each `period`, so that no asker waits. Default: off.
+    /// Runs all checks in the background each `period`, so that no asker waits. Default: off; at least 10 ms.
     ///
     /// The first phase is random and each period lengthened by up to a tenth, so that a
     /// fleet does not beat in step. A verdict older than period and timeout, doubled, is
@@ -108,7 +109,7 @@ impl HealthBuilder {
     /// the runtime in which the handle is built, or else first asked, and ends with the
     /// last clone of the handle.
     pub fn refresh_every(mut self, period: Duration) -> Self {
-        self.refresh_every = Some(period);
+        self.refresh_every = Some(period.clamp(SHORTEST_REFRESH, LONGEST));
         self
     }
 

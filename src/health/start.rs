@@ -7,6 +7,7 @@ use super::{
     gather::{Gathering, Part},
 };
 use crate::{
+    bounds::LONGEST,
     engine::{cell::Cell, verdict::Verdict},
     probe::Probe,
     report::{Entry, Reason, Report, Status, one_line},
@@ -20,8 +21,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What a run may need past its timeout to say so.
 const OVERTIME: Duration = Duration::from_millis(100);
-/// Longer than any run: an app that looks once waits for the runs' own timeouts.
-const FOREVER: Duration = Duration::from_secs(86_400);
 
 impl Health {
     /// Waits until every required dependency serves, trying again with pauses of 50 ms to 1 s.
@@ -36,7 +35,7 @@ impl Health {
     /// When that is not so within `limit`, also because the app drains or is taken out: the error
     /// says in one line which ones do not serve and why.
     pub async fn wait_until_ready(&self, limit: Duration) -> Result<(), NotReady> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + limit.min(LONGEST);
         let mut pause = FIRST_PAUSE;
         loop {
             let not_ready = match self.try_to_start(deadline).await {
@@ -61,7 +60,7 @@ impl Health {
     ///
     /// As [`wait_until_ready`](Self::wait_until_ready).
     pub async fn verify(&self) -> Result<(), NotReady> {
-        self.try_to_start(Instant::now() + FOREVER).await
+        self.try_to_start(Instant::now() + LONGEST).await
     }
 
     async fn try_to_start(&self, deadline: Instant) -> Result<(), NotReady> {

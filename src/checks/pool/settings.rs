@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bounds::LONGEST;
+
 #[derive(Clone, Copy, Debug)]
 pub(in crate::checks) struct Settings {
     pub(super) within: Duration,
@@ -23,7 +25,7 @@ impl Default for Settings {
 
 impl Settings {
     pub(in crate::checks) fn set_within(&mut self, budget: Duration) {
-        self.within = budget;
+        self.within = budget.min(LONGEST);
     }
 
     pub(in crate::checks) fn set_healing(&mut self, healing: bool) {
@@ -31,7 +33,7 @@ impl Settings {
     }
 
     pub(in crate::checks) fn set_trust_traffic(&mut self, window: Duration) {
-        self.trust_traffic = Some(window);
+        self.trust_traffic = Some(window.min(LONGEST));
     }
 
     #[track_caller]
