@@ -13,3 +13,5 @@ pub(crate) mod flight;
 pub(crate) mod run;
 mod sync;
 pub(crate) mod verdict;
+#[cfg(test)]
+mod verdict_properties;

@@ -17,6 +17,8 @@ mod face;
 mod future;
 mod layer;
 mod paths;
+#[cfg(test)]
+mod paths_properties;
 mod same_body;
 mod service;
 mod shard;

@@ -10,6 +10,8 @@ mod reason;
 mod redact;
 mod status;
 mod whole;
+#[cfg(test)]
+mod whole_properties;
 
 #[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_io;

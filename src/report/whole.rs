@@ -95,11 +95,11 @@ impl Serialize for ByName<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{Entry, Report, Status};
     use crate::report::Observations;
 
-    fn entry(name: &str, required: bool, status: Status) -> Entry {
+    pub(in crate::report) fn entry(name: &str, required: bool, status: Status) -> Entry {
         Entry {
             name: name.into(),
             kind: None,

@@ -1,0 +1,143 @@
+//! Freshness and hysteresis, against a model that keeps every run and looks back.
+
+use std::time::Duration;
+
+use proptest::{collection::vec, prelude::*};
+use tokio::time::Instant;
+
+use super::verdict::{Span, Verdict};
+use crate::{
+    check::{CheckResult, Outcome},
+    dependency::Settings,
+    report::{Failure, Reason, Status},
+};
+
+/// What a run found, when it started after the last one had ended, and how long it took.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    found: Found,
+    pause: Duration,
+    took: Duration,
+    jitter: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Found {
+    Up,
+    Degraded,
+    Failed,
+}
+
+impl Found {
+    fn result(self) -> CheckResult {
+        match self {
+            Self::Up => Ok(Outcome::up()),
+            Self::Degraded => Ok(Outcome::degraded(Reason::Saturated)),
+            Self::Failed => Err(Failure::new(Reason::Refused)),
+        }
+    }
+}
+
+fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(Duration::from_millis)
+}
+
+fn run() -> impl Strategy<Value = Run> {
+    let found = prop_oneof![
+        2 => Just(Found::Up),
+        1 => Just(Found::Degraded),
+        3 => Just(Found::Failed),
+    ];
+    (found, millis(0..3_000), millis(0..900), 0.0..1.0).prop_map(|(found, pause, took, jitter)| {
+        Run {
+            found,
+            pause,
+            took,
+            jitter,
+        }
+    })
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let failure = prop_oneof![Just(None), millis(0..2_000).prop_map(Some)];
+    (1..4_u32, 1..4_u32, millis(0..5_000), failure).prop_map(
+        |(failure_threshold, success_threshold, cache_for, cache_failure_for)| Settings {
+            failure_threshold,
+            success_threshold,
+            cache_for,
+            cache_failure_for,
+            ..Settings::default()
+        },
+    )
+}
+
+/// How many of the last runs in a row did as `wanted` says.
+fn in_a_row(runs: &[Run], wanted: impl Fn(Found) -> bool) -> u32 {
+    let count = runs
+        .iter()
+        .rev()
+        .take_while(|run| wanted(run.found))
+        .count();
+    u32::try_from(count).expect("few")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
+    #[test]
+    fn what_is_shown_follows_from_the_runs_alone(settings in settings(), runs in vec(run(), 1..24)) {
+        let mut now = Instant::now();
+        let mut last: Option<Verdict> = None;
+        let mut shown = Status::Unknown;
+        let mut since = None;
+        for (at, run) in runs.iter().enumerate() {
+            let started = now + run.pause;
+            now = started + run.took;
+            let span = Span { started, ended: now };
+            let next = Verdict::after(last.as_ref(), run.found.result(), span, &settings, run.jitter);
+
+            let failures = in_a_row(&runs[..=at], |found| found == Found::Failed);
+            let successes = in_a_row(&runs[..=at], |found| found != Found::Failed);
+            if run.found == Found::Failed {
+                since = since.or(Some(now));
+                if failures >= settings.failure_threshold {
+                    shown = Status::Down;
+                }
+            } else if shown.is_serving() || successes >= settings.success_threshold {
+                since = None;
+                shown = match run.found {
+                    Found::Up => Status::Up,
+                    _ => Status::Degraded,
+                };
+            }
+            prop_assert_eq!(next.status, shown);
+            prop_assert_eq!((next.failures, next.successes), (failures, successes));
+            prop_assert_eq!(next.failing_since, since);
+            prop_assert_eq!(next.reason.is_some(), run.found != Found::Up);
+            prop_assert_eq!((next.started, next.duration), (started, run.took));
+            last = Some(next);
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_fresh_for_its_period_and_at_most_a_tenth_more(
+        settings in settings(),
+        run in run(),
+        later in millis(0..8_000),
+    ) {
+        let started = Instant::now();
+        let span = Span { started, ended: started + run.took };
+        let verdict = Verdict::after(None, run.found.result(), span, &settings, run.jitter);
+        let period = match settings.cache_failure_for {
+            Some(period) if run.found == Found::Failed => period,
+            _ => settings.cache_for,
+        };
+        // The start of the run counts, however long it took.
+        let fresh = verdict.is_fresh(started + later);
+        prop_assert!(fresh || later >= period);
+        prop_assert!(!fresh || later <= period + period / 10);
+        // Nothing that is stale becomes fresh again, and what is fresh counts.
+        prop_assert!(fresh || !verdict.is_fresh(started + later + Duration::from_millis(1)));
+        prop_assert!(!fresh || verdict.is_usable(&settings, started + later));
+    }
+}
