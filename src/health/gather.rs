@@ -90,7 +90,7 @@ impl Gathering {
         // Latched: nothing can change the answer any more, so nothing is asked.
         let latched = *probe == Probe::Startup && health.is_started();
         let members = health.cells();
-        let parts = members
+        let mut parts: Vec<Part> = members
             .iter()
             .filter(|cell| !latched && probe.covers(&cell.dependency))
             .map(|cell| Part {
@@ -98,6 +98,8 @@ impl Gathering {
                 state: state(cell, now),
             })
             .collect();
+        // A filter promises no length, so room for four was made, which every waiter would keep.
+        parts.shrink_to_fit();
         Self {
             patience: health.patience(now),
             health,
