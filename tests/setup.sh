@@ -37,6 +37,11 @@ have_redis() {
     [ -x /opt/homebrew/bin/redis-server ]
 }
 
+# Debian keeps it where an ordinary user's PATH does not look.
+have_haproxy() {
+  command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || [ -x /usr/local/sbin/haproxy ]
+}
+
 # A compiler alone does not link: libc's start files are another package.
 have_linker() {
   local output works=1
@@ -81,6 +86,8 @@ setup() {
   have_linker || apt+=(gcc libc6-dev)
   have_postgres || { apt+=(postgresql) && brew+=(postgresql@17); }
   have_redis || { apt+=(redis-server) && brew+=(redis); }
+  # The balancer of the deployment tests.
+  have_haproxy || { apt+=(haproxy) && brew+=(haproxy); }
   # Makes the certificate of the TLS tests.
   command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }
   [ ${#apt[@]} = 0 ] && return

@@ -24,6 +24,19 @@ pub fn redis_is_installed() -> bool {
     find_redis().is_some()
 }
 
+/// The file of another program, such as a balancer.
+///
+/// # Panics
+///
+/// When it is not there, naming its package.
+pub fn installed(program: &str) -> PathBuf {
+    search_path()
+        .chain(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"].map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| missing(program, program, program))
+}
+
 fn find_postgres() -> Option<PathBuf> {
     if let Some(directory) = var_os("TOWER_HEALTH_PG_BIN") {
         let directory = PathBuf::from(directory);

@@ -22,6 +22,7 @@ mod ports;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod process;
+mod program;
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
@@ -29,11 +30,12 @@ mod redis;
 mod template;
 mod wait;
 
-pub use binaries::{postgres_is_installed, redis_is_installed};
+pub use binaries::{installed, postgres_is_installed, redis_is_installed};
 pub use family::is_alive;
 pub use ports::unused_port;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresBuilder};
+pub use program::Program;
 pub use proxy::{Mode, Proxy};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisBuilder};

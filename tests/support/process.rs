@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::panicking;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(super) struct Process {
     quit: Signal,
     directory: PathBuf,
     child: Option<Child>,
+    last_end: Option<ExitStatus>,
     guard: Guard,
 }
 
@@ -34,6 +35,7 @@ impl Process {
             quit,
             directory,
             child: None,
+            last_end: None,
             guard,
         }
     }
@@ -133,12 +135,18 @@ impl Process {
     /// Whether the server process has ended; takes note of it.
     pub(super) fn has_ended(&mut self) -> bool {
         if let Some(child) = &mut self.child
-            && child.try_wait().expect("our own child").is_some()
+            && let Some(end) = child.try_wait().expect("our own child")
         {
+            self.last_end = Some(end);
             self.child = None;
             self.guard.watch(0);
         }
         self.child.is_none()
+    }
+
+    /// How the last server process ended.
+    pub(super) fn last_end(&self) -> Option<ExitStatus> {
+        self.last_end
     }
 
     /// What the server has printed.

@@ -1,0 +1,152 @@
+//! HAProxy with the configuration that stands in `examples/deploy`.
+
+use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+
+use nix::sys::signal::Signal;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    time::Instant,
+};
+
+use super::{Instance, LIMIT};
+use crate::support::{Program, installed, unused_port, wait_until};
+
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/deploy/haproxy.cfg");
+
+#[derive(Debug)]
+pub struct Balancer {
+    address: SocketAddr,
+    socket: PathBuf,
+    program: Program,
+}
+
+/// What HAProxy says of one instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    pub is_up: bool,
+    /// The whole word, such as `UP 1/2` on its way down.
+    pub status: String,
+    /// Of the last check.
+    pub code: String,
+    pub requests: u64,
+    /// Attempts to connect that had to be made again, and those made with another instance.
+    pub retries: u64,
+}
+
+impl Balancer {
+    /// Starts in front of `instances` and waits until all of them are checked and up.
+    pub async fn start(instances: &[Instance; 3]) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], unused_port()));
+        let socket = PathBuf::from(format!("/tmp/tower-health-haproxy-{}.sock", address.port()));
+        let mut command = Command::new(installed("haproxy"));
+        command
+            .args(["-db", "-f", CONFIG])
+            .env("LISTEN", address.to_string())
+            .env("STATS_SOCKET", &socket);
+        for (number, instance) in instances.iter().enumerate() {
+            command.env(
+                format!("APP_{}", number + 1),
+                instance.address().to_string(),
+            );
+        }
+        let program = Program::start("haproxy", &mut command);
+        let balancer = Self {
+            address,
+            socket,
+            program,
+        };
+        wait_until("HAProxy has checked all instances", LIMIT, async || {
+            balancer
+                .servers()
+                .await
+                .iter()
+                .all(|server| server.is_up && server.code == "200")
+        })
+        .await;
+        balancer
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub async fn server(&self, index: usize) -> Server {
+        self.servers().await.swap_remove(index)
+    }
+
+    /// Waits until instance `index` is in or out of rotation; how long that took.
+    pub async fn until(&self, index: usize, up: bool) -> Duration {
+        let start = Instant::now();
+        let what = format!("instance {index} is {}", if up { "in" } else { "out" });
+        wait_until(&what, LIMIT, async || self.server(index).await.is_up == up).await;
+        start.elapsed()
+    }
+
+    /// Waits until instance `index` has got more requests than now.
+    pub async fn until_used(&self, index: usize) {
+        let before = self.server(index).await.requests;
+        wait_until("it gets requests", LIMIT, async || {
+            self.server(index).await.requests > before
+        })
+        .await;
+    }
+
+    pub async fn servers(&self) -> Vec<Server> {
+        let text = self.command("show stat").await.unwrap_or_default();
+        let mut lines = text.lines();
+        let heads: Vec<_> = lines.next().unwrap_or_default().split(',').collect();
+        let servers: Vec<_> = lines
+            .map(|line| {
+                heads
+                    .iter()
+                    .copied()
+                    .zip(line.split(','))
+                    .collect::<Vec<_>>()
+            })
+            .filter(|line| {
+                let name = field(line, "svname");
+                field(line, "# pxname") == "app" && !["FRONTEND", "BACKEND"].contains(&name)
+            })
+            .map(|line| Server {
+                is_up: field(&line, "status").starts_with("UP"),
+                status: field(&line, "status").into(),
+                code: field(&line, "check_code").into(),
+                requests: field(&line, "stot").parse().unwrap_or_default(),
+                retries: ["wretr", "wredis"]
+                    .map(|name| field(&line, name).parse().unwrap_or(0))
+                    .iter()
+                    .sum(),
+            })
+            .collect();
+        if servers.len() == 3 {
+            servers
+        } else {
+            vec![Server::default(); 3]
+        }
+    }
+
+    async fn command(&self, line: &str) -> Option<String> {
+        let mut stream = UnixStream::connect(&self.socket).await.ok()?;
+        stream
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.ok()?;
+        Some(text)
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.program.signal(Signal::SIGTERM);
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+fn field<'a>(line: &[(&str, &'a str)], name: &str) -> &'a str {
+    line.iter()
+        .find(|(head, _)| *head == name)
+        .map_or("", |(_, value)| *value)
+}

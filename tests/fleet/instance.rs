@@ -1,0 +1,122 @@
+//! One instance of the demo, as its own process on a port that it keeps over restarts.
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, ExitStatus},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use super::LIMIT;
+use crate::{
+    support::{Postgres, Program, Redis, unused_port, wait_until},
+    wire,
+};
+
+/// Above the 1.3 s that HAProxy may need to notice: see `examples/deploy/haproxy.cfg`.
+pub const DRAIN: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub struct Instance {
+    address: SocketAddr,
+    variables: [(&'static str, String); 4],
+    program: Program,
+}
+
+impl Instance {
+    pub async fn start(postgres: &Postgres, redis: &Redis) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], unused_port()));
+        let variables = [
+            ("ADDR", address.to_string()),
+            ("DATABASE_URL", postgres.url()),
+            ("REDIS_URL", redis.url()),
+            ("DRAIN_SECONDS", DRAIN.as_secs().to_string()),
+        ];
+        let instance = Self {
+            address,
+            program: start(&variables),
+            variables,
+        };
+        instance.until_it_listens().await;
+        instance
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The code that `path` is answered with, asked for directly.
+    pub async fn code(&self, path: &str) -> u16 {
+        wire::get(self.address, path).await.code
+    }
+
+    pub fn terminate(&self) {
+        self.program.signal(Signal::SIGTERM);
+    }
+
+    /// Waits until the process has ended by itself; how it ended.
+    pub async fn ends(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(end) = self.program.end() {
+                return end;
+            }
+            assert!(
+                start.elapsed() < LIMIT,
+                "still there:\n{}",
+                self.program.log()
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Ends it as an orchestrator does, and starts another one in its place.
+    pub async fn restart(&mut self) {
+        self.terminate();
+        let end = self.ends().await;
+        assert!(end.success(), "{end}:\n{}", self.program.log());
+        self.program = start(&self.variables);
+        self.until_it_listens().await;
+    }
+
+    async fn until_it_listens(&self) {
+        wait_until("the instance listens", LIMIT, async || {
+            tokio::net::TcpStream::connect(self.address).await.is_ok()
+        })
+        .await;
+    }
+}
+
+fn start(variables: &[(&'static str, String)]) -> Program {
+    let mut command = Command::new(quickstart());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    Program::start("quickstart", &mut command)
+}
+
+/// The demo's program, built by `cargo test` along with this one, or now.
+fn quickstart() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--all-features",
+                "--example",
+                "quickstart",
+            ])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo starts");
+        assert!(built.success());
+        // target/debug/deps/haproxy-123 is this program.
+        let own = env::current_exe().expect("has a path");
+        let profile = own.ancestors().nth(2).expect("a target folder");
+        profile.join("examples/quickstart")
+    })
+}

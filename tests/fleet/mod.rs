@@ -1,0 +1,18 @@
+//! Three instances of the demo behind a real HAProxy, and the load that they stand under.
+// Every test binary compiles this module and uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+mod balancer;
+mod instance;
+mod load;
+mod storm;
+
+pub use balancer::Balancer;
+pub use instance::{DRAIN, Instance};
+pub use load::Load;
+pub use storm::Storm;
+
+use std::time::Duration;
+
+/// No step takes longer, on a machine that is busy.
+pub const LIMIT: Duration = Duration::from_secs(60);

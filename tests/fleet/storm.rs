@@ -1,0 +1,105 @@
+//! Probers without mercy: each asks again as soon as it is answered.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use super::LIMIT;
+
+/// Probers of one instance, each on a connection that it keeps while the server lets it.
+#[derive(Debug)]
+pub struct Storm {
+    probers: JoinSet<Fate>,
+    answered: Arc<AtomicUsize>,
+}
+
+/// How it ended for one prober.
+#[derive(Clone, Copy, Debug)]
+pub struct Fate {
+    /// When it first got no answer, because the server had closed.
+    pub turned_away: Instant,
+    /// Probes that were neither answered nor refused.
+    pub hung: usize,
+}
+
+impl Storm {
+    /// Half of the probers ask for liveness, the others for readiness.
+    pub fn start(address: SocketAddr, probers: usize) -> Self {
+        let answered = Arc::new(AtomicUsize::new(0));
+        let probers = (0..probers)
+            .map(|number| {
+                let path = if number % 2 == 0 { "/livez" } else { "/readyz" };
+                probe(address, path, answered.clone())
+            })
+            .collect();
+        Self { probers, answered }
+    }
+
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits until nobody listens any more.
+    pub async fn end(self) -> Vec<Fate> {
+        self.probers.join_all().await
+    }
+}
+
+async fn probe(address: SocketAddr, path: &'static str, answered: Arc<AtomicUsize>) -> Fate {
+    let mut turned_away = None;
+    let mut hung = 0;
+    loop {
+        let Ok(Ok(stream)) = timeout(LIMIT, TcpStream::connect(address)).await else {
+            return Fate {
+                turned_away: turned_away.unwrap_or_else(Instant::now),
+                hung,
+            };
+        };
+        let Ok((client, connection)) = handshake(TokioIo::new(stream)).await else {
+            continue;
+        };
+        tokio::spawn(connection);
+        match timeout(LIMIT, ask_on(client, path, &answered)).await {
+            Ok(()) => {}
+            Err(_) => hung += 1,
+        }
+        turned_away.get_or_insert_with(Instant::now);
+    }
+}
+
+/// Asks until the connection is closed.
+async fn ask_on(mut client: SendRequest<Full<Bytes>>, path: &str, answered: &AtomicUsize) {
+    loop {
+        let request = Request::get(path)
+            .header("host", "test")
+            .body(Full::default())
+            .expect("valid");
+        if client.ready().await.is_err() {
+            return;
+        }
+        let Ok(response) = client.send_request(request).await else {
+            return;
+        };
+        let code = response.status().as_u16();
+        assert!([200, 503].contains(&code), "{path}: {code}");
+        if response.into_body().collect().await.is_err() {
+            return;
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,104 @@
+//! Three instances of the demo behind a real HAProxy, which is set up by `examples/deploy/haproxy.cfg`.
+#![cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
+#![allow(missing_docs)]
+
+use fleet::{Balancer, DRAIN, Instance, LIMIT, Load, Storm};
+use support::{Postgres, Redis, wait_until};
+use tokio::time::Instant;
+use wire::Wire;
+
+mod fleet;
+mod support;
+mod wire;
+
+/// Three instances that share their servers.
+async fn three(postgres: &Postgres, redis: &Redis) -> [Instance; 3] {
+    let start = || Instance::start(postgres, redis);
+    let (first, second, third) = tokio::join!(start(), start(), start());
+    [first, second, third]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_under_load_loses_no_request() {
+    let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
+    let mut instances = three(&postgres, &redis).await;
+    // The table is made by the first visit.
+    assert_eq!(instances[0].code("/").await, 200);
+    let balancer = Balancer::start(&instances).await;
+
+    let load = Load::start(balancer.address(), true);
+    for (index, instance) in instances.iter_mut().enumerate() {
+        balancer.until_used(index).await;
+        instance.restart().await;
+        balancer.until(index, true).await;
+    }
+    balancer.until_used(2).await;
+    let tally = load.stop().await;
+
+    println!("{tally:?}");
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    assert!(tally.sent > 100, "{tally:?}");
+    // Nor did HAProxy have to save any: it was told in time.
+    for server in balancer.servers().await {
+        assert_eq!(server.retries, 0, "{server:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
+    let (own, shared, redis) = tokio::join!(Postgres::start(), Postgres::start(), Redis::start());
+    let (first, second, third) = tokio::join!(
+        Instance::start(&own, &redis),
+        Instance::start(&shared, &redis),
+        Instance::start(&shared, &redis)
+    );
+    let instances = [first, second, third];
+    let balancer = Balancer::start(&instances).await;
+
+    let load = Load::start(balancer.address(), false);
+    for round in 0..2 {
+        balancer.until_used(0).await;
+        own.freeze();
+        let out = balancer.until(0, false).await;
+        assert_eq!(balancer.server(0).await.code, "503");
+        own.thaw();
+        let back = balancer.until(0, true).await;
+        println!("round {round}: out after {out:?}, back after {back:?}");
+    }
+    balancer.until_used(0).await;
+    let tally = load.stop().await;
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    for index in [1, 2] {
+        assert!(balancer.server(index).await.is_up);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_during_a_storm_of_probes_ends_the_instance_and_hangs_no_probe() {
+    let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
+    let mut instance = Instance::start(&postgres, &redis).await;
+    wait_until("it is ready", LIMIT, async || {
+        instance.code("/readyz").await == 200
+    })
+    .await;
+    // Clients that say nothing, or not all of it, must not hold up the end.
+    let silent = Wire::connect(instance.address()).await;
+    let mut halting = Wire::connect(instance.address()).await;
+    halting.send("GET /readyz HTTP/1.1\r\nhost:").await;
+    let storm = Storm::start(instance.address(), 64);
+    wait_until("the storm rages", LIMIT, async || storm.answered() > 1_000).await;
+
+    let signal = Instant::now();
+    instance.terminate();
+    let end = instance.ends().await;
+    println!("ended after {:?}", signal.elapsed());
+    assert!(end.success(), "{end}");
+    // Safety alone: a busy machine may be late, an instance that waits for its clients never ends.
+    assert!(signal.elapsed() < DRAIN + LIMIT / 2);
+    assert!(silent.ends().await && halting.ends().await);
+    for fate in storm.end().await {
+        assert_eq!(fate.hung, 0);
+        // Served on, unready, for as long as it had promised.
+        assert!(fate.turned_away >= signal + DRAIN, "{fate:?} {signal:?}");
+    }
+}
