@@ -3,17 +3,16 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 macro_rules! reasons {
-    // The two lines of documentation are data as well, so that what an operator reads cannot drift from them.
-    ($(#[doc = $meaning:literal] #[doc = $advice:literal] $variant:ident = $word:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+) => {
         /// Why something is not simply up: a closed vocabulary, safe in a response.
         ///
         /// Raw error text never stands in an answer; one of these words does. Each
-        /// variant says what it means, and then what the operator should do:
-        /// [`meaning`](Self::meaning) and [`advice`](Self::advice).
+        /// variant says what it means and what the operator should do, as
+        /// [`meaning`](Self::meaning) and [`action`](Self::action) say to programs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Reason {
-            $(#[doc = $meaning] #[doc = $advice] $variant,)+
+            $($(#[doc = $doc])+ $variant,)+
         }
 
         impl Reason {
@@ -27,111 +26,94 @@ macro_rules! reasons {
                 }
             }
 
-            /// What it means, as one English sentence for whoever is on call.
-            pub const fn meaning(self) -> &'static str {
+            /// Its own documentation: a page and a manual that say the same need one source.
+            const fn guide(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $meaning.trim_ascii(),)+
-                }
-            }
-
-            /// What to do about it, as one English sentence.
-            pub const fn advice(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $advice.trim_ascii(),)+
+                    $(Self::$variant => concat!($($doc),+).trim_ascii(),)+
                 }
             }
         }
     };
 }
 
+// Each `meaning. action.`: `Reason::meaning` and `Reason::action` are cut from it.
 reasons! {
-    /// Nothing listens at the server's address.
-    /// Start the server, or correct host and port.
+    /// Nothing listens at the address. Start the server, or correct the port.
     Refused = "refused",
-    /// The server closed the connection, or has no place for one more.
-    /// Look at its log and at its connection limit.
+    /// The server closed the connection, or has no place for one more. Look at its log and its connection limit.
     Reset = "reset",
-    /// There is no route to the server, or a proxy in front of it cannot reach it.
-    /// Look at the network, its policies and firewalls, and at the proxy's own health.
+    /// No route to the address, or a proxy in front of the server cannot reach it. Look at the network, its policies and firewalls.
     Unreachable = "unreachable",
-    /// The server's name does not resolve.
-    /// Correct the host name, or look at the resolver.
+    /// The host's name does not resolve. Correct the name, or look at the resolver.
     Dns = "dns",
-    /// The TLS handshake failed, or one side does not speak TLS.
-    /// Look at both certificates and their dates, and at `sslmode` or the `rediss://` scheme.
+    /// The TLS handshake failed, or one side does not speak TLS. Look at certificates and `sslmode`.
     Tls = "tls",
-    /// The server refused the credentials, or its access rules refuse this client.
-    /// Look at user, password, ACL and `pg_hba.conf`; was a secret rotated?
+    /// Credentials or access rules were refused. Look at user, password, ACL and `pg_hba.conf`.
     Auth = "auth",
-    /// Whatever answers at the address speaks another protocol.
-    /// Correct the port.
+    /// The peer does not speak the protocol. Correct the port.
     Protocol = "protocol",
-    /// The server did not answer in time: it is frozen or overloaded, or the network swallows packets.
-    /// Look at the server first; raise the check's `timeout` only when its query is slow by design.
+    /// No answer in time. Look for a frozen server, a silent network, or a `timeout` too short for the query.
     Timeout = "timeout",
-    /// The server is fine, and all connections of the app's own pool are checked out.
-    /// Find who holds them (slow queries, a leak), or enlarge the pool.
+    /// Every connection of the app's own pool is checked out while the server is fine. Enlarge the pool, or find who holds them.
     Saturated = "saturated",
-    /// The server is fine, and the connections that the app's pool holds do not answer.
-    /// Restart the app if it lasts, and build the pool with `GuardedManager`.
+    /// The server is fine, and the connections that the app's pool holds do not answer. Restart the app if it lasts, and build the pool with `GuardedManager`.
     PoolStuck = "pool_stuck",
-    /// A write was asked for and the server takes none.
-    /// Look for a failover that the app has not followed, or a full disk.
+    /// A write was asked for and the server takes none. Look for a failover or a full disk.
     ReadOnly = "read_only",
-    /// The server is starting, stopping or recovering.
-    /// Wait; look at its log if that lasts for minutes.
+    /// The server is starting, stopping or recovering. Wait; look at it if it lasts.
     Loading = "loading",
-    /// The server answers nobody while it runs something long.
-    /// Find the script or the query, and end it.
+    /// The server answers nobody while it runs something long. Find the script or the query.
     Busy = "busy",
-    /// The server, or its client in this app, refuses to work in its present set-up.
-    /// The app's log says which setting.
+    /// The server, or its client here, refuses to work in its present set-up. The log says which setting.
     Misconfigured = "misconfigured",
-    /// A replica has lost its master.
-    /// Look at the replication link and at the master.
+    /// A replica has lost its master. Look at the replication link.
     NoMaster = "no_master",
-    /// A replica is further behind than it may be, or a queue is longer.
-    /// Look at what should work it off.
+    /// A replica is further behind than it may be, or a queue is longer. Look at what should work it off.
     Behind = "behind",
-    /// The server is out of connection slots, memory or disk.
-    /// Raise its limit, or shrink the pools of its clients.
+    /// The server is out of connection slots, memory or disk. Raise its limit, or shrink the pools.
     Exhausted = "exhausted",
-    /// The database, or whatever was asked for, does not exist.
-    /// Create it, or correct the name.
+    /// The database, or whatever was asked for, does not exist. Create it, or correct the name.
     NotFound = "not_found",
-    /// The server is alive and refused the check's command.
-    /// Permit the command, or give the check another one.
+    /// The server refused the check's command while being alive. Permit the command, or use another.
     Rejected = "rejected",
-    /// The answer is not the expected one.
-    /// Compare the expectation with what the server says.
+    /// The answer is not the expected one. Compare the expectation with what the server says.
     Mismatch = "mismatch",
-    /// The check itself panicked: a bug in the check.
-    /// Its message and place are in the app's log.
+    /// The check itself panicked. A bug in the check: its backtrace is in the log.
     Panicked = "panicked",
-    /// A run past its deadline could not be cancelled and still holds its place.
-    /// The check blocks its thread: make it asynchronous, or move it to `spawn_blocking`.
+    /// A run past its deadline could not be cancelled and still holds its place. A check blocks its thread.
     Stuck = "stuck",
-    /// The verdict is too old to count: nothing refreshed it.
-    /// Look whether the app's runtime is wedged; restart it if so.
+    /// The verdict is too old to count: nothing refreshed it. Look whether the runtime is wedged.
     Stale = "stale",
-    /// The app's async runtime runs its tasks late.
-    /// Look for code that blocks one of its threads, or for a starved CPU.
+    /// The app's async runtime runs its tasks late. Look for code that blocks one of its threads, or for a starved CPU.
     Lagging = "lagging",
-    /// The first run has not ended yet.
-    /// Ask again in a second.
+    /// The first run has not ended yet. Ask again.
     Pending = "pending",
-    /// The check failed in a way that no other word fits.
-    /// The app's log has the text.
+    /// Anything that no other word fits. The log has the text.
     Failed = "failed",
-    /// The app has not finished starting: not all required dependencies were up yet.
-    /// Wait; `/health` says to those allowed details which one is missing.
+    /// The app has not finished starting. Wait.
     Starting = "starting",
-    /// The app is shutting down and wants no new traffic.
-    /// Nothing: it is expected during a deploy.
+    /// The app is shutting down and wants no new traffic. Expected during a deploy.
     Draining = "draining",
-    /// Somebody took the instance out of traffic by hand.
-    /// Nothing: the message says what for. Put it back when the work is done.
+    /// Somebody took the instance out of traffic by hand. Expected; the message says what for.
     Maintenance = "maintenance",
+}
+
+impl Reason {
+    /// What it means, in one plain sentence. Names of settings stand between backquotes.
+    pub fn meaning(self) -> &'static str {
+        self.halves().0
+    }
+
+    /// What the operator should do about it. Names of settings stand between backquotes.
+    pub fn action(self) -> &'static str {
+        self.halves().1
+    }
+
+    fn halves(self) -> (&'static str, &'static str) {
+        let text = self.guide();
+        let end = text.find(". ").map_or(text.len(), |dot| dot + 1);
+        (&text[..end], text[end..].trim_start())
+    }
 }
 
 impl fmt::Display for Reason {
@@ -165,16 +147,18 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_says_in_sentences_what_it_means_and_what_to_do() {
-        let mut sentences = HashSet::new();
-        for reason in Reason::ALL {
-            for sentence in [reason.meaning(), reason.advice()] {
-                let is_sentence = sentence.starts_with(|first: char| !first.is_whitespace())
-                    && sentence.ends_with(['.', '?'])
-                    && (10..=100).contains(&sentence.len());
-                assert!(is_sentence, "{reason}: {sentence:?}");
-                assert!(sentences.insert(sentence), "{reason}: said of another one");
+    fn every_reason_says_what_it_means_and_what_to_do() {
+        for &reason in Reason::ALL {
+            for half in [reason.meaning(), reason.action()] {
+                assert!(half.starts_with(char::is_uppercase), "{reason}: {half}");
+                assert!(half.ends_with('.') && half.len() > 4, "{reason}: {half}");
+                assert_eq!(half.matches('`').count() % 2, 0, "{reason}: {half}");
             }
         }
+        assert_eq!(Reason::Refused.meaning(), "Nothing listens at the address.");
+        assert_eq!(
+            Reason::Refused.action(),
+            "Start the server, or correct the port."
+        );
     }
 }
