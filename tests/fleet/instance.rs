@@ -1,11 +1,8 @@
 //! One instance of the demo, as its own process on a port that it keeps over restarts.
 
 use std::{
-    env,
     net::SocketAddr,
-    path::PathBuf,
     process::{Command, ExitStatus},
-    sync::OnceLock,
     time::Duration,
 };
 
@@ -14,7 +11,7 @@ use tokio::time::Instant;
 
 use super::LIMIT;
 use crate::{
-    support::{Postgres, Program, Redis, unused_port, wait_until},
+    support::{Postgres, Program, Redis, example, unused_port, wait_until},
     wire,
 };
 
@@ -93,30 +90,7 @@ impl Instance {
 }
 
 fn start(variables: &[(&'static str, String)]) -> Program {
-    let mut command = Command::new(quickstart());
+    let mut command = Command::new(example("quickstart"));
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     Program::start("quickstart", &mut command)
-}
-
-/// The demo's program, built by `cargo test` along with this one, or now.
-fn quickstart() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--all-features",
-                "--example",
-                "quickstart",
-            ])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo starts");
-        assert!(built.success());
-        // target/debug/deps/haproxy-123 is this program.
-        let own = env::current_exe().expect("has a path");
-        let profile = own.ancestors().nth(2).expect("a target folder");
-        profile.join("examples/quickstart")
-    })
 }

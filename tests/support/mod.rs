@@ -35,7 +35,7 @@ pub use family::is_alive;
 pub use ports::unused_port;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresBuilder};
-pub use program::Program;
+pub use program::{Program, example};
 pub use proxy::{Mode, Proxy};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisBuilder};

@@ -1,6 +1,7 @@
 //! A program under test that runs until it is told to end, such as an example or a balancer.
 
-use std::path::Path;
+use std::env::current_exe;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use nix::sys::signal::Signal;
@@ -43,4 +44,18 @@ impl Program {
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// The program of an example, built by `cargo test` along with the test, or now.
+pub fn example(name: &str) -> PathBuf {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--all-features", "--example", name])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo starts");
+    assert!(built.success(), "{name} does not build");
+    // target/debug/deps/test-123 is this program.
+    let own = current_exe().expect("has a path");
+    let profile = own.ancestors().nth(2).expect("a target folder");
+    profile.join("examples").join(name)
 }
