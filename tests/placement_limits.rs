@@ -32,6 +32,8 @@ const AGE: Duration = Duration::from_secs(3_600);
 
 type Reply = Response<Full<Bytes>>;
 type App = BoxCloneService<Request<()>, Reply, BoxError>;
+/// Puts the layer and a limit around the app.
+type Stacked = fn(App) -> Wrapped;
 type Wrapped = BoxCloneService<Request<()>, (), BoxError>;
 
 /// An app whose requests are stuck until it is told otherwise.
@@ -129,7 +131,7 @@ async fn waits(future: impl Future) -> bool {
 /// Two requests fill the limits of these stacks; a third one waits, and is served in the end.
 #[tokio::test]
 async fn outermost_and_answering_when_busy_a_full_app_holds_up_no_probe() {
-    let table: [(&str, fn(App) -> Wrapped); 6] = [
+    let table: [(&str, Stacked); 6] = [
         ("concurrency limit", |app| {
             erased(
                 ServiceBuilder::new()
@@ -208,7 +210,7 @@ async fn outermost_without_it_a_probe_waits_with_the_others() {
 /// Whoever sheds load never makes a probe wait: then plain `HealthLayer` is enough.
 #[tokio::test]
 async fn around_a_load_shed_probes_are_answered_and_the_rest_is_shed() {
-    let table: [(&str, fn(App) -> Wrapped); 2] = [
+    let table: [(&str, Stacked); 2] = [
         ("plain", |app| {
             let builder = ServiceBuilder::new().layer(layer()).load_shed();
             erased(builder.concurrency_limit(2).service(app))
