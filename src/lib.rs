@@ -88,7 +88,7 @@ pub use self::{
     },
     probe::Probe,
     render::{Detail, View},
-    report::{Entry, Failure, PoolNumbers, Reason, Report, Status, Value},
+    report::{Entry, Failure, PoolNumbers, Reason, Report, Run, Status, Value},
     subscribe::{Transition, Transitions},
 };
 

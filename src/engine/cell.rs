@@ -159,17 +159,20 @@ impl Cell {
         match seen {
             Seen::Stuck(_) => {
                 entry.status = Status::Down;
+                entry.status_for = None;
                 entry.reason = Some(Reason::Stuck);
                 entry.message = Some("the run past its deadline cannot be cancelled".into());
             }
             Seen::Stale(_) => {
                 entry.status = Status::Down;
+                entry.status_for = None;
                 entry.reason = Some(Reason::Stale);
                 entry.message = Some("nothing has refreshed the verdict for long".into());
             }
             Seen::Pending(Some(last), _) if last.is_usable(settings, now) => {}
             Seen::Pending(..) | Seen::Unknown => {
                 entry.status = Status::Unknown;
+                entry.status_for = None;
                 entry.reason = Some(Reason::Pending);
                 entry.message = None;
             }
@@ -193,8 +196,14 @@ impl Cell {
                 .map(|since| now.saturating_duration_since(since)),
             consecutive_failures: verdict.map_or(0, |verdict| verdict.failures),
             pending_for: None,
+            status_for: verdict
+                .and_then(|verdict| verdict.shown_since)
+                .map(|since| now.saturating_duration_since(since)),
             observations: verdict
                 .map(|verdict| verdict.observations.clone())
+                .unwrap_or_default(),
+            history: verdict
+                .map(|verdict| verdict.history.clone())
                 .unwrap_or_default(),
         }
     }

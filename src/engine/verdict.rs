@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     check::{CheckResult, Outcome},
     dependency::Settings,
-    report::{Observations, Reason, Status},
+    report::{History, Observations, Reason, Status},
 };
 
 /// What the last completed run left behind.
@@ -27,6 +27,7 @@ pub(crate) struct Verdict {
     pub(crate) failing_since: Option<Instant>,
     /// Since when `status` has been shown; `None` while nothing has been yet.
     pub(crate) shown_since: Option<Instant>,
+    pub(crate) history: History,
 }
 
 /// When a run started and ended.
@@ -48,18 +49,23 @@ impl Verdict {
         jitter: f64,
     ) -> Self {
         let shown = last.map_or(Status::Unknown, |last| last.status);
+        let duration = span.ended.saturating_duration_since(span.started);
+        let found = result.as_ref().map_or(Status::Down, Outcome::status);
         let base = Self {
             status: shown,
             reason: None,
             message: None,
             observations: Observations::default(),
             started: span.started,
-            duration: span.ended.saturating_duration_since(span.started),
+            duration,
             fresh_until: span.started + period(settings, result.is_ok(), jitter),
             failures: 0,
             successes: 0,
             failing_since: None,
             shown_since: last.and_then(|last| last.shown_since),
+            history: last
+                .map_or_else(History::default, |last| last.history.clone())
+                .then(found, duration),
         };
         let next = match result {
             Ok(outcome) => {
@@ -270,5 +276,64 @@ mod tests {
         assert_eq!(second.failures, 2);
         let third = Verdict::after(Some(&second), result('u'), at(2), &settings, 0.0);
         assert_eq!((third.failing_since, third.failures), (None, 0));
+    }
+
+    #[test]
+    fn a_status_is_dated_from_the_run_that_changed_it() {
+        let start = Instant::now();
+        let settings = Settings {
+            failure_threshold: 2,
+            ..Settings::default()
+        };
+        let end = |number: u32| start + 1_000 * MS * number + MS;
+        let mut last = None;
+        // Result of each run, and the run whose end its status dates from.
+        for (number, (letter, since)) in (0..).zip([
+            ('u', 0),
+            ('u', 0),
+            ('f', 0),
+            ('f', 3),
+            ('f', 3),
+            ('d', 5),
+            ('u', 6),
+        ]) {
+            let span = Span {
+                started: end(number) - MS,
+                ended: end(number),
+            };
+            let next = Verdict::after(last.as_ref(), result(letter), span, &settings, 0.0);
+            assert_eq!(next.shown_since, Some(end(since)), "run {number}");
+            last = Some(next);
+        }
+    }
+
+    #[test]
+    fn history_keeps_what_each_run_found_whatever_the_thresholds_show() {
+        let start = Instant::now();
+        let settings = Settings {
+            failure_threshold: 3,
+            ..Settings::default()
+        };
+        let mut last = None;
+        for letter in "ufdf".chars() {
+            let span = Span {
+                started: start,
+                ended: start + MS,
+            };
+            last = Some(Verdict::after(
+                last.as_ref(),
+                result(letter),
+                span,
+                &settings,
+                0.0,
+            ));
+        }
+        let history = last.expect("four runs").history;
+        let found: Vec<_> = history.runs().iter().map(|run| run.status).collect();
+        assert_eq!(
+            found,
+            [Status::Up, Status::Down, Status::Degraded, Status::Down]
+        );
+        assert!(history.runs().iter().all(|run| run.duration == MS));
     }
 }

@@ -2,7 +2,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{Observations, PoolNumbers, Reason, Status, Value};
+use super::{History, Observations, PoolNumbers, Reason, Run, Status, Value};
 
 /// The state of one dependency, as of the report that holds it.
 ///
@@ -32,7 +32,10 @@ pub struct Entry {
     pub consecutive_failures: u32,
     /// How long the run has been under way that the asker did not wait out.
     pub pending_for: Option<Duration>,
+    /// How long its status has been what it is, counted from the end of the run that changed it.
+    pub status_for: Option<Duration>,
     pub(crate) observations: Observations,
+    pub(crate) history: History,
 }
 
 impl Entry {
@@ -47,6 +50,11 @@ impl Entry {
             .values
             .iter()
             .map(|(name, value)| (&**name, value))
+    }
+
+    /// The last completed runs, oldest first: at most 32.
+    pub fn history(&self) -> &[Run] {
+        self.history.runs()
     }
 
     /// What it contributes to the whole: an optional one that is down degrades, no more.

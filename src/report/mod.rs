@@ -5,6 +5,7 @@
 
 mod entry;
 mod failure;
+mod history;
 mod observation;
 mod reason;
 mod redact;
@@ -19,8 +20,13 @@ pub(crate) use self::observation::{Observations, bounded, one_line};
 pub use self::{
     entry::Entry,
     failure::Failure,
+    history::Run,
     observation::{PoolNumbers, Value},
     reason::Reason,
     status::Status,
     whole::Report,
+};
+pub(crate) use self::{
+    history::History,
+    observation::{Observations, bounded},
 };

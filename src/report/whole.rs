@@ -97,7 +97,7 @@ impl Serialize for ByName<'_> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::{Entry, Report, Status};
-    use crate::report::Observations;
+    use crate::report::{History, Observations};
 
     pub(in crate::report) fn entry(name: &str, required: bool, status: Status) -> Entry {
         Entry {
@@ -112,7 +112,9 @@ pub(super) mod tests {
             failing_for: None,
             consecutive_failures: 0,
             pending_for: None,
+            status_for: None,
             observations: Observations::default(),
+            history: History::default(),
         }
     }
 
