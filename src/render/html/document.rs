@@ -1,0 +1,128 @@
+use std::{fmt, time::SystemTime};
+
+use super::{
+    escape::{Prose, Text},
+    row::Row,
+    summary::Summary,
+    words::{time_of_day, word},
+};
+use crate::{
+    render::{Detail, View},
+    report::{Reason, Status},
+};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// One shape for each status: a colour alone says nothing to one reader in twelve.
+const ICONS: &str = r#"<svg hidden><symbol id="i-up"><path d="M8 0a8 8 0 1 0 0 16A8 8 0 0 0 8 0zM7 11.6 3.5 8.1l1.4-1.4L7 8.8l4.1-4.1 1.4 1.4z"/></symbol><symbol id="i-degraded"><path d="M8 .8 0 15.2h16zM7.1 6h1.8v4.6H7.1zm0 5.6h1.8v1.8H7.1z"/></symbol><symbol id="i-down"><path d="M4.7 0 0 4.7v6.6L4.7 16h6.6l4.7-4.7V4.7L11.3 0zM5.2 3.8 8 6.6l2.8-2.8 1.4 1.4L9.4 8l2.8 2.8-1.4 1.4L8 9.4l-2.8 2.8-1.4-1.4L6.6 8 3.8 5.2z"/></symbol><symbol id="i-unknown"><path d="M8 0a8 8 0 1 0 0 16A8 8 0 0 0 8 0zM3.5 7h2v2h-2zM7 7h2v2H7zm3.5 0h2v2h-2z"/></symbol></svg>"#;
+
+/// The whole document as of `now`.
+pub(super) fn document(view: &View<'_>, now: SystemTime) -> String {
+    let status = view.status();
+    let mut page = format!(
+        r#"<!doctype html>
+<html lang="en" data-status="{status}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<meta name="robots" content="noindex">
+<title>{word} · health</title>
+<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23{tint}'/%3E%3C/svg%3E">
+<noscript><meta http-equiv="refresh" content="5"></noscript>
+<style>{STYLE}</style>
+</head>
+<body>
+{ICONS}
+<header class="bar"><span class="where" id="where">Health</span><span id="live">{as_of}</span><noscript>reloads every 5 s</noscript><button type="button" id="pause" hidden>Pause</button></header>
+<main>
+<p class="lost" id="lost" role="alert" hidden></p>
+<section class="whole" aria-labelledby="whole"><svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="{hash}i-{status}"/></svg><div><h1 id="whole">{word}</h1>"#,
+        word = word(status),
+        tint = tint(status),
+        hash = '#',
+        as_of = match view.detail() {
+            Detail::Status => String::new(),
+            Detail::Full => format!("As of {}", time_of_day(now)),
+        },
+    );
+    match view.detail() {
+        Detail::Status => page.push_str("</div></section>"),
+        Detail::Full => page.push_str(&Details(view).to_string()),
+    }
+    page.push_str(&format!(
+        r#"
+</main>
+<p class="heard" id="said" role="status"></p>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"#
+    ));
+    page
+}
+
+/// In the browser's tab, in both themes.
+const fn tint(status: Status) -> &'static str {
+    match status {
+        Status::Up => "1a9e56",
+        Status::Degraded => "d98a00",
+        Status::Unknown => "7b8794",
+        Status::Down => "d9342b",
+    }
+}
+
+/// What only those allowed details get.
+struct Details<'a, 'view>(&'a View<'view>);
+
+impl fmt::Display for Details<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let view = self.0;
+        write!(f, r#"<p id="summary">{}</p>"#, Summary(view.entries()))?;
+        match view.reason() {
+            None => f.write_str(r#"<p id="cycle" hidden></p></div>"#)?,
+            Some(reason) => write!(f, r#"<p id="cycle">{}</p></div>"#, Sentences(reason))?,
+        }
+        f.write_str(r#"<dl class="info">"#)?;
+        for (name, value) in view.info() {
+            write!(
+                f,
+                "<div><dt>{}</dt><dd>{}</dd></div>",
+                Text(name),
+                Text(value)
+            )?;
+        }
+        f.write_str(
+            r#"</dl></section>
+<div class="heads" aria-hidden="true"><span>State</span><span>Dependency</span><span>Last 32 runs</span><span>Connections</span></div>
+<ul class="rows" id="rows""#,
+        )?;
+        if let Some(entry) = view.single_entry() {
+            write!(f, r#" data-single="{}""#, Text(&entry.name))?;
+        }
+        f.write_str(">")?;
+        for (number, entry) in (0..).zip(view.entries()) {
+            write!(f, "\n{}", Row { number, entry })?;
+        }
+        f.write_str("\n</ul>\n<details><summary>What the reasons mean and what to do</summary>\n<dl class=\"guide\" id=\"guide\">\n")?;
+        for &reason in Reason::ALL {
+            write!(
+                f,
+                "<div><dt><code>{reason}</code></dt><dd><b>{}</b> <span>{}</span></dd></div>\n",
+                Prose(reason.meaning()),
+                Prose(reason.action())
+            )?;
+        }
+        f.write_str("</dl>\n</details>")
+    }
+}
+
+struct Sentences(Reason);
+
+impl fmt::Display for Sentences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", Prose(self.0.meaning()), Prose(self.0.action()))
+    }
+}

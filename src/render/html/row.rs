@@ -1,0 +1,166 @@
+//! One dependency.
+
+use std::fmt::{self, Write};
+
+use super::{
+    chart::{Chart, caption},
+    escape::{Prose, Text},
+    words::{span, word},
+};
+use crate::report::{Entry, PoolNumbers, Run, Status, Value};
+
+/// In seconds. A verdict younger than that is now.
+const WORTH_A_WORD: u64 = 10;
+
+/// A dependency's row, with what the script starts from in its `data-` attributes.
+///
+/// All its parts are always there, the empty ones hidden, so that the script has them to fill.
+pub(super) struct Row<'a> {
+    pub(super) number: usize,
+    pub(super) entry: &'a Entry,
+}
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entry = self.entry;
+        write!(
+            f,
+            r#"<li class="row" id="d{}" tabindex="-1" data-status="{}" data-name="{}" data-for="{}" data-age="{}" data-runs="{}">"#,
+            self.number,
+            entry.status,
+            Text(&entry.name),
+            entry.status_for.map_or(-1.0, millis),
+            entry.age.map_or(-1.0, millis),
+            Seeds(entry.history()),
+        )?;
+        write!(
+            f,
+            r##"<div class="state"><p class="word"><svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="#i-{}"/></svg><span>{}</span></p>"##,
+            entry.status,
+            word(entry.status)
+        )?;
+        let since = entry.status_for.map(|since| format!("for {}", span(since)));
+        write!(f, "{}</div>", Paragraph("small since", since.as_deref()))?;
+        write!(
+            f,
+            r#"<div class="what"><h2>{}</h2> <span class="small kind">{}</span>"#,
+            Text(&entry.name),
+            Text(&kind(entry))
+        )?;
+        match entry.reason {
+            None => f.write_str(r#"<p class="why" hidden><code></code><b></b> <span></span></p>"#)?,
+            Some(reason) => write!(
+                f,
+                r#"<p class="why"><code>{reason}</code><b>{}</b> <span>{}</span></p>"#,
+                Prose(reason.meaning()),
+                Prose(reason.action())
+            )?,
+        }
+        let extra = extra(entry);
+        write!(
+            f,
+            r#"{}{}</div><div class="runs">{}<p class="small">{}</p></div>{}</li>"#,
+            Paragraph("message", entry.message.as_deref()),
+            Paragraph("extra", Some(&*extra).filter(|extra| !extra.is_empty())),
+            Chart(entry.history()),
+            caption(entry.history()),
+            Pool(entry.pool())
+        )
+    }
+}
+
+struct Paragraph<'a>(&'static str, Option<&'a str>);
+
+impl fmt::Display for Paragraph<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Some(text) => write!(f, r#"<p class="{}">{}</p>"#, self.0, Text(text)),
+            None => write!(f, r#"<p class="{}" hidden></p>"#, self.0),
+        }
+    }
+}
+
+fn kind(entry: &Entry) -> String {
+    let need = if entry.required { "required" } else { "optional" };
+    match &entry.kind {
+        Some(kind) => format!("{kind} · {need}"),
+        None => need.to_owned(),
+    }
+}
+
+/// Whatever else is worth a word.
+fn extra(entry: &Entry) -> String {
+    let mut parts = Vec::new();
+    match entry.consecutive_failures {
+        0 => {}
+        1 => parts.push("1 failed run".to_owned()),
+        failures => parts.push(format!("{failures} failed runs in a row")),
+    }
+    if let Some(pending) = entry.pending_for {
+        parts.push(format!("a run is under way for {}", span(pending)));
+    }
+    if let Some(age) = entry.age.filter(|age| age.as_secs() >= WORTH_A_WORD) {
+        parts.push(format!("checked {} ago", span(age)));
+    }
+    for (name, value) in entry.observations() {
+        parts.push(format!("{name} {}", shown(value)));
+    }
+    parts.join(" · ")
+}
+
+/// A value as the script would write it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Bool(yes) => yes.to_string(),
+        Value::Integer(number) => number.to_string(),
+        // JSON has no word for the others.
+        Value::Float(number) if !number.is_finite() => "null".to_owned(),
+        Value::Float(number) => number.to_string(),
+        Value::Text(text) => text.to_string(),
+    }
+}
+
+/// Runs for the script: a letter for the status, and milliseconds.
+struct Seeds<'a>(&'a [Run]);
+
+impl fmt::Display for Seeds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, run) in self.0.iter().enumerate() {
+            if place > 0 {
+                f.write_char(' ')?;
+            }
+            let letter = match run.status {
+                Status::Up => 'u',
+                Status::Degraded => 'g',
+                Status::Unknown | Status::Down => 'd',
+            };
+            write!(f, "{letter}{}", millis(run.duration))?;
+        }
+        Ok(())
+    }
+}
+
+/// To two digits after the point, as in the JSON.
+fn millis(duration: std::time::Duration) -> f64 {
+    (duration.as_secs_f64() * 100_000.0).round() / 100.0
+}
+
+struct Pool(Option<PoolNumbers>);
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pool = self.0.unwrap_or_default();
+        let (used, idle) = (share(pool.in_use, pool), share(pool.idle, pool));
+        let hidden = if self.0.is_none() { " hidden" } else { "" };
+        write!(
+            f,
+            r#"<div class="pool"{hidden}><svg class="gauge" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect class="used" width="{used}" height="1"/><rect class="idle" x="{used}" width="{idle}" height="1"/></svg><p class="small"><span class="heard">Pool: </span><span>{} in use · {} idle · max {}</span></p></div>"#,
+            pool.in_use, pool.idle, pool.max
+        )
+    }
+}
+
+/// `count` in percent of the pool.
+fn share(count: u32, pool: PoolNumbers) -> u64 {
+    (u64::from(count) * 100 / u64::from(pool.max.max(1))).min(100)
+}
