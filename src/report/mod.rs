@@ -16,7 +16,6 @@ mod whole_properties;
 
 #[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_io;
-pub(crate) use self::observation::{Observations, bounded, one_line};
 pub use self::{
     entry::Entry,
     failure::Failure,
@@ -28,5 +27,5 @@ pub use self::{
 };
 pub(crate) use self::{
     history::History,
-    observation::{Observations, bounded},
+    observation::{Observations, bounded, one_line},
 };
