@@ -57,6 +57,7 @@
 //! | `axum` | the peer's address from `ConnectInfo` | no |
 //! | `tonic` | the peer's address from `TcpConnectInfo` | no |
 //! | `tracing` | one log event per transition | no |
+//! | `metrics` | numbers of runs and probes through the `metrics` facade | no |
 //!
 //! Minimum supported Rust version: 1.88.
 #![forbid(unsafe_code)]
@@ -70,6 +71,11 @@ mod dependency;
 mod engine;
 mod health;
 mod lifecycle;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics/off.rs"]
+mod metrics;
 mod middleware;
 mod probe;
 mod render;

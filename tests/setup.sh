@@ -2,6 +2,7 @@
 # Installs what the tests and the examples need besides Rust, and says nothing if all of it is there.
 # May be run, or sourced by another bash script, which then also finds cargo where rustup puts it.
 # Real servers: PostgreSQL's programs and redis-server, of which every test starts its own.
+# promtool, from the package of Prometheus, runs the tests of the alert rules.
 set -euo pipefail
 
 setup_fail() {
@@ -90,6 +91,7 @@ setup() {
   have_haproxy || { apt+=(haproxy) && brew+=(haproxy); }
   # Makes the certificate of the TLS tests.
   command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }
+  command -v promtool >/dev/null || { apt+=(prometheus) && brew+=(prometheus); }
   [ ${#apt[@]} = 0 ] && return
 
   if [ "$(uname)" = Darwin ]; then

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     dependency::Dependency,
+    metrics::CheckNumbers,
     report::{Entry, Reason, Status},
     subscribe::{Hub, Transition},
     transition,
@@ -46,6 +47,7 @@ pub(crate) struct Cell {
     made: Instant,
     /// Its dependency was removed: what its last run still says is of no account.
     retired: AtomicBool,
+    numbers: CheckNumbers,
 }
 
 /// What a cell says at once.
@@ -81,6 +83,7 @@ impl Cell {
             hub,
             made: Instant::now(),
             retired: AtomicBool::new(false),
+            numbers: CheckNumbers::new(),
         })
     }
 
@@ -137,6 +140,7 @@ impl Cell {
             return;
         }
         self.epoch.advance();
+        self.numbers.record(&self.dependency, &published.value);
         transition::observe(&self.dependency, published, cause);
         if let Some(transition) = Transition::of(&self.dependency, published, self.made)
             && let Some(hub) = self.hub.upgrade()

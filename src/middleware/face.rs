@@ -35,11 +35,15 @@ pub(super) struct Route {
     pub(super) probe: probe::Probe,
     status_alone: Slot,
     full: Slot,
+    #[cfg(feature = "metrics")]
+    requests: crate::metrics::RequestNumbers,
 }
 
 impl Route {
     pub(super) fn new(probe: probe::Probe) -> Self {
         Self {
+            #[cfg(feature = "metrics")]
+            requests: crate::metrics::RequestNumbers::new(&probe),
             probe,
             status_alone: Slot::default(),
             full: Slot::default(),
@@ -81,6 +85,41 @@ impl Face {
     /// What becomes of `request`, whose path is `found`.
     #[inline]
     pub(super) fn turn<A>(self: &Arc<Self>, request: &mut Request<A>, found: Match) -> Turn {
+        #[cfg(feature = "metrics")]
+        let index = found.index;
+        let turn = self.decide(request, found);
+        #[cfg(feature = "metrics")]
+        let turn = self.counted(index, turn);
+        turn
+    }
+
+    /// Sees to it that the answer is counted once it is known.
+    #[cfg(feature = "metrics")]
+    fn counted(self: &Arc<Self>, index: usize, turn: Turn) -> Turn {
+        let requests = &self.routes[index].requests;
+        match turn {
+            Turn::Stay(Stay::Wait(answer)) => {
+                let face = self.clone();
+                Turn::Stay(Stay::Wait(Box::pin(async move {
+                    let response = answer.await;
+                    face.routes[index].requests.count(response.status());
+                    response
+                })))
+            }
+            Turn::Stay(Stay::Answer(answer, head)) => {
+                requests.count(answer.code);
+                Turn::Stay(Stay::Answer(answer, head))
+            }
+            Turn::Stay(Stay::Refuse(code)) => {
+                requests.count(code);
+                Turn::Stay(Stay::Refuse(code))
+            }
+            Turn::Pass => Turn::Pass,
+        }
+    }
+
+    #[inline]
+    fn decide<A>(self: &Arc<Self>, request: &mut Request<A>, found: Match) -> Turn {
         let head = Head::of(request);
         if !self.allow.allows(&head) {
             return if self.conceal {

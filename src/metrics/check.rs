@@ -1,0 +1,146 @@
+use std::sync::{Arc, OnceLock};
+
+use metrics::{Counter, Gauge, Histogram, Recorder};
+
+use super::{
+    CHECK_CONSECUTIVE_FAILURES, CHECK_DURATION_SECONDS, CHECK_RUNS_TOTAL, CHECK_STATUS,
+    POOL_CONNECTIONS,
+    recorder::{METADATA, key, register},
+};
+use crate::{
+    dependency::Dependency,
+    engine::verdict::Verdict,
+    report::{PoolNumbers, Status},
+};
+
+/// The series of one dependency.
+#[derive(Debug)]
+pub(crate) struct CheckNumbers(OnceLock<Series>);
+
+impl CheckNumbers {
+    pub(crate) fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// Records what the run found that left `verdict`.
+    pub(crate) fn record(&self, dependency: &Dependency, verdict: &Verdict) {
+        self.with(dependency, |series| series.record(verdict));
+    }
+
+    fn with(&self, dependency: &Dependency, act: impl FnOnce(&Series)) {
+        if let Some(series) = self.0.get() {
+            return act(series);
+        }
+        let (series, lasts) = register(|recorder| Series::new(recorder, &dependency.name));
+        act(&series);
+        if lasts {
+            // Lost to another one made at the same moment: the same series.
+            let _ = self.0.set(series);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Series {
+    name: Arc<str>,
+    /// Only once there is a verdict: a new gauge says 0, which here would be down.
+    status: OnceLock<Gauge>,
+    failures: Gauge,
+    duration: Histogram,
+    up: Counter,
+    degraded: Counter,
+    down: Counter,
+    /// Only pools have it: a series that says 0 for all else would be a lie.
+    pool: OnceLock<Pool>,
+}
+
+impl Series {
+    fn new(recorder: &dyn Recorder, name: &Arc<str>) -> Self {
+        let check = || ("check", name.clone().into());
+        let gauge = |metric| recorder.register_gauge(&key(metric, [check()]), &METADATA);
+        // All three at once: a counter that first appears as 1 is no increase to Prometheus.
+        let runs = |outcome: Status| {
+            let key = key(
+                CHECK_RUNS_TOTAL,
+                [check(), ("outcome", outcome.as_str().into())],
+            );
+            recorder.register_counter(&key, &METADATA)
+        };
+        Self {
+            status: OnceLock::new(),
+            failures: gauge(CHECK_CONSECUTIVE_FAILURES),
+            duration: recorder
+                .register_histogram(&key(CHECK_DURATION_SECONDS, [check()]), &METADATA),
+            up: runs(Status::Up),
+            degraded: runs(Status::Degraded),
+            down: runs(Status::Down),
+            pool: OnceLock::new(),
+            name: name.clone(),
+        }
+    }
+
+    fn record(&self, verdict: &Verdict) {
+        if let Some(value) = status_value(verdict.status) {
+            self.status().set(value);
+        }
+        self.failures.set(verdict.failures);
+        self.duration.record(verdict.duration);
+        match (verdict.failures, verdict.reason) {
+            (0, None) => self.up.increment(1),
+            (0, Some(_)) => self.degraded.increment(1),
+            _ => self.down.increment(1),
+        }
+        if let Some(numbers) = &verdict.observations.pool {
+            self.pool
+                .get_or_init(|| register(|recorder| Pool::new(recorder, &self.name)).0)
+                .set(numbers);
+        }
+    }
+
+    fn status(&self) -> &Gauge {
+        self.status.get_or_init(|| {
+            let key = key(CHECK_STATUS, [("check", self.name.clone().into())]);
+            register(|recorder| recorder.register_gauge(&key, &METADATA)).0
+        })
+    }
+}
+
+/// Nothing while fewer runs have ended than the thresholds ask for.
+fn status_value(status: Status) -> Option<f64> {
+    match status {
+        Status::Up => Some(1.0),
+        Status::Degraded => Some(0.5),
+        Status::Down => Some(0.0),
+        Status::Unknown => None,
+    }
+}
+
+#[derive(Debug)]
+struct Pool {
+    max: Gauge,
+    open: Gauge,
+    idle: Gauge,
+    in_use: Gauge,
+}
+
+impl Pool {
+    fn new(recorder: &dyn Recorder, name: &Arc<str>) -> Self {
+        let gauge = |state: &'static str| {
+            let labels = [("check", name.clone().into()), ("state", state.into())];
+            recorder.register_gauge(&key(POOL_CONNECTIONS, labels), &METADATA)
+        };
+        Self {
+            max: gauge("max"),
+            open: gauge("open"),
+            idle: gauge("idle"),
+            in_use: gauge("in_use"),
+        }
+    }
+
+    fn set(&self, numbers: &PoolNumbers) {
+        self.max.set(numbers.max);
+        self.open.set(numbers.open);
+        self.idle.set(numbers.idle);
+        self.in_use.set(numbers.in_use);
+    }
+}

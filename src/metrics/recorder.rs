@@ -1,0 +1,70 @@
+//! The recorder that is installed, and what each series is called and means.
+
+use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit, with_recorder};
+
+use super::{
+    CHECK_CONSECUTIVE_FAILURES, CHECK_DURATION_SECONDS, CHECK_RUNS_TOTAL, CHECK_STATUS,
+    POOL_CONNECTIONS, PROBE_REQUESTS_TOTAL,
+};
+
+pub(super) static METADATA: Metadata<'static> =
+    Metadata::new("tower_health", Level::INFO, Some(module_path!()));
+
+/// Makes handles with the recorder there is; the flag says whether they may be kept.
+///
+/// The stand-in for a recorder that is not installed yet has no size: handles kept from it
+/// would stay deaf once there is a real one. A real one without a size is asked each time.
+pub(super) fn register<T>(make: impl FnOnce(&dyn Recorder) -> T) -> (T, bool) {
+    with_recorder(|recorder| {
+        let lasts = size_of_val(recorder) > 0;
+        if lasts {
+            describe(recorder);
+        }
+        (make(recorder), lasts)
+    })
+}
+
+/// The series called `name` with these labels.
+pub(super) fn key<const N: usize>(
+    name: &'static str,
+    labels: [(&'static str, SharedString); N],
+) -> Key {
+    let labels: Vec<_> = labels
+        .into_iter()
+        .map(|(name, value)| Label::new(name, value))
+        .collect();
+    Key::from_parts(name, labels)
+}
+
+fn describe(recorder: &dyn Recorder) {
+    recorder.describe_gauge(
+        CHECK_STATUS.into(),
+        None,
+        "Whether a dependency serves: 1 up, 0.5 degraded, 0 down".into(),
+    );
+    recorder.describe_gauge(
+        CHECK_CONSECUTIVE_FAILURES.into(),
+        Some(Unit::Count),
+        "Completed runs of a check that failed without a success between".into(),
+    );
+    recorder.describe_histogram(
+        CHECK_DURATION_SECONDS.into(),
+        Some(Unit::Seconds),
+        "How long the runs of a check took".into(),
+    );
+    recorder.describe_counter(
+        CHECK_RUNS_TOTAL.into(),
+        Some(Unit::Count),
+        "Completed runs of a check by what they found".into(),
+    );
+    recorder.describe_gauge(
+        POOL_CONNECTIONS.into(),
+        Some(Unit::Count),
+        "Connections of a checked pool at the end of a run".into(),
+    );
+    recorder.describe_counter(
+        PROBE_REQUESTS_TOTAL.into(),
+        Some(Unit::Count),
+        "Health probes answered".into(),
+    );
+}
