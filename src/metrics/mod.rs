@@ -1,4 +1,4 @@
-//! Numbers of every run and every answered probe, through the [`metrics`](::metrics) facade.
+//! Numbers of every run and every answered probe, through the facade of the crate `metrics`.
 //!
 //! | name | kind | labels | |
 //! |---|---|---|---|
