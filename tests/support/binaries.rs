@@ -14,6 +14,15 @@ pub(super) fn redis() -> PathBuf {
     find_redis().unwrap_or_else(|| missing("redis-server", "redis-server", "redis"))
 }
 
+/// The file `prometheus`.
+pub(super) fn prometheus() -> PathBuf {
+    search_path()
+        .chain(["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from))
+        .map(|directory| directory.join("prometheus"))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| missing("prometheus", "prometheus", "prometheus"))
+}
+
 /// Whether [`Postgres`](super::Postgres) can be started.
 pub fn postgres_is_installed() -> bool {
     find_postgres().is_some()

@@ -23,6 +23,7 @@ mod ports;
 mod postgres;
 mod process;
 mod program;
+mod prometheus;
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
@@ -36,6 +37,7 @@ pub use ports::unused_port;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresBuilder};
 pub use program::{Program, example};
+pub use prometheus::Prometheus;
 pub use proxy::{Mode, Proxy};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisBuilder};
