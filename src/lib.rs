@@ -93,7 +93,7 @@ pub use self::{
         ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService,
     },
     probe::Probe,
-    render::{Detail, View},
+    render::{Detail, Format, Render, View},
     report::{Entry, Failure, PoolNumbers, Reason, Report, Run, Status, Value},
     subscribe::{Transition, Transitions},
 };

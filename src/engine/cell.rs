@@ -209,6 +209,7 @@ impl Cell {
             history: verdict
                 .map(|verdict| verdict.history.clone())
                 .unwrap_or_default(),
+            excluded: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     access::{Access, Head},
     health::{Gathering, Health},
     probe,
-    render::{Detail, View, json},
+    render::{Detail, Format, View},
     report::Status,
 };
 
@@ -180,7 +180,7 @@ impl Face {
     fn make(&self, index: usize, detail: Detail, gathering: &Gathering) -> Holding {
         let answered = gathering.finish();
         let view = View::cut(&answered.report, detail);
-        let bytes = json(&view);
+        let bytes = Format::json().render(&view).body;
         self.routes[index].slot(detail).put(Answer {
             epoch: answered.epoch,
             valid_until: answered.valid_until,
@@ -218,7 +218,7 @@ impl Face {
             gathering.settle().await;
             let answered = gathering.finish();
             let view = View::single(&answered.report, detail);
-            let bytes = json(&view);
+            let bytes = Format::json().render(&view).body;
             Answer {
                 epoch: answered.epoch,
                 valid_until: answered.valid_until,

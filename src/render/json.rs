@@ -1,31 +1,25 @@
 use bytes::Bytes;
-use serde::Serialize;
 
-use super::View;
+use super::{View, to_json};
 use crate::report::Status;
 
 /// The native format.
 pub(crate) fn json(view: &View<'_>) -> Bytes {
     match (view.full(), view.single_entry()) {
-        (None, _) => Bytes::from_static(status_alone(view.status())),
-        (_, Some(entry)) => to_bytes(entry),
-        (Some(report), None) => to_bytes(report),
+        (None, _) => status_alone(view.status()),
+        (_, Some(entry)) => to_json(entry),
+        (Some(report), None) => to_json(report),
     }
 }
 
 /// What a stranger gets, made at compile time: no reference count is touched to hand it out.
-const fn status_alone(status: Status) -> &'static [u8] {
-    match status {
+pub(super) const fn status_alone(status: Status) -> Bytes {
+    Bytes::from_static(match status {
         Status::Up => br#"{"status":"up"}"#,
         Status::Degraded => br#"{"status":"degraded"}"#,
         Status::Unknown => br#"{"status":"unknown"}"#,
         Status::Down => br#"{"status":"down"}"#,
-    }
-}
-
-fn to_bytes(value: &impl Serialize) -> Bytes {
-    // Our own types with string keys: serialising them to memory cannot fail.
-    Bytes::from(serde_json::to_vec(value).expect("a report is valid JSON"))
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use crate::report::{Entry, Reason, Report, Status};
 
@@ -13,12 +16,41 @@ pub enum Detail {
 }
 
 /// A report cut down to what its reader may see.
+///
+/// All that a [`Render`](crate::Render) gets. Without details the accessors have
+/// nothing to give: a renderer needs no `if` to keep a secret.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     status: Status,
     /// The rest, for those who may see it.
     full: Option<&'a Report>,
     single: bool,
+    question: Question<'a>,
+    at: SystemTime,
+}
+
+/// What was asked, beside which probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// What the answer calls the probe: its path, which the asker knows.
+    pub(crate) name: &'a str,
+    /// Whether a passing probe is spelt out, too.
+    pub(crate) verbose: bool,
+    /// What the asker wanted left out and nothing is called.
+    pub(crate) unmatched: &'a [String],
+    /// The groups that dependencies are in.
+    pub(crate) groups: &'a [Cow<'static, str>],
+}
+
+impl Default for Question<'_> {
+    fn default() -> Self {
+        Self {
+            name: "health",
+            verbose: false,
+            unmatched: &[],
+            groups: &[],
+        }
+    }
 }
 
 impl<'a> View<'a> {
@@ -31,6 +63,8 @@ impl<'a> View<'a> {
                 Detail::Full => Some(report),
             },
             single: false,
+            question: Question::default(),
+            at: SystemTime::now(),
         }
     }
 
@@ -46,6 +80,17 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The same as the answer to `question`.
+    pub(crate) fn of(self, question: Question<'a>) -> Self {
+        Self { question, ..self }
+    }
+
+    /// The same made at another time.
+    #[cfg(test)]
+    pub(crate) fn made_at(self, at: SystemTime) -> Self {
+        Self { at, ..self }
+    }
+
     /// The status of the whole; of the dependency itself in the answer for one.
     pub fn status(&self) -> Status {
         self.status
@@ -57,6 +102,18 @@ impl<'a> View<'a> {
             None => Detail::Status,
             Some(_) => Detail::Full,
         }
+    }
+
+    /// What the probe is called: its path without the first slash, as in `readyz`.
+    ///
+    /// `health` where a view was cut by hand.
+    pub fn name(&self) -> &'a str {
+        self.question.name
+    }
+
+    /// Whether the asker wants a passing probe spelt out (`?verbose`). Never without details.
+    pub fn is_verbose(&self) -> bool {
+        self.question.verbose && self.full.is_some()
     }
 
     /// Why, where it is the app's own lifecycle. Nothing without details.
@@ -82,6 +139,29 @@ impl<'a> View<'a> {
     /// The dependency, in the answer for one.
     pub fn single_entry(&self) -> Option<&'a Entry> {
         self.entries().first().filter(|_| self.single)
+    }
+
+    /// The names of the groups that dependencies are in, each once. None without details.
+    pub fn groups(&self) -> &'a [Cow<'static, str>] {
+        self.full.map_or(&[], |_| self.question.groups)
+    }
+
+    /// When the last completed run of `entry` started, by the wall clock.
+    ///
+    /// Reckoned back from now, since runs are timed by a clock that never jumps: a
+    /// wall clock that was set between the run and the answer does not show. `None`
+    /// before the first run and where times are left out.
+    pub fn time_of(&self, entry: &Entry) -> Option<SystemTime> {
+        self.before(entry.age?)
+    }
+
+    fn before(&self, age: Duration) -> Option<SystemTime> {
+        self.at.checked_sub(age)
+    }
+
+    /// What the asker wanted left out and nothing is called. None without details.
+    pub(super) fn unmatched(&self) -> &'a [String] {
+        self.full.map_or(&[], |_| self.question.unmatched)
     }
 
     pub(super) fn full(&self) -> Option<&'a Report> {

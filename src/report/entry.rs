@@ -36,6 +36,15 @@ pub struct Entry {
     pub status_for: Option<Duration>,
     pub(crate) observations: Observations,
     pub(crate) history: History,
+    /// By what the asker left it out of this answer.
+    pub(crate) excluded: Option<Excluded>,
+}
+
+/// What of a dependency an asker named to leave it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Excluded {
+    ByName,
+    WithGroup(Cow<'static, str>),
 }
 
 impl Entry {
@@ -57,11 +66,33 @@ impl Entry {
         self.history.runs()
     }
 
+    /// Whether the asker left it out: it was not asked, and does not count.
+    pub fn is_excluded(&self) -> bool {
+        self.excluded.is_some()
+    }
+
     /// What it contributes to the whole: an optional one that is down degrades, no more.
     pub fn counted(&self) -> Status {
         match self.status {
+            _ if self.is_excluded() => Status::Up,
             Status::Down | Status::Unknown if !self.required => Status::Degraded,
             status => status,
+        }
+    }
+
+    /// The same without what differs between two runs that find the same.
+    pub(super) fn stable(self) -> Self {
+        Self {
+            message: None,
+            duration: None,
+            age: None,
+            failing_for: None,
+            consecutive_failures: 0,
+            pending_for: None,
+            status_for: None,
+            observations: Observations::default(),
+            history: History::default(),
+            ..self
         }
     }
 }
@@ -70,10 +101,21 @@ impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("status", &self.status)?;
+        self.serialize_details(&mut map)?;
+        map.end()
+    }
+}
+
+impl Entry {
+    /// All but the status.
+    pub(crate) fn serialize_details<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         if let Some(kind) = &self.kind {
             map.serialize_entry("kind", kind)?;
         }
         map.serialize_entry("required", &self.required)?;
+        if self.is_excluded() {
+            map.serialize_entry("excluded", &true)?;
+        }
         if let Some(reason) = self.reason {
             map.serialize_entry("reason", &reason)?;
         }
@@ -101,7 +143,7 @@ impl Serialize for Entry {
         if !self.observations.values.is_empty() {
             map.serialize_entry("observations", &AsMap(&self.observations.values))?;
         }
-        map.end()
+        Ok(())
     }
 }
 
@@ -119,6 +161,6 @@ fn whole_millis(duration: Duration) -> u64 {
 }
 
 /// Milliseconds with two decimals: a check of a local server takes a fraction of one.
-fn rounded_millis(duration: Duration) -> f64 {
+pub(crate) fn rounded_millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }

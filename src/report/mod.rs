@@ -26,6 +26,7 @@ pub use self::{
     whole::Report,
 };
 pub(crate) use self::{
+    entry::{Excluded, rounded_millis},
     history::History,
     observation::{Observations, bounded, one_line},
 };

@@ -52,6 +52,15 @@ impl Report {
         self
     }
 
+    /// The same without times, counters, observations and messages: two that differ, differ in a
+    /// status or a reason.
+    #[must_use]
+    pub(crate) fn stable(mut self) -> Self {
+        self.message = None;
+        self.entries = self.entries.into_iter().map(Entry::stable).collect();
+        self
+    }
+
     /// The entry of the dependency called `name`.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| &*entry.name == name)
@@ -115,6 +124,7 @@ pub(super) mod tests {
             status_for: None,
             observations: Observations::default(),
             history: History::default(),
+            excluded: None,
         }
     }
 

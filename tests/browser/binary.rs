@@ -27,7 +27,10 @@ pub(super) fn chromium() -> PathBuf {
 /// The source of axe-core: `TOWER_HEALTH_AXE`, or where `tests/setup.sh` puts it.
 pub fn axe() -> String {
     let file = var_os("TOWER_HEALTH_AXE").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/page/node_modules/axe-core/axe.min.js"),
+        || {
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("target/page/node_modules/axe-core/axe.min.js")
+        },
         PathBuf::from,
     );
     fs::read_to_string(&file).unwrap_or_else(|error| {

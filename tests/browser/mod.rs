@@ -134,8 +134,7 @@ impl Browser {
 
     /// The value of a JavaScript expression in the page, of its promise if it is one.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
-        let params =
-            json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let params = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
         let result = self.call("Runtime.evaluate", params).await;
         let exception = &result["exceptionDetails"];
         assert!(exception.is_null(), "{expression}: {exception}");
@@ -166,14 +165,18 @@ impl Browser {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.call("Emulation.setEmulatedMedia", json!({"features": features}))
             .await;
-        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": false});
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": false});
         self.call("Emulation.setDeviceMetricsOverride", metrics)
             .await;
     }
 
     pub async fn without_scripts(&mut self) {
-        self.call("Emulation.setScriptExecutionDisabled", json!({"value": true}))
-            .await;
+        self.call(
+            "Emulation.setScriptExecutionDisabled",
+            json!({"value": true}),
+        )
+        .await;
     }
 
     /// A picture of the page as PNG in base64.
@@ -194,12 +197,12 @@ impl Browser {
     /// All that the console shows as an error or a warning: exceptions, violations of the policy, failed requests.
     pub fn complaints(&self) -> Vec<String> {
         let exceptions = self.of("Runtime.exceptionThrown");
-        let logged = self
-            .of("Log.entryAdded")
-            .filter(|event| ["error", "warning"].contains(&event["entry"]["level"].as_str().unwrap_or_default()));
-        let called = self
-            .of("Runtime.consoleAPICalled")
-            .filter(|event| ["error", "warning", "assert"].contains(&event["type"].as_str().unwrap_or_default()));
+        let logged = self.of("Log.entryAdded").filter(|event| {
+            ["error", "warning"].contains(&event["entry"]["level"].as_str().unwrap_or_default())
+        });
+        let called = self.of("Runtime.consoleAPICalled").filter(|event| {
+            ["error", "warning", "assert"].contains(&event["type"].as_str().unwrap_or_default())
+        });
         exceptions
             .chain(logged)
             .chain(called)

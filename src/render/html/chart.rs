@@ -45,7 +45,11 @@ pub(super) fn caption(runs: &[Run]) -> String {
     let Some(last) = runs.last() else {
         return String::new();
     };
-    let longest = runs.iter().map(|run| run.duration).max().unwrap_or_default();
+    let longest = runs
+        .iter()
+        .map(|run| run.duration)
+        .max()
+        .unwrap_or_default();
     format!("{} · max {}", latency(last.duration), latency(longest))
 }
 
@@ -144,12 +148,18 @@ mod tests {
             .then(Status::Down, Duration::from_millis(40))
             .then(Status::Degraded, Duration::from_millis(20));
         let svg = Chart(history.runs()).to_string();
-        assert!(svg.contains(r#"class="line" d="M295 34L305 4L315 24""#), "{svg}");
+        assert!(
+            svg.contains(r#"class="line" d="M295 34L305 4L315 24""#),
+            "{svg}"
+        );
         assert!(svg.contains(r#"class="last" d="M315 24h0""#), "{svg}");
         assert!(svg.contains(r#"class="up" d="M295 71v-8""#), "{svg}");
         assert!(svg.contains(r#"class="down" d="M305 71v-20""#), "{svg}");
         assert!(svg.contains(r#"class="degraded" d="M315 71v-14""#), "{svg}");
-        assert!(svg.contains("Last 3 runs: 1 up, 1 degraded, 1 failed"), "{svg}");
+        assert!(
+            svg.contains("Last 3 runs: 1 up, 1 degraded, 1 failed"),
+            "{svg}"
+        );
         assert_eq!(caption(history.runs()), "20.0 ms · max 40.0 ms");
     }
 

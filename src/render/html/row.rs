@@ -48,7 +48,9 @@ impl fmt::Display for Row<'_> {
             Text(&kind(entry))
         )?;
         match entry.reason {
-            None => f.write_str(r#"<p class="why" hidden><code></code><b></b> <span></span></p>"#)?,
+            None => {
+                f.write_str(r#"<p class="why" hidden><code></code><b></b> <span></span></p>"#)?
+            }
             Some(reason) => write!(
                 f,
                 r#"<p class="why"><code>{reason}</code><b>{}</b> <span>{}</span></p>"#,
@@ -81,7 +83,11 @@ impl fmt::Display for Paragraph<'_> {
 }
 
 fn kind(entry: &Entry) -> String {
-    let need = if entry.required { "required" } else { "optional" };
+    let need = if entry.required {
+        "required"
+    } else {
+        "optional"
+    };
     match &entry.kind {
         Some(kind) => format!("{kind} · {need}"),
         None => need.to_owned(),

@@ -1,0 +1,294 @@
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{View, health_json, json, openmetrics, spring, text};
+
+/// The form in which a probe is answered.
+///
+/// | | media type | to a stranger | to those allowed details |
+/// |---|---|---|---|
+/// | [`json`](Self::json) | `application/json` | `{"status":"up"}` | [`JSON_SCHEMA`](Self::JSON_SCHEMA) |
+/// | [`health_json`](Self::health_json) | `application/health+json` | `{"status":"pass"}` | arrays in `checks`, `output` on what does not pass |
+/// | [`spring`](Self::spring) | `application/vnd.spring-boot.actuator.v3+json` | `{"status":"UP"}` | `components` with `details`, `groups` |
+/// | [`text`](Self::text) | `text/plain` | `ok` or `readyz check failed` | with `?verbose`, or failing, a line for each dependency |
+/// | [`openmetrics`](Self::openmetrics) | `application/openmetrics-text` | the gauge `health_status` | the gauges of each check |
+/// | [`custom`](Self::custom) | its own | what a [`View`] without details gives | what one with them gives |
+///
+/// Which one answers, in evaluation order:
+///
+/// 1. The path's own, set by [`path_with_format`](crate::HealthLayer::path_with_format): whatever
+///    `accept` says.
+/// 2. The one that the request's `accept` names with the highest quality, the first of equals; any in
+///    the table can be named.
+/// 3. The layer's, set by [`format`](crate::HealthLayer::format), for `*/*`, for no `accept` and for
+///    one that names nothing served here. Default: `json`. Never 406.
+#[derive(Clone)]
+pub struct Format {
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Json,
+    HealthJson,
+    Spring,
+    Text,
+    OpenMetrics,
+    Custom(Arc<Custom>),
+}
+
+struct Custom {
+    content_type: &'static str,
+    render: Box<dyn Render>,
+}
+
+/// A form of one's own for the answer to a probe.
+///
+/// ```
+/// use tower_health::{Format, Render, View};
+///
+/// /// `{"status":"healthy"}` or `{"status":"unhealthy"}`.
+/// struct Healthy;
+///
+/// impl Render for Healthy {
+///     fn content_type(&self) -> &'static str {
+///         "application/json"
+///     }
+///
+///     fn render(&self, view: &View<'_>) -> Vec<u8> {
+///         let word = if view.status().is_serving() { "healthy" } else { "unhealthy" };
+///         format!(r#"{{"status":"{word}"}}"#).into_bytes()
+///     }
+/// }
+///
+/// let format = Format::custom(Healthy);
+/// # drop(format);
+/// ```
+///
+/// It decides the body and nothing else: the code comes from the status. It is
+/// asked once per verdict and audience, not once per request.
+pub trait Render: Send + Sync + 'static {
+    /// The media type, with parameters if it has any. Asked once, when the format is made.
+    fn content_type(&self) -> &'static str;
+
+    /// The body. Must not block: it runs where the request is served.
+    ///
+    /// A panic in it costs the body alone: the answer then has the status in native JSON.
+    fn render(&self, view: &View<'_>) -> Vec<u8>;
+}
+
+/// What a format makes of a view.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Bytes,
+}
+
+impl Format {
+    /// The JSON Schema (draft 2020-12) of the [`json`](Self::json) format:
+    ///
+    /// ```json
+    #[doc = include_str!("schema.json")]
+    /// ```
+    pub const JSON_SCHEMA: &'static str = include_str!("schema.json");
+
+    /// The native JSON, in the order of registration. See [`JSON_SCHEMA`](Self::JSON_SCHEMA).
+    pub const fn json() -> Self {
+        Self { kind: Kind::Json }
+    }
+
+    /// `application/health+json` after draft-inadarei-api-health-check-06.
+    ///
+    /// `pass` is up, `warn` degraded, `fail` down or unknown. `checks` maps
+    /// `{dependency}:{measurement}` to an array: `responseTime` in ms, `connections` of a pool (in
+    /// use), and one for each observation of the check; a colon in a name is written
+    /// `%3A`. `time` is when the run started, by the wall clock, reckoned back from the answer.
+    /// `output` is the reason, on what does not pass. The draft wants a freshness lifetime; the
+    /// header is `no-store` all the same, since verdicts are cached here already.
+    pub const fn health_json() -> Self {
+        Self {
+            kind: Kind::HealthJson,
+        }
+    }
+
+    /// The shape of Spring Boot Actuator, version 3: an existing dashboard works.
+    ///
+    /// `UP` is up and degraded (with `description` for those allowed details), `DOWN` down, `UNKNOWN`
+    /// unknown, which is 503 here, and `OUT_OF_SERVICE` draining. Components are
+    /// sorted by name.
+    pub const fn spring() -> Self {
+        Self { kind: Kind::Spring }
+    }
+
+    /// Plain text in the manner of kube-apiserver: `ok`, or one line for each dependency.
+    ///
+    /// With `?verbose` the lines stand under a passing probe, too. The code of a failing one is 503,
+    /// where kube-apiserver has 500.
+    pub const fn text() -> Self {
+        Self { kind: Kind::Text }
+    }
+
+    /// OpenMetrics text 1.0.0: gauges by the names of the `metrics` feature, without a recorder.
+    ///
+    /// Where it was asked for, by the path's own format or by name in `accept`, the code is 200
+    /// whatever the status: Prometheus drops every sample of a scrape that is not. As the layer's
+    /// format for whoever names none, the code is the status's: such a prober is no scraper.
+    pub const fn openmetrics() -> Self {
+        Self {
+            kind: Kind::OpenMetrics,
+        }
+    }
+
+    /// A form of one's own.
+    ///
+    /// # Panics
+    ///
+    /// When its content type is no media type that a header can carry.
+    #[track_caller]
+    pub fn custom(render: impl Render) -> Self {
+        let content_type = render.content_type();
+        let printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+        assert!(
+            content_type.contains('/') && content_type.bytes().all(printable),
+            "the content type {content_type:?} is no media type"
+        );
+        Self {
+            kind: Kind::Custom(Arc::new(Custom {
+                content_type,
+                render: Box::new(render),
+            })),
+        }
+    }
+
+    /// Those that an `accept` header can ask for, wherever negotiation takes place.
+    pub(crate) const NEGOTIABLE: &'static [Self] = &[
+        Self::json(),
+        Self::health_json(),
+        Self::spring(),
+        Self::text(),
+        Self::openmetrics(),
+    ];
+
+    pub(crate) fn content_type(&self) -> &'static str {
+        match &self.kind {
+            Kind::Json => "application/json",
+            Kind::HealthJson => "application/health+json",
+            Kind::Spring => "application/vnd.spring-boot.actuator.v3+json",
+            Kind::Text => "text/plain; charset=utf-8",
+            Kind::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Kind::Custom(custom) => custom.content_type,
+        }
+    }
+
+    /// The content type without its parameters.
+    pub(crate) fn media_type(&self) -> &'static str {
+        let content_type = self.content_type();
+        let essence = content_type.split(';').next();
+        essence.unwrap_or(content_type).trim_ascii()
+    }
+
+    /// Whether it is for a scraper, which wants 200 whatever the status.
+    pub(crate) fn is_scrape(&self) -> bool {
+        matches!(self.kind, Kind::OpenMetrics)
+    }
+
+    /// Whether it spells out a query's `verbose` and `exclude`, whatever the probe.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.kind, Kind::Text)
+    }
+
+    /// What `view` looks like in this form.
+    pub(crate) fn render(&self, view: &View<'_>) -> Rendered {
+        let body = match &self.kind {
+            Kind::Json => json::json(view),
+            Kind::HealthJson => health_json::health_json(view),
+            Kind::Spring => spring::spring(view),
+            Kind::Text => text::text(view),
+            Kind::OpenMetrics => openmetrics::openmetrics(view),
+            Kind::Custom(custom) => {
+                // Nothing that is looked at afterwards is left half done: the view is read only,
+                // and what state the renderer keeps is its own affair.
+                let body = catch_unwind(AssertUnwindSafe(|| custom.render.render(view)));
+                match body {
+                    Ok(body) => body.into(),
+                    Err(_) => return Self::fallback(view),
+                }
+            }
+        };
+        Rendered {
+            content_type: self.content_type(),
+            body,
+        }
+    }
+
+    /// The status alone: a probe answers even if the renderer does not.
+    fn fallback(view: &View<'_>) -> Rendered {
+        Rendered {
+            content_type: Self::json().content_type(),
+            body: json::status_alone(view.status()),
+        }
+    }
+}
+
+/// [`json`](Self::json).
+impl Default for Format {
+    fn default() -> Self {
+        Self::json()
+    }
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Format")
+            .field(&self.content_type())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::sample, Format, Render, View};
+
+    struct Own;
+
+    impl Render for Own {
+        fn content_type(&self) -> &'static str {
+            "text/x-own; charset=utf-8"
+        }
+
+        fn render(&self, view: &View<'_>) -> Vec<u8> {
+            assert!(!view.entries().is_empty(), "a panic of the renderer's");
+            vec![b'x'; view.entries().len()]
+        }
+    }
+
+    #[test]
+    fn a_format_of_ones_own_makes_the_body() {
+        let report = sample::report();
+        let rendered = Format::custom(Own).render(&sample::full(&report));
+        assert_eq!(rendered.body, "xxx");
+        assert_eq!(rendered.content_type, "text/x-own; charset=utf-8");
+        assert_eq!(Format::custom(Own).media_type(), "text/x-own");
+    }
+
+    #[test]
+    fn a_renderer_that_panics_leaves_the_status() {
+        let report = sample::report();
+        let rendered = Format::custom(Own).render(&sample::stranger(&report));
+        assert_eq!(rendered.body, r#"{"status":"degraded"}"#);
+        assert_eq!(rendered.content_type, "application/json");
+    }
+
+    #[test]
+    fn media_types_are_distinct() {
+        let mut types: Vec<_> = Format::NEGOTIABLE.iter().map(Format::media_type).collect();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), Format::NEGOTIABLE.len());
+    }
+}

@@ -1,0 +1,366 @@
+//! `application/health+json`, after draft-inadarei-api-health-check-06.
+//!
+//! 1. `pass` for up, `warn` for degraded, `fail` for down and unknown.
+//! 2. `output` stands on what does not pass, and nowhere else.
+//! 3. `checks` maps `{component}:{measurement}` to an array. A colon in a name would make a second one
+//!    of it and is written `%3A`, hence `%` as `%25`; `componentId` is the name itself.
+//! 4. Each dependency has `responseTime`; `connections` where it has a pool, its observed value those
+//!    in use; and one measurement for each observation of its check.
+//! 5. Of the app's fields `version`, `releaseId`, `serviceId` and `description` have the place that
+//!    the draft gives them; the others are notes.
+//! 6. No `links` and no `affectedEndpoints`: nobody here knows them.
+
+use std::{borrow::Cow, fmt::Display};
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{View, time::Iso8601, to_json};
+use crate::report::{Entry, Status, Value, rounded_millis};
+
+/// Fields that the draft has a place for.
+const PLACES: [&str; 4] = ["version", "releaseId", "serviceId", "description"];
+
+/// The health+json format.
+pub(crate) fn health_json(view: &View<'_>) -> Bytes {
+    to_json(&Whole(view))
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Up => "pass",
+        Status::Degraded => "warn",
+        Status::Unknown | Status::Down => "fail",
+    }
+}
+
+struct Whole<'v, 'a>(&'v View<'a>);
+
+impl Serialize for Whole<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let view = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("status", word(view.status()))?;
+        // Not with one dependency's answer: these describe the app.
+        let info = match view.single_entry() {
+            None => view.info(),
+            Some(_) => &[],
+        };
+        let (placed, noted): (Vec<_>, Vec<_>) = info
+            .iter()
+            .partition(|(name, _)| PLACES.contains(&name.as_ref()));
+        for (name, value) in placed {
+            map.serialize_entry(name, value)?;
+        }
+        if !noted.is_empty() {
+            let notes: Vec<_> = noted
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}"))
+                .collect();
+            map.serialize_entry("notes", &notes)?;
+        }
+        if let (Some(reason), false) = (view.reason(), view.status() == Status::Up) {
+            map.serialize_entry("output", &reason)?;
+        }
+        if !view.entries().is_empty() {
+            map.serialize_entry("checks", &Checks(view))?;
+        }
+        map.end()
+    }
+}
+
+struct Checks<'v, 'a>(&'v View<'a>);
+
+impl Serialize for Checks<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let view = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        for entry in view.entries().iter().filter(|entry| !entry.is_excluded()) {
+            let component = without_colon(&entry.name);
+            let time = view.time_of(entry).map(Iso8601);
+            for (measurement, measures) in measurements(entry) {
+                let measures: Vec<_> = measures
+                    .into_iter()
+                    .map(|measure| Object {
+                        entry,
+                        measure,
+                        time: time.as_ref().map(ToString::to_string),
+                    })
+                    .collect();
+                let key = format!("{component}:{}", without_colon(&measurement));
+                map.serialize_entry(&key, &measures)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// What was measured, in which unit.
+enum Measure<'a> {
+    Nothing,
+    Milliseconds(f64),
+    Connections {
+        in_use: u32,
+        max: u32,
+        open: u32,
+        idle: u32,
+    },
+    Observed(&'a Value),
+}
+
+/// The measurements of `entry`, each name once: an observation may be called as another is.
+fn measurements(entry: &Entry) -> Vec<(Cow<'_, str>, Vec<Measure<'_>>)> {
+    let time = match entry.duration {
+        Some(duration) => Measure::Milliseconds(rounded_millis(duration)),
+        None => Measure::Nothing,
+    };
+    let mut all = vec![(Cow::Borrowed("responseTime"), vec![time])];
+    if let Some(pool) = entry.pool() {
+        let measure = Measure::Connections {
+            in_use: pool.in_use,
+            max: pool.max,
+            open: pool.open,
+            idle: pool.idle,
+        };
+        all.push(("connections".into(), vec![measure]));
+    }
+    for (name, value) in entry.observations() {
+        let measure = Measure::Observed(value);
+        match all.iter_mut().find(|(other, _)| other == name) {
+            Some((_, measures)) => measures.push(measure),
+            None => all.push((name.into(), vec![measure])),
+        }
+    }
+    all
+}
+
+struct Object<'a> {
+    entry: &'a Entry,
+    measure: Measure<'a>,
+    time: Option<String>,
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { entry, .. } = *self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("componentId", &*entry.name)?;
+        map.serialize_entry("componentType", component_type(entry))?;
+        match &self.measure {
+            Measure::Nothing => {}
+            Measure::Milliseconds(value) => observed(&mut map, value, Some("ms"))?,
+            Measure::Connections {
+                in_use,
+                max,
+                open,
+                idle,
+            } => {
+                observed(&mut map, in_use, Some("connections"))?;
+                map.serialize_entry("max", max)?;
+                map.serialize_entry("open", open)?;
+                map.serialize_entry("idle", idle)?;
+            }
+            Measure::Observed(value) => observed(&mut map, value, None)?,
+        }
+        map.serialize_entry("status", word(entry.status))?;
+        if let Some(time) = &self.time {
+            map.serialize_entry("time", time)?;
+        }
+        if entry.status != Status::Up {
+            map.serialize_entry("output", &output(entry))?;
+        }
+        map.end()
+    }
+}
+
+fn observed<M: SerializeMap>(
+    map: &mut M,
+    value: &impl Serialize,
+    unit: Option<&str>,
+) -> Result<(), M::Error> {
+    map.serialize_entry("observedValue", value)?;
+    match unit {
+        Some(unit) => map.serialize_entry("observedUnit", unit),
+        None => Ok(()),
+    }
+}
+
+fn component_type(entry: &Entry) -> &'static str {
+    match entry.kind.as_deref() {
+        Some("postgres" | "redis" | "pool") => "datastore",
+        _ => "component",
+    }
+}
+
+fn output(entry: &Entry) -> String {
+    let word: &dyn Display = match &entry.reason {
+        Some(reason) => reason,
+        None => &entry.status,
+    };
+    match &entry.message {
+        Some(message) => format!("{word}: {message}"),
+        None => word.to_string(),
+    }
+}
+
+/// `name` without a colon, and no two names the same.
+fn without_colon(name: &str) -> Cow<'_, str> {
+    if name.contains([':', '%']) {
+        name.replace('%', "%25").replace(':', "%3A").into()
+    } else {
+        name.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{
+        super::{Detail, View, sample},
+        health_json, without_colon,
+    };
+    use crate::report::{Entry, Observations, Reason, Report, Status};
+
+    fn rendered(view: &View<'_>) -> Value {
+        serde_json::from_slice(&health_json(view)).expect("JSON")
+    }
+
+    #[test]
+    fn the_draft_is_followed_to_the_letter() {
+        let report = sample::report();
+        let expected = json!({
+            "status": "warn",
+            "version": "2.0.0",
+            "checks": {
+                "database:responseTime": [{
+                    "componentId": "database", "componentType": "datastore",
+                    "observedValue": 0.31, "observedUnit": "ms",
+                    "status": "pass", "time": "2018-01-17T03:36:47.580Z",
+                }],
+                "database:connections": [{
+                    "componentId": "database", "componentType": "datastore",
+                    "observedValue": 2, "observedUnit": "connections",
+                    "max": 10, "open": 10, "idle": 8,
+                    "status": "pass", "time": "2018-01-17T03:36:47.580Z",
+                }],
+                "database:lag_ms": [{
+                    "componentId": "database", "componentType": "datastore",
+                    "observedValue": 3,
+                    "status": "pass", "time": "2018-01-17T03:36:47.580Z",
+                }],
+                "pool:responseTime": [{
+                    "componentId": "pool", "componentType": "datastore",
+                    "observedValue": 2.0, "observedUnit": "ms",
+                    "status": "warn", "time": "2018-01-17T03:36:47.990Z",
+                    "output": "saturated",
+                }],
+                "cache:responseTime": [{
+                    "componentId": "cache", "componentType": "datastore",
+                    "observedValue": 800.2, "observedUnit": "ms",
+                    "status": "fail", "time": "2018-01-17T03:36:47.690Z",
+                    "output": "timeout: no answer within 800 ms",
+                }],
+            },
+        });
+        assert_eq!(rendered(&sample::full(&report)), expected);
+    }
+
+    #[test]
+    fn keys_have_one_colon_and_no_two_components_share_one() {
+        let names = ["a:b", "a%3Ab", "a%253Ab", "::", "%", "a"];
+        let entries = names.map(|name| Entry {
+            observations: Observations {
+                values: ["responseTime", "x:y", "x:y"]
+                    .map(|name| (name.into(), 1_u64.into()))
+                    .to_vec(),
+                ..Observations::default()
+            },
+            ..sample::entry(name, Status::Up)
+        });
+        let report = Report::of(entries.to_vec(), [].into());
+        let text = String::from_utf8(health_json(&sample::full(&report)).into()).expect("text");
+        for name in names {
+            for (measurement, count) in [("responseTime", 2), ("x%3Ay", 2)] {
+                let key = format!("{}:{measurement}", without_colon(name));
+                assert_eq!(key.matches(':').count(), 1, "{key}");
+                // In the text: a parser would forgive a key that stands there twice.
+                assert_eq!(
+                    text.matches(&format!("{key:?}:")).count(),
+                    1,
+                    "{key} {text}"
+                );
+                let value: Value = serde_json::from_str(&text).expect("JSON");
+                let measures = value["checks"][&key].as_array().expect("an array");
+                assert_eq!(measures.len(), count, "{key}");
+                assert_eq!(measures[0]["componentId"], name);
+            }
+        }
+    }
+
+    #[test]
+    fn fields_of_the_app_have_their_place_or_are_notes() {
+        let info = [
+            ("region", "north"),
+            ("version", "2"),
+            ("releaseId", "2.0.1"),
+            ("serviceId", "s"),
+            ("description", "d"),
+            ("commit", "abc"),
+        ];
+        let info = info.map(|(name, value)| (name.into(), value.into()));
+        let mut report = Report::of(Vec::new(), info.into());
+        report.reason = Some(Reason::Draining);
+        assert_eq!(rendered(&sample::full(&report)).get("output"), None);
+        report.status = Status::Down;
+        assert_eq!(
+            rendered(&sample::full(&report)),
+            json!({
+                "status": "fail", "version": "2", "releaseId": "2.0.1", "serviceId": "s",
+                "description": "d", "notes": ["region: north", "commit: abc"],
+                "output": "draining",
+            })
+        );
+    }
+
+    #[test]
+    fn output_stands_on_what_does_not_pass_alone() {
+        // Below its failure threshold a dependency is up with a reason.
+        let reason = Some(Reason::Refused);
+        for (status, output) in [
+            (Status::Up, None),
+            (Status::Degraded, Some("refused")),
+            (Status::Unknown, Some("refused")),
+            (Status::Down, Some("refused")),
+        ] {
+            let entry = Entry {
+                reason,
+                ..sample::entry("x", status)
+            };
+            let report = Report::of(vec![entry], [("version".into(), "1".into())].into());
+            let single = rendered(&View::single(&report, Detail::Full));
+            let check = &single["checks"]["x:responseTime"][0];
+            assert_eq!(check["output"].as_str(), output, "{status}");
+            assert_eq!(check["componentType"], "component");
+            assert_eq!(single["status"], check["status"]);
+            assert_eq!(single.get("version"), None);
+        }
+    }
+
+    #[test]
+    fn a_stranger_learns_a_word() {
+        let mut report = sample::report();
+        for (status, word) in [
+            (Status::Up, "pass"),
+            (Status::Degraded, "warn"),
+            (Status::Unknown, "fail"),
+            (Status::Down, "fail"),
+        ] {
+            report.status = status;
+            assert_eq!(
+                rendered(&sample::stranger(&report)),
+                json!({ "status": word })
+            );
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A report with something of everything, for the renderers' tests.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Detail, View};
+use crate::report::{Entry, Observations, PoolNumbers, Reason, Report, Status, Value};
+
+/// 2018-01-17T03:36:48Z.
+pub(super) fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_516_160_208)
+}
+
+/// An entry of which nothing is known but `status`.
+pub(super) fn entry(name: &str, status: Status) -> Entry {
+    Entry {
+        name: name.into(),
+        kind: None,
+        required: true,
+        status,
+        reason: None,
+        message: None,
+        duration: None,
+        age: None,
+        failing_for: None,
+        consecutive_failures: 0,
+        pending_for: None,
+        observations: Observations::default(),
+        excluded: None,
+    }
+}
+
+/// An app whose database is up, whose pool is saturated and whose cache, optional, is down.
+pub(super) fn report() -> Report {
+    let database = Entry {
+        kind: Some("postgres".into()),
+        duration: Some(Duration::from_micros(310)),
+        age: Some(Duration::from_millis(420)),
+        observations: Observations {
+            pool: Some(PoolNumbers::new(10, 10, 8)),
+            values: vec![("lag_ms".into(), Value::from(3_u64))],
+        },
+        ..entry("database", Status::Up)
+    };
+    let pool = Entry {
+        kind: Some("pool".into()),
+        reason: Some(Reason::Saturated),
+        duration: Some(Duration::from_millis(2)),
+        age: Some(Duration::from_millis(10)),
+        ..entry("pool", Status::Degraded)
+    };
+    let cache = Entry {
+        kind: Some("redis".into()),
+        required: false,
+        reason: Some(Reason::Timeout),
+        message: Some("no answer within 800 ms".into()),
+        failing_for: Some(Duration::from_secs(12)),
+        consecutive_failures: 12,
+        duration: Some(Duration::from_micros(800_200)),
+        age: Some(Duration::from_millis(310)),
+        ..entry("cache", Status::Down)
+    };
+    let info = [("version".into(), "2.0.0".into())];
+    Report::of(vec![database, pool, cache], info.into())
+}
+
+/// The sample as those allowed details see it.
+pub(super) fn full(report: &Report) -> View<'_> {
+    View::cut(report, Detail::Full).made_at(now())
+}
+
+/// The sample as a stranger sees it.
+pub(super) fn stranger(report: &Report) -> View<'_> {
+    View::cut(report, Detail::Status).made_at(now())
+}
