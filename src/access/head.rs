@@ -1,6 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, header};
+use ipnet::IpNet;
+
+use super::{forwarded, network::contains};
 
 /// What proxies add to what they forward.
 const FORWARDING: [&str; 2] = ["x-forwarded-for", "x-real-ip"];
@@ -18,6 +21,8 @@ pub struct Head<'a> {
     uri: &'a Uri,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
+    /// Whose word on others counts.
+    proxies: &'a [IpNet],
 }
 
 impl<'a> Head<'a> {
@@ -27,7 +32,16 @@ impl<'a> Head<'a> {
             uri: request.uri(),
             headers: request.headers(),
             extensions: request.extensions(),
+            proxies: &[],
         }
+    }
+
+    /// The same where the word of `proxies` counts.
+    pub(super) fn behind<'b>(&self, proxies: &'b [IpNet]) -> Head<'b>
+    where
+        'a: 'b,
+    {
+        Head { proxies, ..*self }
     }
 
     /// The method.
@@ -53,6 +67,19 @@ impl<'a> Head<'a> {
     /// The peer's address, where the server noted one; never an IPv4-mapped one.
     pub fn peer(&self) -> Option<IpAddr> {
         self.noted_peer().map(|peer| peer.ip().to_canonical())
+    }
+
+    /// The address of whoever asks: the one that a trusted proxy speaks for, or else the peer's.
+    ///
+    /// It differs from [`peer`](Self::peer) under
+    /// [`Access::trusted_proxies`](super::Access::trusted_proxies) alone.
+    pub fn client(&self) -> Option<IpAddr> {
+        let peer = self.peer()?;
+        if contains(self.proxies, peer) {
+            forwarded::client(self.headers, peer, self.proxies)
+        } else {
+            Some(peer)
+        }
     }
 
     fn noted_peer(&self) -> Option<SocketAddr> {

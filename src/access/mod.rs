@@ -9,14 +9,22 @@
 //! 3. A loopback peer is local unless the request carries `forwarded`,
 //!    `x-forwarded-for`, `x-real-ip` or `via`: then a proxy on this host speaks for
 //!    a stranger.
+//! 4. What a proxy says of its client counts from proxies named as trusted, and from
+//!    no others: [`Access::trusted_proxies`].
 //!
 //! The deployment trap: `axum::serve(listener, app)` notes no peer. Serve
 //! `app.into_make_service_with_connect_info::<SocketAddr>()`.
 
+mod bearer;
+mod forwarded;
 mod head;
+mod network;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     head::{Head, PeerAddr},
-    rule::{Access, InvalidNetwork},
+    network::InvalidNetwork,
+    rule::Access,
 };

@@ -1,10 +1,12 @@
-use std::{error::Error, fmt, net::IpAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use http::header;
 use ipnet::IpNet;
-use subtle::ConstantTimeEq;
 
-use super::Head;
+use super::{
+    Head, InvalidNetwork,
+    bearer::Tokens,
+    network::{contains, parse_networks},
+};
 
 /// Who may probe, or who may see details.
 #[derive(Clone)]
@@ -18,9 +20,10 @@ enum Rule {
     Everybody,
     Loopback,
     Networks(Arc<[IpNet]>),
-    Bearer(Arc<[Box<[u8]>]>),
+    Bearer(Tokens),
     Closure(Arc<dyn Fn(&Head<'_>) -> bool + Send + Sync>),
     Either(Arc<(Access, Access)>),
+    Behind(Arc<(Access, Arc<[IpNet]>)>),
 }
 
 impl Access {
@@ -45,40 +48,36 @@ impl Access {
 
     /// Peers in one of `networks`, each an address or a CIDR such as `10.0.0.0/8`.
     ///
+    /// A proxy in one of them passes its clients on as itself: with a proxy in between
+    /// name it with [`trusted_proxies`](Self::trusted_proxies).
+    ///
     /// # Errors
     ///
     /// Names the first entry that is neither, or whose host bits are not zero.
     pub fn networks<N: AsRef<str>>(
         networks: impl IntoIterator<Item = N>,
     ) -> Result<Self, InvalidNetwork> {
-        let networks: Result<_, _> = networks
-            .into_iter()
-            .map(|network| parse_network(network.as_ref()))
-            .collect();
         Ok(Self {
-            rule: Rule::Networks(networks?),
+            rule: Rule::Networks(parse_networks(networks)?),
         })
     }
 
-    /// Whoever sends `authorization: Bearer` with one of `tokens`, compared in constant time.
+    /// Whoever sends `authorization: Bearer` with one of `tokens`, compared in a time that tells
+    /// nothing of them but their lengths.
     ///
     /// Several tokens allow rotation: add the new one, move the askers, drop the old one.
     ///
     /// # Panics
     ///
-    /// On an empty token, which an unset variable would make everybody's.
+    /// On an empty token, which an unset variable would make everybody's, and on one with a space, a
+    /// line end or another character that no token has. It names the token's place, never the token.
     #[track_caller]
     pub fn bearer<T: Into<String>>(tokens: impl IntoIterator<Item = T>) -> Self {
-        let tokens: Arc<[Box<[u8]>]> = tokens
-            .into_iter()
-            .map(|token| token.into().into_bytes().into_boxed_slice())
-            .collect();
-        assert!(
-            tokens.iter().all(|token| !token.is_empty()),
-            "an empty bearer token would let everybody in"
-        );
-        Self {
-            rule: Rule::Bearer(tokens),
+        match Tokens::new(tokens) {
+            Ok(tokens) => Self {
+                rule: Rule::Bearer(tokens),
+            },
+            Err((place, fault)) => panic!("bearer token number {place} {fault}"),
         }
     }
 
@@ -95,6 +94,43 @@ impl Access {
         Self {
             rule: Rule::Either(Arc::new((self, other))),
         }
+    }
+
+    /// Behind `proxies` it is whom they speak for that counts, and not the proxy.
+    ///
+    /// What comes from another peer than one of `proxies`, each an address or a CIDR,
+    /// counts as from that peer, whatever it says of others. From one of them, its
+    /// `x-forwarded-for` or `forwarded` is read from the right, past the proxies, to the
+    /// first address that is none: everything left of that is what a stranger may have
+    /// written. With neither header the proxy asks for itself, as balancers do for their
+    /// own probes. Not allowed is whoever cannot be made out: unreadable or hidden
+    /// addresses, malformed or very long headers (over 4,096 bytes), the two headers
+    /// naming different addresses.
+    ///
+    /// It changes what [`networks`](Self::networks) and [`Head::client`] see.
+    /// [`loopback`](Self::loopback) stays with whoever speaks for itself.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), tower_health::InvalidNetwork> {
+    /// use tower_health::Access;
+    ///
+    /// let operators = Access::networks(["203.0.113.0/24"])?.trusted_proxies(["10.0.0.7", "10.0.0.8"])?;
+    /// # drop(operators);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`networks`](Self::networks).
+    pub fn trusted_proxies<N: AsRef<str>>(
+        self,
+        proxies: impl IntoIterator<Item = N>,
+    ) -> Result<Self, InvalidNetwork> {
+        let proxies = parse_networks(proxies)?;
+        Ok(Self {
+            rule: Rule::Behind(Arc::new((self, proxies))),
+        })
     }
 
     #[inline]
@@ -116,11 +152,12 @@ impl Rule {
                 head.peer().is_some_and(|peer| peer.is_loopback()) && !head.is_forwarded()
             }
             Self::Networks(networks) => head
-                .peer()
-                .is_some_and(|peer| networks.iter().any(|network| network.contains(&peer))),
-            Self::Bearer(tokens) => bearer_token(head).is_some_and(|sent| is_one_of(sent, tokens)),
+                .client()
+                .is_some_and(|client| contains(networks, client)),
+            Self::Bearer(tokens) => tokens.open_to(head),
             Self::Closure(allows) => allows(head),
             Self::Either(both) => both.0.allows(head) || both.1.allows(head),
+            Self::Behind(behind) => behind.0.allows(&head.behind(&behind.1)),
         }
     }
 }
@@ -140,162 +177,11 @@ impl fmt::Debug for Access {
                 .field(&both.0)
                 .field(&both.1)
                 .finish(),
+            Rule::Behind(behind) => f
+                .debug_tuple("Behind")
+                .field(&behind.0)
+                .field(&behind.1)
+                .finish(),
         }
-    }
-}
-
-fn bearer_token<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
-    let value = head.headers().get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
-}
-
-/// Looks at every token, so that time tells neither which one nor how much of it was right.
-fn is_one_of(sent: &[u8], tokens: &[Box<[u8]>]) -> bool {
-    let mut found = subtle::Choice::from(0);
-    for token in tokens {
-        found |= sent.ct_eq(token);
-    }
-    found.into()
-}
-
-fn parse_network(text: &str) -> Result<IpNet, InvalidNetwork> {
-    let invalid = || InvalidNetwork(text.to_owned());
-    let network = match text.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address.to_canonical()),
-        Err(_) => text.parse::<IpNet>().map_err(|_| invalid())?,
-    };
-    // 192.168.1.5/24 is a mistake: of an address, or of a length.
-    if network.trunc() == network {
-        Ok(network)
-    } else {
-        Err(invalid())
-    }
-}
-
-/// An entry that is neither an address nor a CIDR with its host bits zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidNetwork(String);
-
-impl fmt::Display for InvalidNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is neither an address nor a network such as 10.0.0.0/8",
-            self.0
-        )
-    }
-}
-
-impl Error for InvalidNetwork {}
-
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use http::Request;
-
-    use super::{super::PeerAddr, Access, Head, parse_network};
-
-    fn allows(access: &Access, peer: Option<&str>, headers: &[(&str, &str)]) -> bool {
-        let mut request = Request::builder();
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut request = request.body(()).expect("valid");
-        if let Some(peer) = peer {
-            let peer: SocketAddr = peer.parse().expect("an address");
-            request.extensions_mut().insert(PeerAddr(peer));
-        }
-        access.allows(&Head::of(&request))
-    }
-
-    #[test]
-    fn loopback_is_a_local_peer_that_speaks_for_itself() {
-        let access = Access::loopback();
-        for peer in [
-            "127.0.0.1:1",
-            "127.9.9.9:1",
-            "[::1]:1",
-            "[::ffff:127.0.0.1]:1",
-        ] {
-            assert!(allows(&access, Some(peer), &[]), "{peer}");
-            for header in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
-                assert!(
-                    !allows(&access, Some(peer), &[(header, "")]),
-                    "{peer} {header}"
-                );
-            }
-        }
-        for peer in [
-            None,
-            Some("10.0.0.1:1"),
-            Some("[::ffff:10.0.0.1]:1"),
-            Some("[::2]:1"),
-        ] {
-            assert!(!allows(&access, peer, &[]), "{peer:?}");
-        }
-    }
-
-    #[test]
-    fn networks_hold_addresses_and_cidrs() {
-        let access = Access::networks(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]).expect("valid");
-        let table = [
-            ("10.1.2.3:1", true),
-            ("[::ffff:10.1.2.3]:1", true),
-            ("11.0.0.1:1", false),
-            ("192.0.2.7:1", true),
-            ("192.0.2.8:1", false),
-            ("[2001:db8::1]:1", true),
-            ("[2001:db9::1]:1", false),
-        ];
-        for (peer, expected) in table {
-            assert_eq!(allows(&access, Some(peer), &[]), expected, "{peer}");
-        }
-        assert!(!allows(&access, None, &[]));
-    }
-
-    #[test]
-    fn an_invalid_network_is_named() {
-        for text in [
-            "",
-            " 10.0.0.0/8",
-            "192.168.1.5/24",
-            "10.0.0.0/33",
-            "host",
-            "10.0.0",
-        ] {
-            let error = parse_network(text).expect_err(text);
-            assert!(error.to_string().contains(&format!("{text:?}")));
-        }
-    }
-
-    #[test]
-    fn any_of_several_tokens_opens() {
-        let access = Access::bearer(["old", "new"]);
-        let table = [
-            ("Bearer old", true),
-            ("bearer new", true),
-            ("Bearer ne", false),
-            ("Bearer newer", false),
-            ("Bearer ", false),
-            ("Basic new", false),
-            ("new", false),
-            ("", false),
-        ];
-        for (value, expected) in table {
-            assert_eq!(
-                allows(&access, None, &[("authorization", value)]),
-                expected,
-                "{value}"
-            );
-        }
-        assert!(!format!("{access:?}").contains("old"));
-    }
-
-    #[test]
-    #[should_panic(expected = "empty bearer token")]
-    fn an_empty_token_is_refused() {
-        let _ = Access::bearer([""]);
     }
 }

@@ -1,0 +1,87 @@
+use std::sync::Arc;
+
+use http::header;
+use subtle::{Choice, ConstantTimeEq};
+
+use super::Head;
+
+/// Tokens, each of which opens. Never printed.
+#[derive(Clone)]
+pub(super) struct Tokens(Arc<[Box<[u8]>]>);
+
+impl Tokens {
+    /// `tokens`, or the place of the first one, counted from 1, that no header can bring, and why.
+    pub(super) fn new<T: Into<String>>(
+        tokens: impl IntoIterator<Item = T>,
+    ) -> Result<Self, (usize, &'static str)> {
+        let tokens: Arc<[_]> = tokens
+            .into_iter()
+            .map(|token| token.into().into_bytes().into_boxed_slice())
+            .collect();
+        for (place, token) in (1..).zip(tokens.iter()) {
+            if token.is_empty() {
+                return Err((place, "is empty, which would let everybody in"));
+            }
+            // The newline at the end of a file, as a rule.
+            if !token.iter().all(u8::is_ascii_graphic) {
+                return Err((
+                    place,
+                    "has a space, a line end or another character that no token has",
+                ));
+            }
+        }
+        Ok(Self(tokens))
+    }
+
+    /// Whether `head` brings one of them.
+    pub(super) fn open_to(&self, head: &Head<'_>) -> bool {
+        sent(head).is_some_and(|sent| self.has(sent))
+    }
+
+    /// Looks at every token, so that time tells neither which one nor how much of it was right.
+    fn has(&self, sent: &[u8]) -> bool {
+        let mut found = Choice::from(0);
+        for token in self.0.iter() {
+            found |= sent.ct_eq(token);
+        }
+        found.into()
+    }
+}
+
+fn sent<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
+    let value = head.headers().get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tokens;
+
+    #[test]
+    fn a_token_that_no_header_can_bring_is_refused_by_its_place() {
+        for bad in ["", " ", "a b", "secret\n", "\u{0}", "caf\u{e9}"] {
+            assert_eq!(Tokens::new([bad]).err().map(|(place, _)| place), Some(1));
+            let second = Tokens::new(["good", bad, ""]).err();
+            assert_eq!(second.map(|(place, _)| place), Some(2), "{bad:?}");
+        }
+        assert!(Tokens::new(["a-._~+/=0Z"]).is_ok());
+    }
+
+    #[test]
+    fn every_token_counts_and_nothing_like_it() {
+        let tokens = Tokens::new(["old", "new"]).expect("valid");
+        for (sent, expected) in [
+            ("old", true),
+            ("new", true),
+            ("ne", false),
+            ("newer", false),
+            ("oldnew", false),
+            ("", false),
+            ("NEW", false),
+        ] {
+            assert_eq!(tokens.has(sent.as_bytes()), expected, "{sent}");
+        }
+        assert!(!Tokens::new([""; 0]).expect("none").has(b""));
+    }
+}

@@ -1,0 +1,170 @@
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{super::network::parse_networks, MAX_LENGTH, client};
+
+/// Behind 10.0.0.1, with 10.0.0.0/24 trusted.
+fn behind(headers: &[(&str, &str)]) -> Option<String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        map.append(
+            name,
+            HeaderValue::from_bytes(value.as_bytes()).expect("a value"),
+        );
+    }
+    let trusted = parse_networks(["10.0.0.0/24", "2001:db8::/64"]).expect("valid");
+    let peer: IpAddr = [10, 0, 0, 1].into();
+    client(&map, peer, &trusted).map(|client| client.to_string())
+}
+
+#[test]
+fn the_list_is_read_from_the_right_past_the_proxies() {
+    let table = [
+        ("203.0.113.9", Some("203.0.113.9")),
+        ("198.51.100.1, 203.0.113.9", Some("203.0.113.9")),
+        ("203.0.113.9, 10.0.0.2, 10.0.0.3", Some("203.0.113.9")),
+        ("junk, 203.0.113.9, 10.0.0.2", Some("203.0.113.9")),
+        ("<script>, 203.0.113.9", Some("203.0.113.9")),
+        // All of them proxies: the first one asked.
+        ("10.0.0.3,10.0.0.2", Some("10.0.0.3")),
+        // A proxy's address in the middle is what a stranger wrote.
+        ("10.0.0.3, 203.0.113.9", Some("203.0.113.9")),
+        ("203.0.113.9:4711", Some("203.0.113.9")),
+        ("2001:db9::1", Some("2001:db9::1")),
+        ("[2001:db9::1]:80", Some("2001:db9::1")),
+        ("[2001:db9::1]", Some("2001:db9::1")),
+        ("::ffff:203.0.113.9", Some("203.0.113.9")),
+        ("203.0.113.9, ::ffff:10.0.0.2", Some("203.0.113.9")),
+        ("203.0.113.9, 2001:db8::5", Some("203.0.113.9")),
+        ("\t203.0.113.9 ", Some("203.0.113.9")),
+        ("", None),
+        (",", None),
+        ("203.0.113.9,", None),
+        ("203.0.113.9, unknown", None),
+        ("203.0.113.9, unknown, 10.0.0.2", None),
+        ("unknown, 10.0.0.2", None),
+        ("203.0.113.9 203.0.113.8", None),
+        ("\"203.0.113.9\"", None),
+        ("203.0.113.9/32", None),
+        ("203.0.113.09", None),
+        ("203.0.113", None),
+        ("3405803785", None),
+        ("0xcb007109", None),
+        ("fe80::1%eth0", None),
+        ("[fe80::1%1]:80", None),
+        ("[203.0.113.9]", None),
+        ("203.0.113.9:99999", None),
+        ("localhost", None),
+    ];
+    for (value, expected) in table {
+        let found = behind(&[("x-forwarded-for", value)]);
+        assert_eq!(found.as_deref(), expected, "{value:?}");
+    }
+}
+
+#[test]
+fn forwarded_elements_are_read_likewise() {
+    let table = [
+        ("for=203.0.113.9", Some("203.0.113.9")),
+        ("For=203.0.113.9;proto=https", Some("203.0.113.9")),
+        (
+            "proto=https; FOR=\"203.0.113.9:4711\" ;by=_x",
+            Some("203.0.113.9"),
+        ),
+        ("for=\"[2001:db9::1]:4711\"", Some("2001:db9::1")),
+        ("for=\"[2001:db9::1]\"", Some("2001:db9::1")),
+        (
+            "for=198.51.100.1, for=203.0.113.9,for=10.0.0.2",
+            Some("203.0.113.9"),
+        ),
+        ("for=unknown, for=203.0.113.9", Some("203.0.113.9")),
+        (
+            "for=203.0.113.9;host=\"a,b;for=10.0.0.2\"",
+            Some("203.0.113.9"),
+        ),
+        ("for=10.0.0.3", Some("10.0.0.3")),
+        ("for=203.0.113.9, for=unknown", None),
+        ("for=203.0.113.9, for=_hidden, for=10.0.0.2", None),
+        ("for=203.0.113.9, proto=https", None),
+        ("for=203.0.113.9;for=10.0.0.2", None),
+        ("for=203.0.113.9,", None),
+        ("for", None),
+        ("for=", None),
+        ("=203.0.113.9", None),
+        ("for =203.0.113.9", None),
+        ("for=203.0.113.9 x", None),
+        ("for=\"203.0.113.9\"x", None),
+        ("for=\"203.0.113.9", None),
+        ("for=\"203.0.113.\\9\"", None),
+        ("", None),
+        (";", None),
+    ];
+    for (value, expected) in table {
+        let found = behind(&[("forwarded", value)]);
+        assert_eq!(found.as_deref(), expected, "{value:?}");
+    }
+}
+
+#[test]
+fn an_open_quote_cannot_swallow_what_the_proxy_appends() {
+    for open in ["for=10.0.0.9;x=\"", "for=203.0.113.1;x=\"", "x=\"\\"] {
+        for appended in [
+            "for=198.51.100.1",
+            "for=198.51.100.1;proto=\"https\"",
+            "for=\"198.51.100.1\"",
+            "for=\"198.51.100.1:80\";by=\"_a\"",
+        ] {
+            let one_line = format!("{open}, {appended}");
+            let found = behind(&[("forwarded", &one_line)]);
+            assert_eq!(found, None, "{one_line}");
+            let found = behind(&[("forwarded", open), ("forwarded", appended)]);
+            assert_eq!(found, None, "{open} and {appended}");
+        }
+    }
+}
+
+#[test]
+fn several_lines_are_one_list() {
+    let lines = [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-for", "198.51.100.1"),
+        ("x-forwarded-for", "10.0.0.2"),
+    ];
+    assert_eq!(behind(&lines).as_deref(), Some("198.51.100.1"));
+    assert_eq!(behind(&lines[..1]).as_deref(), Some("203.0.113.9"));
+    let lines = [
+        ("forwarded", "for=203.0.113.9"),
+        ("forwarded", "for=10.0.0.2"),
+    ];
+    assert_eq!(behind(&lines).as_deref(), Some("203.0.113.9"));
+}
+
+#[test]
+fn two_headers_must_agree() {
+    let list = ("x-forwarded-for", "203.0.113.9");
+    assert_eq!(
+        behind(&[list, ("forwarded", "for=203.0.113.9")]).as_deref(),
+        Some("203.0.113.9")
+    );
+    for other in ["for=10.0.0.9", "for=198.51.100.1", "for=unknown", ""] {
+        assert_eq!(behind(&[list, ("forwarded", other)]), None, "{other}");
+    }
+}
+
+#[test]
+fn without_a_list_the_proxy_speaks_for_itself_or_for_nobody() {
+    assert_eq!(behind(&[]).as_deref(), Some("10.0.0.1"));
+    assert_eq!(behind(&[("via", "1.1 proxy")]), None);
+    assert_eq!(behind(&[("x-real-ip", "203.0.113.9")]), None);
+}
+
+#[test]
+fn a_header_past_all_bounds_is_not_read() {
+    let mut long = "203.0.113.9, ".repeat(MAX_LENGTH / 13);
+    long.push_str("203.0.113.9");
+    assert!(long.len() > MAX_LENGTH);
+    assert_eq!(behind(&[("x-forwarded-for", &long)]), None);
+    assert_eq!(behind(&[("x-forwarded-for", "203.0.113.9, \u{e9}")]), None);
+}

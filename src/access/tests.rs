@@ -1,0 +1,126 @@
+use std::net::SocketAddr;
+
+use http::Request;
+
+use super::{Access, Head, PeerAddr};
+
+fn allows(access: &Access, peer: Option<&str>, headers: &[(&str, &str)]) -> bool {
+    let mut request = Request::builder();
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(()).expect("valid");
+    if let Some(peer) = peer {
+        let peer: SocketAddr = peer.parse().expect("an address");
+        request.extensions_mut().insert(PeerAddr(peer));
+    }
+    access.allows(&Head::of(&request))
+}
+
+#[test]
+fn loopback_is_a_local_peer_that_speaks_for_itself() {
+    let access = Access::loopback();
+    for peer in [
+        "127.0.0.1:1",
+        "127.9.9.9:1",
+        "[::1]:1",
+        "[::ffff:127.0.0.1]:1",
+    ] {
+        assert!(allows(&access, Some(peer), &[]), "{peer}");
+        for header in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
+            assert!(
+                !allows(&access, Some(peer), &[(header, "")]),
+                "{peer} {header}"
+            );
+        }
+    }
+    for peer in [
+        None,
+        Some("10.0.0.1:1"),
+        Some("[::ffff:10.0.0.1]:1"),
+        Some("[::2]:1"),
+    ] {
+        assert!(!allows(&access, peer, &[]), "{peer:?}");
+    }
+}
+
+#[test]
+fn networks_hold_addresses_and_cidrs() {
+    let access = Access::networks(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]).expect("valid");
+    let table = [
+        ("10.1.2.3:1", true),
+        ("[::ffff:10.1.2.3]:1", true),
+        ("11.0.0.1:1", false),
+        ("192.0.2.7:1", true),
+        ("192.0.2.8:1", false),
+        ("[2001:db8::1]:1", true),
+        ("[2001:db9::1]:1", false),
+    ];
+    for (peer, expected) in table {
+        assert_eq!(allows(&access, Some(peer), &[]), expected, "{peer}");
+    }
+    assert!(!allows(&access, None, &[]));
+}
+
+#[test]
+fn any_of_several_tokens_opens() {
+    let access = Access::bearer(["old", "new"]);
+    let table = [
+        ("Bearer old", true),
+        ("bearer new", true),
+        ("Bearer ne", false),
+        ("Bearer newer", false),
+        ("Bearer ", false),
+        ("Basic new", false),
+        ("new", false),
+        ("", false),
+    ];
+    for (value, expected) in table {
+        assert_eq!(
+            allows(&access, None, &[("authorization", value)]),
+            expected,
+            "{value}"
+        );
+    }
+    assert!(!format!("{access:?}").contains("old"));
+}
+
+#[test]
+#[should_panic(expected = "bearer token number 2 is empty")]
+fn an_empty_token_is_refused() {
+    let _ = Access::bearer(["good", ""]);
+}
+
+#[test]
+fn behind_a_trusted_proxy_its_client_counts() {
+    let access = Access::networks(["203.0.113.0/24"])
+        .and_then(|access| access.trusted_proxies(["10.0.0.7"]))
+        .expect("valid");
+    let client = [("x-forwarded-for", "203.0.113.9")];
+    assert!(allows(&access, Some("10.0.0.7:1"), &client));
+    assert!(!allows(&access, Some("10.0.0.8:1"), &client), "not trusted");
+    assert!(
+        !allows(&access, Some("10.0.0.7:1"), &[]),
+        "the proxy itself"
+    );
+    assert!(
+        allows(&access, Some("203.0.113.1:1"), &[]),
+        "no proxy at all"
+    );
+    assert!(!allows(&access, None, &client));
+    let stranger = [("x-forwarded-for", "203.0.113.9, 198.51.100.1")];
+    assert!(!allows(&access, Some("10.0.0.7:1"), &stranger));
+}
+
+#[test]
+fn behind_a_proxy_nobody_is_local_and_tokens_open_as_ever() {
+    let access = Access::loopback()
+        .or(Access::bearer(["t"]))
+        .trusted_proxies(["127.0.0.1"])
+        .expect("valid");
+    let local = [("x-forwarded-for", "127.0.0.1")];
+    assert!(!allows(&access, Some("127.0.0.1:1"), &local));
+    assert!(allows(&access, Some("127.0.0.1:1"), &[]));
+    let token = [("x-forwarded-for", "junk"), ("authorization", "Bearer t")];
+    assert!(allows(&access, Some("127.0.0.1:1"), &token));
+}
