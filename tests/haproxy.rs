@@ -2,12 +2,12 @@
 #![cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
 #![allow(missing_docs)]
 
-use fleet::{Balancer, DRAIN, Instance, LIMIT, Load, Storm};
+use balanced::{Balancer, DRAIN, Instance, LIMIT, Load, Storm};
 use support::{Postgres, Redis, wait_until};
 use tokio::time::Instant;
 use wire::Wire;
 
-mod fleet;
+mod balanced;
 mod support;
 mod wire;
 
