@@ -90,7 +90,8 @@ pub use self::{
     health::{AddError, AddErrorKind, Health, HealthBuilder, NotReady},
     middleware::{
         BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, ResponseBody,
-        ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService,
+        ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled,
+        SignalledFuture,
     },
     probe::Probe,
     render::{Detail, Format, Render, View},

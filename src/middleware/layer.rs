@@ -4,7 +4,7 @@ use http::StatusCode;
 use tower_layer::Layer;
 
 use super::{
-    BusyLayer, HealthService, SameBodyLayer,
+    BusyLayer, HealthService, SameBodyLayer, SignalLayer,
     face::{Codes, Face, Route},
     paths::Paths,
     shard::Sharded,
@@ -132,6 +132,20 @@ impl HealthLayer {
     /// back-pressure. Needs an inner service that is `Clone`.
     pub fn answer_when_busy(self) -> BusyLayer {
         BusyLayer::new(self)
+    }
+
+    /// Tells proxies on ordinary responses that the app drains, so that they move on without another
+    /// probe. Default: responses pass untouched.
+    ///
+    /// While [`Health::is_draining`] when a request arrives, its response carries
+    /// `x-envoy-immediate-health-check-fail: true`, at which Envoy takes the host out of its
+    /// cluster at once, and over HTTP/1 `connection: close`, at which every client opens its next
+    /// connection elsewhere. Not on a switch of protocols, whose connection lives on, and not for
+    /// a request that arrived before. Clients that are no proxies can read the field, too:
+    /// it says that this process is about to stop, and nothing else. Settings come before this.
+    pub fn signal_draining(self) -> SignalLayer<Self> {
+        let health = self.settings.health.clone();
+        SignalLayer::new(self, health)
     }
 
     /// The layer with other settings; what was made from the old ones is not its own.

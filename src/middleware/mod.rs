@@ -9,6 +9,7 @@
 //! 4. A name below a probe's path is one dependency's: 404 to whoever sees no details.
 //! 5. `answer`: the bytes made for this verdict and audience, while they hold; else
 //!    the verdict is asked for, and the request waits for runs under way.
+//! 6. `signal`: a response that passes through while the app drains can be told to say so.
 
 mod answer;
 mod body;
@@ -22,6 +23,7 @@ mod paths_properties;
 mod same_body;
 mod service;
 mod shard;
+mod signal;
 
 pub use self::{
     body::ResponseBody,
@@ -30,4 +32,5 @@ pub use self::{
     layer::HealthLayer,
     same_body::{SameBodyFuture, SameBodyLayer, SameBodyService},
     service::HealthService,
+    signal::{SignalLayer, Signalled, SignalledFuture},
 };
