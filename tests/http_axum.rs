@@ -367,7 +367,7 @@ async fn probers_of_every_dialect_are_answered() {
         ),
         (
             "GET /readyz HTTP/1.1\r\nhost: test\r\nif-none-match: *\r\nrange: bytes=0-1\r\n\
-             accept: text/html\r\naccept-encoding: gzip\r\n\r\n",
+             accept: image/png\r\naccept-encoding: gzip\r\n\r\n",
             "HTTP/1.1",
         ),
     ] {

@@ -11,7 +11,7 @@ use crate::{
         verdict::Verdict,
     },
     probe::Probe,
-    report::{Reason, Report, Status},
+    report::{Excluded, Reason, Report, Status},
 };
 
 /// An answer that depends on no run is renewed this often all the same.
@@ -44,6 +44,8 @@ pub(super) enum PartState {
     Wait(Wait<Verdict>, Instant),
     /// The asker's patience ended before the run that was under way since then.
     Pending(Instant),
+    /// The asker wanted it left out: nobody asks it, and it does not count.
+    Excluded(Excluded),
 }
 
 /// What comes of a question.
@@ -58,13 +60,26 @@ pub(crate) struct Answered {
 impl Gathering {
     /// Asks the cells that `probe` looks at.
     pub(super) fn ask(health: Health, probe: &Probe) -> Self {
+        Self::ask_unless(health, probe, |_| None)
+    }
+
+    /// The same without the dependencies that are `excluded`.
+    pub(super) fn ask_unless(
+        health: Health,
+        probe: &Probe,
+        excluded: impl Fn(&Dependency) -> Option<Excluded>,
+    ) -> Self {
         // Such an app is unready whatever a run would say.
-        let out = || health.shared().lifecycle.out_of_rotation().is_some();
-        if *probe == Probe::Readiness && out() {
-            return Self::look(health, probe);
-        }
-        let refreshed = health.keep_refreshing();
-        Self::of(health, probe, |cell, now| ask(cell, now, refreshed))
+        let is_out =
+            *probe == Probe::Readiness && health.shared().lifecycle.out_of_rotation().is_some();
+        let refreshed = !is_out && health.keep_refreshing();
+        Self::of(health, probe, |cell, now| {
+            match excluded(&cell.dependency) {
+                Some(by) => PartState::Excluded(by),
+                None if is_out => PartState::Look,
+                None => ask(cell, now, refreshed),
+            }
+        })
     }
 
     /// Takes what the cells know.
@@ -160,7 +175,11 @@ impl Gathering {
                 Seen::Counts(verdict) => self.counts_until(cell, verdict),
                 Seen::Pending(..) | Seen::Stuck(_) | Seen::Stale(_) | Seen::Unknown => now,
             });
-            entries.push(cell.entry(&seen, now));
+            let mut entry = cell.entry(&seen, now);
+            if let PartState::Excluded(by) = state {
+                entry.excluded = Some(by.clone());
+            }
+            entries.push(entry);
         }
         self.latch(&cells);
         let report = Report::of(entries, self.health.shared().info.clone());

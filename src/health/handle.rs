@@ -118,6 +118,11 @@ impl Health {
         Gathering::ask(self.clone(), probe)
     }
 
+    /// The same without those that are called as one of `excluded`, or in a group that is.
+    pub(crate) fn gather_without(&self, probe: &Probe, excluded: &[String]) -> Gathering {
+        Gathering::ask_without(self.clone(), probe, excluded)
+    }
+
     /// Asks the one dependency called `name`, if `probe` looks at it.
     pub(crate) fn gather_one(&self, probe: &Probe, name: &str) -> Option<Gathering> {
         let cells = self.cells();

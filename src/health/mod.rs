@@ -3,12 +3,14 @@
 //! - `builder`: what is checked, and the refusal of what cannot be.
 //! - `handle`: the handle itself.
 //! - `gather`: one question to several cells: who is fresh, who runs, what comes of it.
+//! - `exclude`: the same question without some of them.
 //! - `members`: what is checked may change while the app runs.
 //! - `refresh`: runs in the background, so that no asker waits.
 //! - `rotation`: out of traffic and back: draining, maintenance.
 //! - `start`: waiting until the app is ready, or the reason why it is not.
 
 mod builder;
+mod exclude;
 mod gather;
 mod handle;
 mod members;

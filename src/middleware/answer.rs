@@ -6,14 +6,17 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+        RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use tokio::time::Instant;
 
 use super::shard::{SHARDS, shard};
+use crate::render::Rendered;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// In seconds: a verdict is asked anew after about that long by default.
 const SOON: HeaderValue = HeaderValue::from_static("1");
 
@@ -47,8 +50,10 @@ impl Default for Slot {
             epoch: u64::MAX,
             valid_until: Instant::now(),
             code: StatusCode::SERVICE_UNAVAILABLE,
+            content_type: HeaderValue::from_static("text/plain"),
+            further: Box::default(),
             length: HeaderValue::from_static("0"),
-            body: Body::Static(Bytes::new()),
+            body: Body::Single(Bytes::new()),
         }))
     }
 }
@@ -58,35 +63,73 @@ impl Default for Slot {
 pub(super) struct Answer {
     pub(super) epoch: u64,
     pub(super) valid_until: Instant,
-    pub(super) code: StatusCode,
+    code: StatusCode,
+    content_type: HeaderValue,
+    /// What else the code and the form ask for.
+    further: Box<[(HeaderName, HeaderValue)]>,
     /// The body's, made once: a number becomes a header by two allocations.
-    pub(super) length: HeaderValue,
+    length: HeaderValue,
     pub(super) body: Body,
 }
 
 #[derive(Debug)]
 pub(super) enum Body {
-    /// Without a reference count.
-    Static(Bytes),
+    /// Static bytes without a reference count, or bytes for one asker alone.
+    Single(Bytes),
     /// One copy per shard: threads that hand out the same `Bytes` fight over its count
     /// (17 ns alone, 168 ns with four).
     Sharded(Box<[Bytes; SHARDS]>),
 }
 
 impl Body {
-    pub(super) fn shared(bytes: &Bytes) -> Self {
-        Self::Sharded(Box::new(array::from_fn(|_| Bytes::copy_from_slice(bytes))))
-    }
-
     fn bytes(&self) -> &Bytes {
         match self {
-            Self::Static(bytes) => bytes,
+            Self::Single(bytes) => bytes,
             Self::Sharded(shards) => &shards[shard()],
         }
     }
 }
 
 impl Answer {
+    pub(super) fn new(
+        epoch: u64,
+        valid_until: Instant,
+        code: StatusCode,
+        rendered: Rendered,
+    ) -> Self {
+        let mut further = Vec::new();
+        if code == StatusCode::SERVICE_UNAVAILABLE {
+            further.push((RETRY_AFTER, SOON));
+        }
+        // Names and messages in it are text, whatever a browser makes of their first bytes.
+        if rendered.content_type.starts_with("text/") {
+            further.push((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
+        }
+        if let Some(policy) = rendered.policy {
+            let policy = HeaderValue::from_static(policy);
+            further.push((CONTENT_SECURITY_POLICY, policy));
+        }
+        Self {
+            epoch,
+            valid_until,
+            code,
+            content_type: HeaderValue::from_static(rendered.content_type),
+            further: further.into(),
+            length: rendered.body.len().into(),
+            body: Body::Single(rendered.body),
+        }
+    }
+
+    /// The same for threads that hand it out side by side.
+    pub(super) fn for_many(self) -> Self {
+        let bytes = self.body.bytes();
+        let copies = array::from_fn(|_| Bytes::copy_from_slice(bytes));
+        Self {
+            body: Body::Sharded(Box::new(copies)),
+            ..self
+        }
+    }
+
     /// The response, in the request's own header map: hyper keeps that map for the
     /// connection's next request, so a new one would cost an allocation here and one there.
     // Always: the response is made where it stays; handed on it is copied twice.
@@ -100,10 +143,10 @@ impl Answer {
         };
         headers.clear();
         // Nothing is replaced in an empty map, and `append` need not look for that.
-        headers.append(CONTENT_TYPE, JSON);
+        headers.append(CONTENT_TYPE, self.content_type.clone());
         headers.append(CACHE_CONTROL, NO_STORE);
-        if self.code == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, SOON);
+        for (name, value) in &self.further {
+            headers.insert(name, value.clone());
         }
         if let Some(length) = length {
             headers.insert(CONTENT_LENGTH, length.clone());

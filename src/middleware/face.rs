@@ -1,21 +1,23 @@
 //! What a layer's services share: the probes behind the paths, and who may see what.
 
-use std::{future::Future, mem, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::{
-    answer::{Answer, Body, Holding, Slot, refusal},
+    answer::{Holding, refusal},
+    asked::Asked,
+    codes::Codes,
     future::Probe,
     paths::{Match, Paths},
+    query::percent_decoded,
+    route::Route,
 };
 use crate::{
     access::{Access, Head},
-    health::{Gathering, Health},
-    probe,
-    render::{Detail, Format, View},
-    report::Status,
+    health::Health,
+    render::Detail,
 };
 
 #[derive(Debug)]
@@ -28,57 +30,7 @@ pub(super) struct Face {
     pub(super) allow: Access,
     pub(super) conceal: bool,
     pub(super) codes: Codes,
-}
-
-#[derive(Debug)]
-pub(super) struct Route {
-    pub(super) probe: probe::Probe,
-    status_alone: Slot,
-    full: Slot,
-    #[cfg(feature = "metrics")]
-    requests: crate::metrics::RequestNumbers,
-}
-
-impl Route {
-    pub(super) fn new(probe: probe::Probe) -> Self {
-        Self {
-            #[cfg(feature = "metrics")]
-            requests: crate::metrics::RequestNumbers::new(&probe),
-            probe,
-            status_alone: Slot::default(),
-            full: Slot::default(),
-        }
-    }
-
-    fn slot(&self, detail: Detail) -> &Slot {
-        match detail {
-            Detail::Status => &self.status_alone,
-            Detail::Full => &self.full,
-        }
-    }
-}
-
-/// The status code for each status.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Codes([StatusCode; 4]);
-
-impl Default for Codes {
-    fn default() -> Self {
-        let mut codes = Self([StatusCode::SERVICE_UNAVAILABLE; 4]);
-        codes.set(Status::Up, StatusCode::OK);
-        codes.set(Status::Degraded, StatusCode::OK);
-        codes
-    }
-}
-
-impl Codes {
-    pub(super) fn set(&mut self, status: Status, code: StatusCode) {
-        self.0[status as usize] = code;
-    }
-
-    fn of(self, status: Status) -> StatusCode {
-        self.0[status as usize]
-    }
+    pub(super) stable: bool,
 }
 
 impl Face {
@@ -142,92 +94,27 @@ impl Face {
         } else {
             Detail::Status
         };
+        let asked = Asked {
+            index: found.index,
+            chosen: self.routes[found.index].choose(request.headers()),
+            detail,
+            is_head,
+        };
         if found.name_at.is_some() {
-            return self.stay_for_one(found, detail, is_head, request);
+            let name = found.name(request.uri().path()).and_then(percent_decoded);
+            return self.stay_for_one(asked, name, request.headers_mut());
         }
-        let slot = self.routes[found.index].slot(detail);
-        match slot.get(self.health.epoch()) {
+        if detail == Detail::Full
+            && let Some(query) = request.uri().query()
+            && self.route(asked).reads_query(asked.chosen)
+        {
+            let query = query.to_owned();
+            return self.stay_for_query(asked, &query, request.headers_mut());
+        }
+        match self.offer(asked).slot(detail).get(self.health.epoch()) {
             Some(answer) => Stay::Answer(answer, is_head),
-            None => self.stay_for_all(found.index, detail, is_head, request),
+            None => self.stay_for_all(asked, request.headers_mut()),
         }
-    }
-
-    #[inline(never)]
-    fn stay_for_all<A>(
-        self: &Arc<Self>,
-        index: usize,
-        detail: Detail,
-        head: bool,
-        request: &mut Request<A>,
-    ) -> Stay {
-        let mut gathering = self.health.gather(&self.routes[index].probe);
-        if gathering.is_settled() {
-            return Stay::Answer(self.make(index, detail, &gathering), head);
-        }
-        let mut headers = mem::take(request.headers_mut());
-        let face = self.clone();
-        Stay::Wait(Box::pin(async move {
-            gathering.settle().await;
-            // Of all who waited for this run, the first makes the answer.
-            face.routes[index]
-                .slot(detail)
-                .get(face.health.epoch())
-                .unwrap_or_else(|| face.make(index, detail, &gathering))
-                .response(head, &mut headers)
-        }))
-    }
-
-    fn make(&self, index: usize, detail: Detail, gathering: &Gathering) -> Holding {
-        let answered = gathering.finish();
-        let view = View::cut(&answered.report, detail);
-        let bytes = Format::json().render(&view).body;
-        self.routes[index].slot(detail).put(Answer {
-            epoch: answered.epoch,
-            valid_until: answered.valid_until,
-            code: self.codes.of(view.status()),
-            length: bytes.len().into(),
-            body: match detail {
-                Detail::Status => Body::Static(bytes),
-                Detail::Full => Body::shared(&bytes),
-            },
-        })
-    }
-
-    /// For a stranger a name that exists is as unknown as any other.
-    #[inline(never)]
-    fn stay_for_one<A>(
-        &self,
-        found: Match,
-        detail: Detail,
-        head: bool,
-        request: &mut Request<A>,
-    ) -> Stay {
-        let name = found.name(request.uri().path()).and_then(percent_decoded);
-        let gathering = match (name, detail) {
-            (Some(name), Detail::Full) => self
-                .health
-                .gather_one(&self.routes[found.index].probe, &name),
-            _ => None,
-        };
-        let Some(mut gathering) = gathering else {
-            return Stay::Refuse(StatusCode::NOT_FOUND);
-        };
-        let mut headers = mem::take(request.headers_mut());
-        let codes = self.codes;
-        Stay::Wait(Box::pin(async move {
-            gathering.settle().await;
-            let answered = gathering.finish();
-            let view = View::single(&answered.report, detail);
-            let bytes = Format::json().render(&view).body;
-            Answer {
-                epoch: answered.epoch,
-                valid_until: answered.valid_until,
-                code: codes.of(view.status()),
-                length: bytes.len().into(),
-                body: Body::Static(bytes),
-            }
-            .response(head, &mut headers)
-        }))
     }
 }
 
@@ -256,45 +143,6 @@ impl Stay {
             Self::Refuse(code) => Probe::Answer(Some(refusal(code, headers))),
             Self::Answer(answer, head) => Probe::Answer(Some(answer.response(head, headers))),
             Self::Wait(answer) => Probe::Waiting(answer),
-        }
-    }
-}
-
-/// `segment` as the name it stands for; `None` for what is no UTF-8 or no escape.
-fn percent_decoded(segment: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::percent_decoded;
-
-    #[test]
-    fn a_segment_stands_for_a_name() {
-        let table = [
-            ("database", Some("database")),
-            ("b%C3%BCro", Some("büro")),
-            ("a%20b", Some("a b")),
-            ("a%2Fb", Some("a/b")),
-            ("100%25", Some("100%")),
-            ("%", None),
-            ("%2", None),
-            ("%zz", None),
-            ("%ff", None),
-        ];
-        for (segment, name) in table {
-            assert_eq!(percent_decoded(segment).as_deref(), name, "{segment}");
         }
     }
 }

@@ -4,12 +4,10 @@ use http::StatusCode;
 use tower_layer::Layer;
 
 use super::{
-    BusyLayer, HealthService, SameBodyLayer, SignalLayer,
-    face::{Codes, Face, Route},
-    paths::Paths,
-    shard::Sharded,
+    BusyLayer, HealthService, SameBodyLayer, SignalLayer, codes::Codes, face::Face, paths::Paths,
+    route::Route, shard::Sharded,
 };
-use crate::{access::Access, health::Health, probe::Probe, report::Status};
+use crate::{access::Access, health::Health, probe::Probe, render::Format, report::Status};
 
 const DEFAULT_PATHS: [(&str, Probe); 4] = [
     ("/livez", Probe::Liveness),
@@ -44,11 +42,21 @@ pub struct HealthLayer {
 struct Settings {
     health: Health,
     with_defaults: bool,
-    paths: Vec<(Box<str>, Probe)>,
+    paths: Vec<OwnPath>,
     details: Access,
     allow: Access,
     conceal: bool,
     codes: Codes,
+    format: Format,
+    stable: bool,
+}
+
+#[derive(Clone, Debug)]
+struct OwnPath {
+    path: Box<str>,
+    probe: Probe,
+    /// The only one that it answers in.
+    format: Option<Format>,
 }
 
 impl HealthLayer {
@@ -65,6 +73,8 @@ impl HealthLayer {
                 allow: Access::everybody(),
                 conceal: false,
                 codes: Codes::default(),
+                format: Format::json(),
+                stable: false,
             },
             face: Arc::default(),
         }
@@ -79,18 +89,55 @@ impl HealthLayer {
     /// group that `probe` names.
     #[track_caller]
     pub fn path(self, path: &str, probe: Probe) -> Self {
+        self.with_path(path, probe, None)
+    }
+
+    /// The same, always in `format`, whatever the request's `accept` says.
+    ///
+    /// The page gives native JSON, too, to whoever asks for that: its script does.
+    ///
+    /// # Panics
+    ///
+    /// As [`path`](Self::path).
+    #[track_caller]
+    pub fn path_with_format(self, path: &str, probe: Probe, format: Format) -> Self {
+        self.with_path(path, probe, Some(format))
+    }
+
+    #[track_caller]
+    fn with_path(self, path: &str, probe: Probe, format: Option<Format>) -> Self {
         if let Probe::Group(group) = &probe {
             assert!(
                 self.settings.health.has_group(group),
                 "no dependency is in the group {group:?}"
             );
         }
-        let changed = self.with(|settings| settings.paths.push((path.into(), probe)));
+        let path = OwnPath {
+            path: path.into(),
+            probe,
+            format,
+        };
+        let changed = self.with(|settings| settings.paths.push(path));
         // Refused here, where the caller's line is known, and not when the layer is applied.
         if let Err((path, fault)) = changed.settings.table() {
             panic!("the path {path:?} {fault}");
         }
         changed
+    }
+
+    /// The form of the answer to whoever names none, on all paths without one of their own.
+    ///
+    /// Default: [`Format::json`]. A request's `accept` that names another is served that; see [`Format`].
+    pub fn format(self, format: Format) -> Self {
+        self.with(|settings| settings.format = format)
+    }
+
+    /// Leaves out of every answer what differs between two runs that find the same: times, counters,
+    /// pool numbers, observations and messages. For systems that compare bodies, or hashes of them.
+    ///
+    /// Two bodies that differ then differ in a status or a reason, or in what is checked.
+    pub fn stable(self) -> Self {
+        self.with(|settings| settings.stable = true)
     }
 
     /// Takes the four default paths away.
@@ -159,13 +206,20 @@ impl HealthLayer {
 impl Settings {
     /// The paths with their probes, or the first one that cannot be.
     fn table(&self) -> Result<(Paths, Vec<Route>), (&str, &'static str)> {
-        let defaults = DEFAULT_PATHS.iter().map(|(path, probe)| (*path, probe));
-        let own = self.paths.iter().map(|(path, probe)| (&**path, probe));
         let mut paths = Paths::default();
         let mut routes = Vec::new();
-        for (path, probe) in defaults.filter(|_| self.with_defaults).chain(own) {
+        let defaults = DEFAULT_PATHS.iter().filter(|_| self.with_defaults);
+        for (path, probe) in defaults {
+            paths.add(path).map_err(|fault| (*path, fault))?;
+            routes.push(Route::negotiated(path, probe.clone(), self.format.clone()));
+        }
+        for own in &self.paths {
+            let (path, probe) = (&*own.path, own.probe.clone());
             paths.add(path).map_err(|fault| (path, fault))?;
-            routes.push(Route::new(probe.clone()));
+            routes.push(match &own.format {
+                Some(format) => Route::fixed(path, probe, format.clone()),
+                None => Route::negotiated(path, probe, self.format.clone()),
+            });
         }
         Ok((paths, routes))
     }
@@ -181,6 +235,7 @@ impl Settings {
             allow: self.allow.clone(),
             conceal: self.conceal,
             codes: self.codes,
+            stable: self.stable,
         }
     }
 }

@@ -6,20 +6,26 @@
 //!    bit decides for nearly all of them.
 //! 2. Who may not probe (`allow`) gets 403, or with `conceal` passes through.
 //! 3. A method other than `GET` and `HEAD` gets 405.
-//! 4. A name below a probe's path is one dependency's: 404 to whoever sees no details.
-//! 5. `answer`: the bytes made for this verdict and audience, while they hold; else
+//! 4. `route`: the form is the path's own, or what `accept` names, or the layer's.
+//! 5. A name below a probe's path is one dependency's: 404 to whoever sees no details.
+//! 6. `query`: `verbose` and `exclude` count from those allowed details, and get an answer of their own.
+//! 7. `answer`: the bytes made for this verdict, form and audience, while they hold; else
 //!    the verdict is asked for, and the request waits for runs under way.
 //! 6. `signal`: a response that passes through while the app drains can be told to say so.
 
 mod answer;
+mod asked;
 mod body;
 mod busy;
+mod codes;
 mod face;
 mod future;
 mod layer;
 mod paths;
 #[cfg(test)]
 mod paths_properties;
+mod query;
+mod route;
 mod same_body;
 mod service;
 mod shard;

@@ -6,6 +6,8 @@ use std::{
 
 use bytes::Bytes;
 
+#[cfg(feature = "html")]
+use super::html::{CONTENT_SECURITY_POLICY, html};
 use super::{View, health_json, json, openmetrics, spring, text};
 
 /// The form in which a probe is answered.
@@ -39,6 +41,8 @@ enum Kind {
     Spring,
     Text,
     OpenMetrics,
+    #[cfg(feature = "html")]
+    Html,
     Custom(Arc<Custom>),
 }
 
@@ -87,6 +91,8 @@ pub trait Render: Send + Sync + 'static {
 pub(crate) struct Rendered {
     pub(crate) content_type: &'static str,
     pub(crate) body: Bytes,
+    /// The content security policy, where it has one.
+    pub(crate) policy: Option<&'static str>,
 }
 
 impl Format {
@@ -144,6 +150,14 @@ impl Format {
         }
     }
 
+    /// The page for people: one document, without anything from elsewhere.
+    ///
+    /// It reads itself anew through the native JSON at its own address.
+    #[cfg(feature = "html")]
+    pub const fn html() -> Self {
+        Self { kind: Kind::Html }
+    }
+
     /// A form of one's own.
     ///
     /// # Panics
@@ -172,6 +186,8 @@ impl Format {
         Self::spring(),
         Self::text(),
         Self::openmetrics(),
+        #[cfg(feature = "html")]
+        Self::html(),
     ];
 
     pub(crate) fn content_type(&self) -> &'static str {
@@ -181,6 +197,8 @@ impl Format {
             Kind::Spring => "application/vnd.spring-boot.actuator.v3+json",
             Kind::Text => "text/plain; charset=utf-8",
             Kind::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            #[cfg(feature = "html")]
+            Kind::Html => "text/html; charset=utf-8",
             Kind::Custom(custom) => custom.content_type,
         }
     }
@@ -197,6 +215,14 @@ impl Format {
         matches!(self.kind, Kind::OpenMetrics)
     }
 
+    /// Whether it is the page, whose script needs the native JSON at the same address.
+    pub(crate) fn is_page(&self) -> bool {
+        #[cfg(feature = "html")]
+        return matches!(self.kind, Kind::Html);
+        #[cfg(not(feature = "html"))]
+        false
+    }
+
     /// Whether it spells out a query's `verbose` and `exclude`, whatever the probe.
     pub(crate) fn is_text(&self) -> bool {
         matches!(self.kind, Kind::Text)
@@ -210,6 +236,8 @@ impl Format {
             Kind::Spring => spring::spring(view),
             Kind::Text => text::text(view),
             Kind::OpenMetrics => openmetrics::openmetrics(view),
+            #[cfg(feature = "html")]
+            Kind::Html => html(view),
             Kind::Custom(custom) => {
                 // Nothing that is looked at afterwards is left half done: the view is read only,
                 // and what state the renderer keeps is its own affair.
@@ -223,6 +251,7 @@ impl Format {
         Rendered {
             content_type: self.content_type(),
             body,
+            policy: self.policy(),
         }
     }
 
@@ -231,6 +260,15 @@ impl Format {
         Rendered {
             content_type: Self::json().content_type(),
             body: json::status_alone(view.status()),
+            policy: None,
+        }
+    }
+
+    fn policy(&self) -> Option<&'static str> {
+        match self.kind {
+            #[cfg(feature = "html")]
+            Kind::Html => Some(CONTENT_SECURITY_POLICY),
+            _ => None,
         }
     }
 }

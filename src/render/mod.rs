@@ -30,9 +30,7 @@ mod view;
 use bytes::Bytes;
 use serde::Serialize;
 
-#[cfg(feature = "html")]
-pub(crate) use self::html::{CONTENT_SECURITY_POLICY, html};
-pub(crate) use self::{accept::choose, view::Question};
+pub(crate) use self::{accept::choose, format::Rendered, view::Question};
 pub use self::{
     format::{Format, Render},
     view::{Detail, View},

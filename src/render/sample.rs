@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Detail, View};
-use crate::report::{Entry, Observations, PoolNumbers, Reason, Report, Status, Value};
+use crate::report::{Entry, History, Observations, PoolNumbers, Reason, Report, Status, Value};
 
 /// 2018-01-17T03:36:48Z.
 pub(super) fn now() -> SystemTime {
@@ -24,7 +24,9 @@ pub(super) fn entry(name: &str, status: Status) -> Entry {
         failing_for: None,
         consecutive_failures: 0,
         pending_for: None,
+        status_for: None,
         observations: Observations::default(),
+        history: History::default(),
         excluded: None,
     }
 }

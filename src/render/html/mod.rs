@@ -27,13 +27,13 @@ use super::View;
 /// The header that belongs to every answer with the page.
 ///
 /// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them anew.
-pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
+pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-MRWWddGBHnGP9X0Po8qwAdBciCcKlqq3VgcK3rWgRDw='; \
     script-src 'sha256-A4LFp3WX960z56Uj5BtuC0/hzGZnPJh77Igh68e8rdI='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page.
-pub(crate) fn html(view: &View<'_>) -> Bytes {
+pub(in crate::render) fn html(view: &View<'_>) -> Bytes {
     document::document(view, SystemTime::now()).into()
 }
 

@@ -1,0 +1,142 @@
+//! What a probe is asked, and the making of an answer that no slot holds.
+//!
+//! 1. A plain question is answered from its slot, and the answer made for it fills the slot.
+//! 2. One with `verbose` or `exclude`, and one for a single dependency, is answered anew each
+//!    time: the runs behind it are shared, its bytes are not worth keeping.
+
+use std::{mem, sync::Arc};
+
+use http::{HeaderMap, StatusCode};
+
+use super::{
+    answer::{Answer, Holding},
+    face::{Face, Stay},
+    query::Query,
+    route::{Chosen, Offer, Route},
+};
+use crate::{
+    health::Gathering,
+    render::{Detail, Question, View},
+};
+
+/// A probe's question, but for the query and the name below the path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) index: usize,
+    pub(super) chosen: Chosen,
+    pub(super) detail: Detail,
+    pub(super) is_head: bool,
+}
+
+impl Face {
+    #[inline]
+    pub(super) fn route(&self, asked: Asked) -> &Route {
+        &self.routes[asked.index]
+    }
+
+    #[inline]
+    pub(super) fn offer(&self, asked: Asked) -> &Offer {
+        self.route(asked).offer(asked.chosen)
+    }
+
+    #[inline(never)]
+    pub(super) fn stay_for_all(self: &Arc<Self>, asked: Asked, headers: &mut HeaderMap) -> Stay {
+        let mut gathering = self.health.gather(&self.route(asked).probe);
+        if gathering.is_settled() {
+            return Stay::Answer(self.keep(asked, &gathering), asked.is_head);
+        }
+        let mut headers = mem::take(headers);
+        let face = self.clone();
+        Stay::Wait(Box::pin(async move {
+            gathering.settle().await;
+            // Of all who waited for this run, the first makes the answer.
+            face.offer(asked)
+                .slot(asked.detail)
+                .get(face.health.epoch())
+                .unwrap_or_else(|| face.keep(asked, &gathering))
+                .response(asked.is_head, &mut headers)
+        }))
+    }
+
+    /// Makes the answer and keeps it for those who come next.
+    fn keep(&self, asked: Asked, gathering: &Gathering) -> Holding {
+        let answer = self.make(asked, gathering, &Query::default());
+        let answer = match asked.detail {
+            Detail::Full => answer.for_many(),
+            // Nearly always static.
+            Detail::Status => answer,
+        };
+        self.offer(asked).slot(asked.detail).put(answer)
+    }
+
+    /// For those allowed details alone: to a stranger the query changes nothing.
+    #[inline(never)]
+    pub(super) fn stay_for_query(
+        self: &Arc<Self>,
+        asked: Asked,
+        query: &str,
+        headers: &mut HeaderMap,
+    ) -> Stay {
+        let query = Query::parse(query);
+        let probe = &self.route(asked).probe;
+        let mut gathering = self.health.gather_without(probe, &query.excluded);
+        let mut headers = mem::take(headers);
+        let face = self.clone();
+        Stay::Wait(Box::pin(async move {
+            gathering.settle().await;
+            let answer = face.make(asked, &gathering, &query);
+            answer.response(asked.is_head, &mut headers)
+        }))
+    }
+
+    /// For a stranger a name that exists is as unknown as any other.
+    #[inline(never)]
+    pub(super) fn stay_for_one(
+        self: &Arc<Self>,
+        asked: Asked,
+        name: Option<String>,
+        headers: &mut HeaderMap,
+    ) -> Stay {
+        let probe = &self.route(asked).probe;
+        let gathering = match (name, asked.detail) {
+            (Some(name), Detail::Full) => self.health.gather_one(probe, &name),
+            _ => None,
+        };
+        let Some(mut gathering) = gathering else {
+            return Stay::Refuse(StatusCode::NOT_FOUND);
+        };
+        let mut headers = mem::take(headers);
+        let face = self.clone();
+        Stay::Wait(Box::pin(async move {
+            gathering.settle().await;
+            let answer = face.make(asked, &gathering, &Query::default());
+            answer.response(asked.is_head, &mut headers)
+        }))
+    }
+
+    fn make(&self, asked: Asked, gathering: &Gathering, query: &Query) -> Answer {
+        let mut answered = gathering.finish();
+        if self.stable {
+            answered.report = answered.report.stable();
+        }
+        let view = if gathering.is_for_one() {
+            View::single(&answered.report, asked.detail)
+        } else {
+            View::cut(&answered.report, asked.detail)
+        };
+        let (unmatched, groups) = (gathering.unmatched(&query.excluded), gathering.groups());
+        let view = view.of(Question {
+            name: &self.route(asked).name,
+            verbose: query.verbose,
+            unmatched: &unmatched,
+            groups: &groups,
+        });
+        let offer = self.offer(asked);
+        Answer::new(
+            answered.epoch,
+            answered.valid_until,
+            offer.code(view.status(), self.codes),
+            offer.format.render(&view),
+        )
+    }
+}

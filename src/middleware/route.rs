@@ -1,0 +1,152 @@
+//! One probe's path: what it asks, and the forms in which it can answer.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header::ACCEPT};
+
+use super::{answer::Slot, codes::Codes};
+use crate::{
+    probe::Probe,
+    render::{Detail, Format, choose},
+    report::Status,
+};
+
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) probe: Probe,
+    /// What the answer calls it: the path without its first slash.
+    pub(super) name: Box<str>,
+    /// For whoever names no other.
+    first: Offer,
+    /// What else can be asked for by name.
+    others: Box<[Offer]>,
+    #[cfg(feature = "metrics")]
+    pub(super) requests: crate::metrics::RequestNumbers,
+}
+
+/// A form of the answer, and the last answers made in it.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) format: Format,
+    /// What a range of `accept` must cover.
+    media_type: &'static str,
+    /// A scraper asked for it by its name, and drops whatever is not 200.
+    always_ok: bool,
+    status_alone: Slot,
+    full: Slot,
+}
+
+/// Which of a route's offers: `None` is the first.
+pub(super) type Chosen = Option<usize>;
+
+impl Route {
+    /// Answers in the form that `accept` names, and in `fallback` where it names none.
+    pub(super) fn negotiated(path: &str, probe: Probe, fallback: Format) -> Self {
+        let first = if fallback.is_scrape() {
+            // Asked for by name it is another offer: to a prober, which names none, the code must tell.
+            Offer {
+                media_type: "application/*",
+                ..Offer::new(fallback)
+            }
+        } else {
+            Offer::new(fallback)
+        };
+        let others = Format::NEGOTIABLE
+            .iter()
+            .filter(|format| format.media_type() != first.media_type)
+            .map(|format| Offer::by_name(format.clone()))
+            .collect();
+        Self::of(path, probe, first, others)
+    }
+
+    /// Answers in `format` whatever `accept` says; the page in native JSON, too, which its script asks for.
+    pub(super) fn fixed(path: &str, probe: Probe, format: Format) -> Self {
+        let others = if format.is_page() {
+            [Offer::by_name(Format::json())].into()
+        } else {
+            Box::default()
+        };
+        Self::of(path, probe, Offer::by_name(format), others)
+    }
+
+    fn of(path: &str, probe: Probe, first: Offer, others: Box<[Offer]>) -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            requests: crate::metrics::RequestNumbers::new(&probe),
+            probe,
+            name: path.trim_start_matches('/').into(),
+            first,
+            others,
+        }
+    }
+
+    /// The offer that `headers` ask for.
+    // Nearly every prober sends no `accept` at all, or `*/*`.
+    #[inline]
+    pub(super) fn choose(&self, headers: &HeaderMap) -> Chosen {
+        match headers.get(ACCEPT) {
+            None => None,
+            Some(accept) if accept == "*/*" => None,
+            Some(_) => self.negotiate(headers),
+        }
+    }
+
+    #[inline(never)]
+    fn negotiate(&self, headers: &HeaderMap) -> Chosen {
+        let fields = headers.get_all(ACCEPT).iter().map(HeaderValue::to_str);
+        let offers = [&self.first].into_iter().chain(&self.others);
+        choose(
+            fields.filter_map(Result::ok),
+            offers.map(|offer| offer.media_type),
+            0,
+        )
+        .checked_sub(1)
+    }
+
+    /// Whether a query changes the answer: in text, and of readiness in every form.
+    #[inline]
+    pub(super) fn reads_query(&self, chosen: Chosen) -> bool {
+        self.probe == Probe::Readiness || self.offer(chosen).format.is_text()
+    }
+
+    #[inline]
+    pub(super) fn offer(&self, chosen: Chosen) -> &Offer {
+        match chosen {
+            None => &self.first,
+            Some(index) => &self.others[index],
+        }
+    }
+}
+
+impl Offer {
+    fn new(format: Format) -> Self {
+        Self {
+            media_type: format.media_type(),
+            format,
+            always_ok: false,
+            status_alone: Slot::default(),
+            full: Slot::default(),
+        }
+    }
+
+    fn by_name(format: Format) -> Self {
+        Self {
+            always_ok: format.is_scrape(),
+            ..Self::new(format)
+        }
+    }
+
+    #[inline]
+    pub(super) fn slot(&self, detail: Detail) -> &Slot {
+        match detail {
+            Detail::Status => &self.status_alone,
+            Detail::Full => &self.full,
+        }
+    }
+
+    pub(super) fn code(&self, status: Status, codes: Codes) -> StatusCode {
+        if self.always_ok {
+            StatusCode::OK
+        } else {
+            codes.of(status)
+        }
+    }
+}
