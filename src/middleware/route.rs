@@ -34,8 +34,9 @@ pub(super) struct Offer {
     full: Slot,
 }
 
-/// Which of a route's offers: `None` is the first.
-pub(super) type Chosen = Option<usize>;
+/// Which of a route's offers, counted from the first: small, since every waiter keeps it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen(u8);
 
 impl Route {
     /// Answers in the form that `accept` names, and in `fallback` where it names none.
@@ -83,8 +84,8 @@ impl Route {
     #[inline]
     pub(super) fn choose(&self, headers: &HeaderMap) -> Chosen {
         match headers.get(ACCEPT) {
-            None => None,
-            Some(accept) if accept == "*/*" => None,
+            None => Chosen(0),
+            Some(accept) if accept == "*/*" => Chosen(0),
             Some(_) => self.negotiate(headers),
         }
     }
@@ -93,12 +94,12 @@ impl Route {
     fn negotiate(&self, headers: &HeaderMap) -> Chosen {
         let fields = headers.get_all(ACCEPT).iter().map(HeaderValue::to_str);
         let offers = [&self.first].into_iter().chain(&self.others);
-        choose(
+        let chosen = choose(
             fields.filter_map(Result::ok),
             offers.map(|offer| offer.media_type),
             0,
-        )
-        .checked_sub(1)
+        );
+        Chosen(chosen.try_into().unwrap_or_default())
     }
 
     /// Whether a query changes the answer: in text, and of readiness in every form.
@@ -109,9 +110,9 @@ impl Route {
 
     #[inline]
     pub(super) fn offer(&self, chosen: Chosen) -> &Offer {
-        match chosen {
+        match chosen.0.checked_sub(1) {
             None => &self.first,
-            Some(index) => &self.others[index],
+            Some(index) => &self.others[usize::from(index)],
         }
     }
 }
