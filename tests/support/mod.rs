@@ -31,7 +31,7 @@ mod redis;
 mod template;
 mod wait;
 
-pub use binaries::{installed, postgres_is_installed, redis_is_installed};
+pub use binaries::{installed, postgres_is_installed, redis_is_installed, wheel};
 pub use family::is_alive;
 pub use ports::unused_port;
 #[cfg(feature = "postgres")]
