@@ -8,7 +8,6 @@
 #![allow(missing_docs)]
 
 mod dashboard;
-mod program;
 mod support;
 
 use std::{
@@ -16,11 +15,13 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use http::StatusCode;
-use program::{LIMIT, Program, becomes, get};
-use support::{Postgres, Prometheus, Redis, wait_until};
+use support::{Postgres, Program, Prometheus, Redis, becomes, get, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 const RULES: &str = "examples/deploy/prometheus/health.rules.yml";
 
@@ -31,7 +32,7 @@ struct Exporter {
 }
 
 async fn exporter(postgres: &Postgres, redis: &Redis) -> Exporter {
-    let mut program = Program::start(
+    let mut program = Program::example(
         "exporter",
         &[
             ("ADDR", "127.0.0.1:0"),
@@ -40,18 +41,9 @@ async fn exporter(postgres: &Postgres, redis: &Redis) -> Exporter {
             ("REDIS_URL", &redis.url()),
         ],
     );
-    let app = program.says("http://").await;
-    let app = format!("http://{}", app.trim_end_matches("/health"));
-    wait_until("it is listening for scrapes", LIMIT, async || {
-        program.stdout().contains("/metrics")
-    })
-    .await;
-    let lines = program.stdout();
-    let metrics = lines
-        .lines()
-        .find(|line| line.ends_with("/metrics"))
-        .expect("a URL")
-        .to_owned();
+    let app = program.says("/health").await;
+    let app = app.trim_end_matches("/health").to_owned();
+    let metrics = program.says("/metrics").await;
     Exporter {
         _program: program,
         app,

@@ -15,6 +15,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod binaries;
+mod client;
 mod dirs;
 mod family;
 mod guard;
@@ -32,11 +33,12 @@ mod template;
 mod wait;
 
 pub use binaries::{installed, postgres_is_installed, redis_is_installed, wheel};
+pub use client::{ask, becomes, get, get_from, post};
 pub use family::is_alive;
 pub use ports::unused_port;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresBuilder};
-pub use program::{Program, example};
+pub use program::{Ended, Program, example, run_example};
 pub use prometheus::Prometheus;
 pub use proxy::{Mode, Proxy};
 #[cfg(feature = "redis")]

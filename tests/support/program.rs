@@ -1,17 +1,29 @@
 //! A program under test that runs until it is told to end, such as an example or a balancer.
 
+use std::collections::HashMap;
 use std::env::current_exe;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 
 use nix::sys::signal::Signal;
 
 use super::process::Process;
+use super::wait::{PATIENCE, wait_until};
 
 /// A process with a log, ended with this value.
 #[derive(Debug)]
 pub struct Program {
+    name: &'static str,
     process: Process,
+}
+
+/// What an example that has ended leaves behind.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Program {
@@ -19,7 +31,14 @@ impl Program {
     pub fn start(name: &'static str, command: &mut Command) -> Self {
         let mut process = Process::new(name, Signal::SIGTERM);
         process.spawn(command);
-        Self { process }
+        Self { name, process }
+    }
+
+    /// Starts the example `name` with these variables and none of the caller's.
+    pub fn example(name: &'static str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(example(name));
+        command.env_clear().envs(variables.iter().copied());
+        Self::start(name, &mut command)
     }
 
     /// A directory of its own, gone with this value.
@@ -40,14 +59,69 @@ impl Program {
         }
     }
 
-    /// What it has printed.
+    /// Waits until it has ended by itself.
+    pub async fn ends(&mut self) -> ExitStatus {
+        let what = format!("{} ends", self.name);
+        wait_until(&what, PATIENCE, async || self.process.has_ended()).await;
+        self.process.last_end().expect("it has ended")
+    }
+
+    /// What it has printed, on both streams.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The first line with `part` in it, once it was printed.
+    ///
+    /// # Panics
+    ///
+    /// When the program ends without it.
+    pub async fn says(&mut self, part: &str) -> String {
+        let mut found = None;
+        let what = format!("{} says {part}", self.name);
+        wait_until(&what, PATIENCE, async || {
+            let ended = self.process.has_ended();
+            // A last line that is still being written has no end.
+            let log = self.log();
+            let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+            found = whole
+                .lines()
+                .find(|line| line.contains(part))
+                .map(ToOwned::to_owned);
+            assert!(found.is_some() || !ended, "{} ended:\n{log}", self.name);
+            found.is_some()
+        })
+        .await;
+        found.expect("waited for")
+    }
+}
+
+/// Runs the example `name` to its end, with these variables and none of the caller's.
+pub fn run_example(name: &'static str, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    let output = Command::new(example(name))
+        .env_clear()
+        .envs(variables.iter().copied())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the example starts");
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
     }
 }
 
 /// The program of an example, built by `cargo test` along with the test, or now.
-pub fn example(name: &str) -> PathBuf {
+pub fn example(name: &'static str) -> PathBuf {
+    static BUILT: Mutex<Option<HashMap<&str, PathBuf>>> = Mutex::new(None);
+
+    let mut built = BUILT.lock().expect("the build succeeds");
+    let built = built.get_or_insert_default();
+    built.entry(name).or_insert_with(|| build(name)).clone()
+}
+
+fn build(name: &str) -> PathBuf {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--all-features", "--example", name])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
