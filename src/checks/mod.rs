@@ -29,8 +29,8 @@ mod pool;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+mod runtime_lag;
 
-pub use self::heartbeat::Heartbeat;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Postgres, postgres};
 #[cfg(feature = "redis")]
@@ -40,3 +40,4 @@ pub use self::{
     guarded::{GuardedError, GuardedManager},
     pool::{PingFuture, PoolCheck, pool},
 };
+pub use self::{heartbeat::Heartbeat, runtime_lag::RuntimeLag};
