@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) cache_for: Duration,
     pub(crate) cache_failure_for: Option<Duration>,
+    pub(crate) back_off_up_to: Option<Duration>,
     pub(crate) failure_threshold: u32,
     pub(crate) success_threshold: u32,
 }
@@ -53,6 +54,7 @@ impl Default for Settings {
             timeout: Duration::from_millis(800),
             cache_for: Duration::from_secs(1),
             cache_failure_for: None,
+            back_off_up_to: None,
             failure_threshold: 1,
             success_threshold: 1,
         }
@@ -143,6 +145,18 @@ impl Dependency {
     /// The same for a verdict that is down. Default: as [`cache_for`](Self::cache_for).
     pub fn cache_failure_for(mut self, period: Duration) -> Self {
         self.settings.cache_failure_for = Some(period.min(LONGEST));
+        self
+    }
+
+    /// How long the verdict of a dependency that has been dead for long serves at most. Default: twice
+    /// the period of a failure, which is 2 s; at most a year.
+    ///
+    /// From a certain length of an outage on a verdict serves for a sixtieth of it, so that nobody
+    /// hammers what is dead while its return shows within a sixtieth of its absence. By default
+    /// that begins after a minute, and ends after two at the bound. The first success ends it. A bound
+    /// not above the period of a failure, such as zero, turns it off.
+    pub fn back_off_up_to(mut self, longest: Duration) -> Self {
+        self.settings.back_off_up_to = Some(longest.min(LONGEST));
         self
     }
 

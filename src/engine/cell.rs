@@ -122,9 +122,10 @@ impl Cell {
         }
     }
 
-    /// Starts a run, however fresh the verdict is, unless one is under way.
+    /// Starts a run, however fresh the verdict is, unless one is under way or it backs off.
     pub(crate) fn refresh(self: &Arc<Self>, now: Instant) {
-        if let Joined::Started(run, _) = self.flight.join(now, |_| false) {
+        let rests = |last: &Verdict| last.is_backing_off(now);
+        if let Joined::Started(run, _) = self.flight.join(now, rests) {
             run::detach(self.clone(), run, now);
         }
     }

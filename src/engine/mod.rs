@@ -1,15 +1,17 @@
 //! How a verdict comes to be and how long it serves.
 //!
 //! 1. [`verdict`]: pure. The next verdict from the last one and a run's result.
-//! 2. [`flight`]: at most one run at a time; who asks meanwhile waits for it.
-//! 3. [`run`]: one detached run with its deadline, safe against panics.
-//! 4. [`cell`]: the three together for one dependency.
+//! 2. [`period`]: pure. How long a verdict serves.
+//! 3. [`flight`]: at most one run at a time; who asks meanwhile waits for it.
+//! 4. [`run`]: one detached run with its deadline, safe against panics.
+//! 5. [`cell`]: all of it together for one dependency.
 //!
 //! Cancellation: a run belongs to nobody who asked for it. An asker that gives
 //! up takes its own place in the queue along and nothing else.
 
 pub(crate) mod cell;
 pub(crate) mod flight;
+mod period;
 pub(crate) mod run;
 mod sync;
 pub(crate) mod verdict;

@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use tokio::time::Instant;
 
+use super::period::Period;
 use crate::{
     check::{CheckResult, Outcome},
     dependency::Settings,
@@ -21,6 +22,8 @@ pub(crate) struct Verdict {
     pub(crate) started: Instant,
     pub(crate) duration: Duration,
     pub(crate) fresh_until: Instant,
+    /// It serves longer than it otherwise would: the outage is a long one.
+    pub(crate) backs_off: bool,
     /// Completed runs of one kind in a row: of these two, one is always 0.
     pub(crate) failures: u32,
     pub(crate) successes: u32,
@@ -51,6 +54,10 @@ impl Verdict {
         let shown = last.map_or(Status::Unknown, |last| last.status);
         let duration = span.ended.saturating_duration_since(span.started);
         let found = result.as_ref().map_or(Status::Down, Outcome::status);
+        let outage = last
+            .and_then(|last| last.failing_since)
+            .map(|since| span.started.saturating_duration_since(since));
+        let period = Period::of(settings, result.is_err(), outage.unwrap_or_default());
         let base = Self {
             status: shown,
             reason: None,
@@ -58,7 +65,8 @@ impl Verdict {
             observations: Observations::default(),
             started: span.started,
             duration,
-            fresh_until: span.started + period(settings, result.is_ok(), jitter),
+            fresh_until: span.started + period.jittered(jitter),
+            backs_off: period.backs_off(),
             failures: 0,
             successes: 0,
             failing_since: None,
@@ -125,23 +133,19 @@ impl Verdict {
         now < self.fresh_until
     }
 
+    /// Whether a background refresh should leave it as it is.
+    pub(crate) fn is_backing_off(&self, now: Instant) -> bool {
+        self.backs_off && self.is_fresh(now)
+    }
+
     /// Whether it still counts for an asker whose patience ends before the next run does.
     ///
     /// The bound is that of a background refresh: period and timeout, doubled. Past
     /// it the verdict says nothing about now.
     pub(crate) fn is_usable(&self, settings: &Settings, now: Instant) -> bool {
-        let bound = (period(settings, self.failures == 0, 1.0) + settings.timeout) * 2;
-        now.saturating_duration_since(self.started) <= bound
+        let period = self.fresh_until.saturating_duration_since(self.started);
+        now.saturating_duration_since(self.started) <= (period + settings.timeout) * 2
     }
-}
-
-/// How long a verdict serves. Jitter only lengthens, so that the bound on checks per second holds.
-fn period(settings: &Settings, healthy: bool, jitter: f64) -> Duration {
-    let period = match settings.cache_failure_for {
-        Some(period) if !healthy => period,
-        _ => settings.cache_for,
-    };
-    period + period.mul_f64(0.1 * jitter)
 }
 
 #[cfg(test)]
@@ -257,9 +261,9 @@ mod tests {
             ended: started,
         };
         let verdict = Verdict::after(None, result('u'), span, &settings, 0.0);
-        // (1 s + 10 % + 800 ms) doubled.
-        assert!(verdict.is_usable(&settings, started + 3_800 * MS));
-        assert!(!verdict.is_usable(&settings, started + 3_801 * MS));
+        // 1 s and 800 ms, doubled.
+        assert!(verdict.is_usable(&settings, started + 3_600 * MS));
+        assert!(!verdict.is_usable(&settings, started + 3_601 * MS));
     }
 
     #[test]

@@ -194,7 +194,15 @@ impl Gathering {
     /// that must be dead.
     fn counts_until(&self, cell: &Cell, verdict: &Verdict) -> Instant {
         match self.health.refresh_period() {
-            Some(period) => verdict.started + (period + cell.dependency.settings.timeout) * 2,
+            Some(period) => {
+                // One that backs off is refreshed once it is due.
+                let since = if verdict.backs_off {
+                    verdict.fresh_until
+                } else {
+                    verdict.started
+                };
+                since + (period + cell.dependency.settings.timeout) * 2
+            }
             None => verdict.fresh_until,
         }
     }
