@@ -63,7 +63,7 @@ impl Default for Slot {
 pub(super) struct Answer {
     pub(super) epoch: u64,
     pub(super) valid_until: Instant,
-    code: StatusCode,
+    pub(super) code: StatusCode,
     content_type: HeaderValue,
     /// What else the code and the form ask for.
     further: Box<[(HeaderName, HeaderValue)]>,
