@@ -119,11 +119,14 @@ impl Face {
         if self.stable {
             answered.report = answered.report.stable();
         }
-        let view = if gathering.is_for_one() {
+        let mut view = if gathering.is_for_one() {
             View::single(&answered.report, asked.detail)
         } else {
             View::cut(&answered.report, asked.detail)
         };
+        if self.stable {
+            view = view.timeless();
+        }
         let (unmatched, groups) = (gathering.unmatched(&query.excluded), gathering.groups());
         let view = view.of(Question {
             name: &self.route(asked).name,

@@ -67,10 +67,10 @@ pub(super) fn report() -> Report {
 
 /// The sample as those allowed details see it.
 pub(super) fn full(report: &Report) -> View<'_> {
-    View::cut(report, Detail::Full).made_at(now())
+    View::cut(report, Detail::Full).at(now())
 }
 
 /// The sample as a stranger sees it.
 pub(super) fn stranger(report: &Report) -> View<'_> {
-    View::cut(report, Detail::Status).made_at(now())
+    View::cut(report, Detail::Status).at(now())
 }

@@ -1,7 +1,4 @@
-use std::{
-    borrow::Cow,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, time::SystemTime};
 
 use crate::report::{Entry, Reason, Report, Status};
 
@@ -26,7 +23,8 @@ pub struct View<'a> {
     full: Option<&'a Report>,
     single: bool,
     question: Question<'a>,
-    at: SystemTime,
+    /// `None` where times are left out.
+    at: Option<SystemTime>,
 }
 
 /// What was asked, beside which probe.
@@ -64,7 +62,7 @@ impl<'a> View<'a> {
             },
             single: false,
             question: Question::default(),
-            at: SystemTime::now(),
+            at: Some(SystemTime::now()),
         }
     }
 
@@ -85,10 +83,18 @@ impl<'a> View<'a> {
         Self { question, ..self }
     }
 
+    /// The same without a time of its own: two of one report are the same.
+    pub(crate) fn timeless(self) -> Self {
+        Self { at: None, ..self }
+    }
+
     /// The same made at another time.
     #[cfg(test)]
-    pub(crate) fn made_at(self, at: SystemTime) -> Self {
-        Self { at, ..self }
+    pub(crate) fn at(self, at: SystemTime) -> Self {
+        Self {
+            at: Some(at),
+            ..self
+        }
     }
 
     /// The status of the whole; of the dependency itself in the answer for one.
@@ -152,11 +158,12 @@ impl<'a> View<'a> {
     /// wall clock that was set between the run and the answer does not show. `None`
     /// before the first run and where times are left out.
     pub fn time_of(&self, entry: &Entry) -> Option<SystemTime> {
-        self.before(entry.age?)
+        self.at?.checked_sub(entry.age?)
     }
 
-    fn before(&self, age: Duration) -> Option<SystemTime> {
-        self.at.checked_sub(age)
+    /// When it was made, by the wall clock. `None` where times are left out.
+    pub fn made_at(&self) -> Option<SystemTime> {
+        self.at
     }
 
     /// What the asker wanted left out and nothing is called. None without details.

@@ -18,8 +18,6 @@ mod row;
 mod summary;
 mod words;
 
-use std::time::SystemTime;
-
 use bytes::Bytes;
 
 use super::View;
@@ -34,7 +32,7 @@ pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none';
 
 /// The page.
 pub(in crate::render) fn html(view: &View<'_>) -> Bytes {
-    document::document(view, SystemTime::now()).into()
+    document::document(view).into()
 }
 
 #[cfg(test)]
