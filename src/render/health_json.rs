@@ -15,7 +15,7 @@ use std::{borrow::Cow, fmt::Display};
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{View, time::Iso8601, to_json};
+use super::{View, sentence, time::Iso8601, to_json};
 use crate::report::{Entry, Status, Value, rounded_millis};
 
 /// Fields that the draft has a place for.
@@ -60,7 +60,7 @@ impl Serialize for Whole<'_, '_> {
             map.serialize_entry("notes", &notes)?;
         }
         if let (Some(reason), false) = (view.reason(), view.status() == Status::Up) {
-            map.serialize_entry("output", &reason)?;
+            map.serialize_entry("output", &sentence(&reason, view.message()))?;
         }
         if !view.entries().is_empty() {
             map.serialize_entry("checks", &Checks(view))?;
@@ -197,10 +197,7 @@ fn output(entry: &Entry) -> String {
         Some(reason) => reason,
         None => &entry.status,
     };
-    match &entry.message {
-        Some(message) => format!("{word}: {message}"),
-        None => word.to_string(),
-    }
+    sentence(word, entry.message.as_deref())
 }
 
 /// `name` without a colon, and no two names the same.
@@ -313,12 +310,13 @@ mod tests {
         report.reason = Some(Reason::Draining);
         assert_eq!(rendered(&sample::full(&report)).get("output"), None);
         report.status = Status::Down;
+        report.message = Some("moving".into());
         assert_eq!(
             rendered(&sample::full(&report)),
             json!({
                 "status": "fail", "version": "2", "releaseId": "2.0.1", "serviceId": "s",
                 "description": "d", "notes": ["region: north", "commit: abc"],
-                "output": "draining",
+                "output": "draining: moving",
             })
         );
     }

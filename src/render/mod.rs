@@ -27,6 +27,8 @@ mod text;
 mod time;
 mod view;
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -35,6 +37,14 @@ pub use self::{
     format::{Format, Render},
     view::{Detail, View},
 };
+
+/// `word`, and the `message` where there is one.
+fn sentence(word: &dyn Display, message: Option<&str>) -> String {
+    match message {
+        Some(message) => format!("{word}: {message}"),
+        None => word.to_string(),
+    }
+}
 
 fn to_json(value: &impl Serialize) -> Bytes {
     // Our own types with string keys: serialising them to memory cannot fail.

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{View, to_json};
+use super::{View, sentence, to_json};
 use crate::report::{Entry, Reason, Status};
 
 /// The Spring format.
@@ -42,7 +42,7 @@ impl Serialize for Whole<'_, '_> {
             return map.end();
         }
         if let Some(reason) = view.reason() {
-            map.serialize_entry("description", &reason)?;
+            map.serialize_entry("description", &sentence(&reason, view.message()))?;
         } else if view.status() == Status::Degraded {
             map.serialize_entry("description", &view.status())?;
         }
@@ -90,11 +90,7 @@ impl Serialize for Details<'_> {
         let Self(entry) = *self;
         let mut map = serializer.serialize_map(None)?;
         if let (Some(reason), false) = (entry.reason, entry.status == Status::Up) {
-            let error = match &entry.message {
-                Some(message) => format!("{reason}: {message}"),
-                None => reason.to_string(),
-            };
-            map.serialize_entry("error", &error)?;
+            map.serialize_entry("error", &sentence(&reason, entry.message.as_deref()))?;
         }
         entry.serialize_details(&mut map)?;
         map.end()

@@ -45,7 +45,11 @@ impl fmt::Display for List<'_, '_> {
             line(f, entry)?;
         }
         if let Some(reason) = view.reason() {
-            writeln!(f, "[-]lifecycle failed: {reason}")?;
+            write!(f, "[-]lifecycle failed: {reason}")?;
+            if let Some(message) = view.message() {
+                write!(f, ": {}", OneLine(message))?;
+            }
+            f.write_char('\n')?;
         }
         if !view.unmatched().is_empty() {
             f.write_str("warn: some health checks cannot be excluded: no matches for ")?;
@@ -242,6 +246,13 @@ mod tests {
         let draining = sample::report().overruled(Status::Down, Reason::Draining);
         let text = super::text(&View::cut(&draining, Detail::Full));
         assert!(text.ends_with(b"[-]lifecycle failed: draining\nhealth check failed\n"));
+        let out = draining.saying(Some("moving\nthe disk".into()));
+        let text = super::text(&View::cut(&out, Detail::Full));
+        assert!(
+            text.ends_with(
+                b"[-]lifecycle failed: draining: moving the disk\nhealth check failed\n"
+            )
+        );
     }
 
     #[test]
