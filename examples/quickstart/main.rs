@@ -69,6 +69,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // Around the whole router; `same_body` keeps axum's response type for `axum::serve`.
     let app = HealthLayer::new(health.clone())
         .details(Access::loopback())
+        .signal_draining()
         .same_body()
         .layer(app::router(database.store(), cache.store()));
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);

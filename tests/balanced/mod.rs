@@ -1,13 +1,15 @@
-//! Three instances of the demo behind a real HAProxy, and the load that they stand under.
+//! Three instances of the demo behind a real HAProxy or Envoy, and the load that they stand under.
 // Every test binary compiles this module and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
 mod balancer;
+mod envoy;
 mod instance;
 mod load;
 mod storm;
 
 pub use balancer::Balancer;
+pub use envoy::{Cluster, Envoy};
 pub use instance::{DRAIN, Instance};
 pub use load::Load;
 pub use storm::Storm;
