@@ -1,6 +1,6 @@
 //! Three instances of the demo behind a real HAProxy or Envoy, and the load that they stand under.
 // Every test binary compiles this module and uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod balancer;
 mod envoy;
