@@ -69,6 +69,7 @@ mod check;
 pub mod checks;
 mod dependency;
 mod engine;
+pub mod guide;
 mod health;
 mod lifecycle;
 #[cfg(feature = "metrics")]
