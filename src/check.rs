@@ -1,6 +1,6 @@
 //! What a check is: [`Check`], its [`Outcome`], and closures as checks.
 
-use std::{borrow::Cow, fmt, future::Future, pin::Pin};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, time::Duration};
 
 use crate::report::{Failure, Observations, PoolNumbers, Reason, Status, Value};
 
@@ -38,6 +38,13 @@ pub trait Check: Send + Sync + 'static {
 
     /// The word for what is checked, as in `postgres` or `redis`. Default: none.
     fn kind(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The time in which a run ends by itself, with the true cause if it fails. Default: none is known.
+    ///
+    /// A dependency's timeout that is not above it is [warned](crate::Health::warnings) of.
+    fn budget(&self) -> Option<Duration> {
         None
     }
 }

@@ -29,6 +29,8 @@ pub struct Dependency {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Option<Cow<'static, str>>,
     pub(crate) check: Arc<dyn DynCheck>,
+    /// The check's own.
+    pub(crate) budget: Option<Duration>,
     pub(crate) required: bool,
     /// Set by `local` alone, which takes no check behind a network.
     pub(crate) liveness: bool,
@@ -91,6 +93,7 @@ impl Dependency {
             Ok(()) => Ok(Self {
                 name: name.as_ref().into(),
                 kind: check.kind().map(Cow::Borrowed),
+                budget: check.budget(),
                 check: Arc::new(check),
                 required: true,
                 liveness: false,

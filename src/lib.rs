@@ -88,7 +88,7 @@ pub use self::{
     access::{Access, Head, InvalidNetwork, PeerAddr},
     check::{Check, CheckResult, LocalCheck, Outcome},
     dependency::{Dependency, InvalidName},
-    health::{AddError, AddErrorKind, Health, HealthBuilder, NotReady},
+    health::{AddError, AddErrorKind, Health, HealthBuilder, NotReady, Warning, WarningKind},
     middleware::{
         BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, ResponseBody,
         ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled,

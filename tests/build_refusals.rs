@@ -51,10 +51,16 @@ fn refusals_point_at_the_callers_line() {
     refused_here!(Dependency::new("a\u{0}", up));
     refused_here!(builder().info("status", "x"));
     refused_here!(builder().info("version", "1").info("version", "2"));
+    refused_here!(builder().group("storage", ["a", "nobody"]).build());
     refused_here!(layer().path("health", Probe::Full));
     refused_here!(layer().path("/a/", Probe::Full));
     refused_here!(layer().path("/a b", Probe::Full));
     refused_here!(layer().path("/health", Probe::Full));
     refused_here!(layer().path("/a", Probe::group("nobody")));
     assert_eq!(panics_at(|| drop(layer().path("/a", Probe::Full))), None);
+    // Whatever comes first, the group or its member.
+    let group = Health::builder().group("storage", ["a"]).group("empty", None::<&str>);
+    let layer = HealthLayer::new(group.check("a", up).build());
+    assert_eq!(panics_at(|| drop(layer.clone().path("/a", Probe::group("storage")))), None);
+    assert_eq!(panics_at(|| drop(layer.path("/a", Probe::group("empty")))), None);
 }

@@ -108,3 +108,26 @@ async fn a_transition_is_logged_once_with_its_cause_and_without_secrets() {
     assert_eq!(back[0].0, Level::INFO);
     assert!(back[0].1.contains("outage_ms=6000"), "{back:?}");
 }
+
+#[test]
+fn settings_that_cannot_work_together_are_logged_once_each() {
+    let log = Log::default();
+    let _guard = set_default(log.clone());
+    let slow = |name: &'static str| {
+        Dependency::new(name, async || Ok(Outcome::up())).timeout(Duration::from_secs(2))
+    };
+    let builder = Health::builder().add(slow("first"));
+    assert_eq!(log.take(), []);
+    let health = builder.build();
+    health.add(slow("second")).expect("new");
+    health.warnings();
+    let logged = log.take();
+    assert_eq!(logged.len(), 2, "{logged:?}");
+    for ((level, line), name) in logged.iter().zip(["first", "second"]) {
+        assert_eq!(*level, Level::WARN);
+        assert!(
+            line.contains(&format!("{name}: times out after 2000 ms")),
+            "{line}"
+        );
+    }
+}

@@ -1,6 +1,10 @@
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, panic::Location, time::Duration};
 
-use super::{Health, members::MAX_DEPENDENCIES};
+use super::{
+    Health,
+    members::MAX_DEPENDENCIES,
+    warning::{Pace, Warning},
+};
 use crate::{
     bounds::{LONGEST, SHORTEST_REFRESH},
     check::{Check, LocalCheck},
@@ -15,15 +19,26 @@ const RESERVED: [&str; 4] = ["status", "reason", "message", "checks"];
 #[must_use = "a builder does nothing until it is built"]
 pub struct HealthBuilder {
     pub(super) dependencies: Vec<Dependency>,
+    /// Declared here, and not with a dependency: name, members, where.
+    pub(super) groups: Vec<Group>,
     pub(super) info: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(super) answer_within: Duration,
     pub(super) refresh_every: Option<Duration>,
+}
+
+/// A group that the builder was told of, with its members.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) name: Cow<'static, str>,
+    members: Vec<Cow<'static, str>>,
+    declared: &'static Location<'static>,
 }
 
 impl HealthBuilder {
     pub(super) fn new() -> Self {
         Self {
             dependencies: Vec::new(),
+            groups: Vec::new(),
             info: Vec::new(),
             answer_within: Duration::from_millis(900),
             refresh_every: None,
@@ -72,6 +87,41 @@ impl HealthBuilder {
         self
     }
 
+    /// Declares the group `name`, which a [probe](crate::Probe::Group) of its own answers for, and makes
+    /// dependencies its members, whether they were added already or not.
+    ///
+    /// Those that name it themselves, by [`Dependency::group`], are members, too. One without members
+    /// is up; [`Health::add`] may bring it some.
+    ///
+    /// ```
+    /// use tower_health::{Health, HealthLayer, Outcome, Probe};
+    ///
+    /// let health = Health::builder()
+    ///     .check("orders", async || Ok(Outcome::up()))
+    ///     .check("search", async || Ok(Outcome::up()))
+    ///     .group("storage", ["orders"])
+    ///     .build();
+    /// let layer = HealthLayer::new(health).path("/storagez", Probe::group("storage"));
+    /// # drop(layer);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// In [`build`](Self::build), when there is no dependency of a member's name by then.
+    #[track_caller]
+    pub fn group<M: Into<Cow<'static, str>>>(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        members: impl IntoIterator<Item = M>,
+    ) -> Self {
+        self.groups.push(Group {
+            name: name.into(),
+            members: members.into_iter().map(Into::into).collect(),
+            declared: Location::caller(),
+        });
+        self
+    }
+
     /// Adds a field of the app, as in `version`, shown to those allowed details.
     ///
     /// # Panics
@@ -113,9 +163,55 @@ impl HealthBuilder {
         self
     }
 
+    /// What cannot work of the settings so far; empty for the defaults. See [`Health::warnings`].
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.pace().warnings(&self.dependencies)
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        Pace {
+            answer_within: self.answer_within,
+            refresh_every: self.refresh_every,
+        }
+    }
+
     /// The handle. Without [`refresh_every`](Self::refresh_every) it runs nothing yet: the first asker does.
-    pub fn build(self) -> Health {
+    ///
+    /// Settings that cannot work together are [warnings](Self::warnings), logged once each with the
+    /// feature `tracing`.
+    ///
+    /// # Panics
+    ///
+    /// When a [group](Self::group) has a member that is no dependency.
+    #[track_caller]
+    pub fn build(mut self) -> Health {
+        self.join_groups();
         Health::from_builder(self)
+    }
+
+    #[track_caller]
+    fn join_groups(&mut self) {
+        for Group {
+            name,
+            members,
+            declared,
+        } in &self.groups
+        {
+            for member in members {
+                let found = self
+                    .dependencies
+                    .iter_mut()
+                    .find(|dependency| dependency.name() == member);
+                let Some(dependency) = found else {
+                    panic!(
+                        "the group {name:?} has the member {member:?}, and there is no dependency of that name ({declared})"
+                    );
+                };
+                if !dependency.groups.contains(name) {
+                    dependency.groups.push(name.clone());
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,12 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Gathering, HealthBuilder, members::Members, refresh::Refresh};
+use super::{
+    Gathering, HealthBuilder,
+    members::Members,
+    refresh::Refresh,
+    warning::{self, Pace, Warning},
+};
 use crate::{
     engine::cell::{Cell, Epoch},
     lifecycle::Lifecycle,
@@ -28,6 +33,8 @@ pub(super) struct Shared {
     pub(super) lifecycle: Lifecycle,
     pub(super) epoch: Arc<Epoch>,
     pub(super) hub: Arc<Hub>,
+    /// Declared: they exist without a member, too.
+    pub(super) groups: Vec<Cow<'static, str>>,
     pub(super) answer_within: Duration,
     pub(super) refresh: Option<Refresh>,
 }
@@ -39,6 +46,7 @@ impl Health {
     }
 
     pub(super) fn from_builder(builder: HealthBuilder) -> Self {
+        warning::log(&builder.warnings());
         let epoch = Arc::new(Epoch::default());
         let hub = Arc::new(Hub::default());
         let health = Self {
@@ -56,6 +64,7 @@ impl Health {
                 lifecycle: Lifecycle::default(),
                 epoch,
                 hub,
+                groups: builder.groups.into_iter().map(|group| group.name).collect(),
                 answer_within: builder.answer_within,
                 refresh: builder.refresh_every.map(Refresh::new),
             }),
@@ -102,6 +111,36 @@ impl Health {
         self.shared.lifecycle.is_started()
     }
 
+    /// What cannot work of the settings, those of dependencies [added](Self::add) since included:
+    /// timeouts, periods and thresholds that are at odds with each other, or with a prober that has
+    /// the defaults of a kubelet (asks each 10 s, waits for 1 s, acts on the third failure).
+    ///
+    /// Each is logged once, too, with the feature `tracing`: at the build, or when its dependency is added.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_health::{Dependency, Health, Outcome};
+    ///
+    /// let slow = Dependency::new("slow", async || Ok(Outcome::up())).timeout(Duration::from_secs(5));
+    /// let health = Health::builder().add(slow).build();
+    /// for warning in health.warnings() {
+    ///     eprintln!("{warning}");
+    /// }
+    /// # assert_eq!(health.warnings().len(), 1);
+    /// ```
+    pub fn warnings(&self) -> Vec<Warning> {
+        let cells = self.cells();
+        self.pace()
+            .warnings(cells.iter().map(|cell| &cell.dependency))
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        Pace {
+            answer_within: self.shared.answer_within,
+            refresh_every: self.refresh_period(),
+        }
+    }
+
     /// Listens to transitions of all dependencies from now on, those added later included.
     ///
     /// Any number may listen, each at its own pace; none slows a run or another listener.
@@ -142,11 +181,10 @@ impl Health {
         self.shared.members.now()
     }
 
-    /// Whether `group` has a member.
+    /// Whether `group` was declared or has a member.
     pub(crate) fn has_group(&self, group: &str) -> bool {
-        self.cells()
-            .iter()
-            .any(|cell| cell.dependency.groups.iter().any(|name| name == group))
+        let has = |groups: &[Cow<'_, str>]| groups.iter().any(|name| name == group);
+        has(&self.shared.groups) || self.cells().iter().any(|cell| has(&cell.dependency.groups))
     }
 
     /// Whether the verdicts are refreshed in the background; sees to it that they are.

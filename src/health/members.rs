@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use super::Health;
+use super::{Health, warning};
 use crate::{dependency::Dependency, engine::cell::Cell};
 
 /// More dependencies are refused: each is an entry in every detailed answer.
@@ -43,6 +43,7 @@ impl Health {
             Arc::downgrade(&shared.hub),
         );
         shared.members.add(cell.clone())?;
+        warning::log(&self.pace().warnings_of(&cell.dependency));
         // After the list: whoever sees the new epoch sees the new list.
         shared.epoch.advance();
         if self.keep_refreshing() {

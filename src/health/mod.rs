@@ -8,6 +8,7 @@
 //! - `refresh`: runs in the background, so that no asker waits.
 //! - `rotation`: out of traffic and back: draining, maintenance.
 //! - `start`: waiting until the app is ready, or the reason why it is not.
+//! - `warning`: settings that cannot work together.
 
 mod builder;
 mod exclude;
@@ -17,6 +18,7 @@ mod members;
 mod refresh;
 mod rotation;
 mod start;
+mod warning;
 
 pub(crate) use self::gather::Gathering;
 pub use self::{
@@ -24,4 +26,5 @@ pub use self::{
     handle::Health,
     members::{AddError, AddErrorKind},
     start::NotReady,
+    warning::{Warning, WarningKind},
 };

@@ -1,6 +1,6 @@
 //! The check for a manager that this crate knows nothing of.
 
-use std::{any::Any, error::Error, fmt, future::Future, io, pin::Pin, sync::Arc};
+use std::{any::Any, error::Error, fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use bb8::{ManageConnection, Pool};
 
@@ -96,6 +96,10 @@ impl<M: ManageConnection> Check for PoolCheck<M> {
 
     fn kind(&self) -> Option<&'static str> {
         Some("pool")
+    }
+
+    fn budget(&self) -> Option<Duration> {
+        Some(self.engine.settings.within)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::bounds::LONGEST;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::checks) struct Settings {
-    pub(super) within: Duration,
+    pub(in crate::checks) within: Duration,
     pub(super) healing: bool,
     pub(super) trust_traffic: Option<Duration>,
     pub(super) degraded_above: Option<f64>,

@@ -123,6 +123,10 @@ impl<M: ManageConnection<Connection = Client>> Check for Postgres<M> {
     fn kind(&self) -> Option<&'static str> {
         Some("postgres")
     }
+
+    fn budget(&self) -> Option<Duration> {
+        Some(self.engine.settings.within)
+    }
 }
 
 impl<M: ManageConnection> fmt::Debug for Postgres<M> {

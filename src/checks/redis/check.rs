@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, future::Future};
+use std::{borrow::Cow, fmt, future::Future, time::Duration};
 
 use bb8::{ManageConnection, Pool};
 use bb8_redis::{RedisConnectionManager, redis::aio::MultiplexedConnection};
@@ -114,6 +114,10 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Check for Redis<M>
 
     fn kind(&self) -> Option<&'static str> {
         Some("redis")
+    }
+
+    fn budget(&self) -> Option<Duration> {
+        Some(self.engine.settings.within)
     }
 }
 

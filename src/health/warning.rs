@@ -1,0 +1,185 @@
+//! Numbers that cannot work together, told when they are chosen and not in the first outage: pure.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::dependency::Dependency;
+
+/// What a kubelet waits for an answer unless told otherwise (`timeoutSeconds`).
+const PROBER_WAITS: Duration = Duration::from_secs(1);
+/// A kubelet acts on the third failure in a row (`failureThreshold`), which is two periods
+/// (`periodSeconds`, 10 s) after the first.
+const PROBER_FAILS_OVER: Duration = Duration::from_secs(20);
+/// Three of its periods: what it takes until it acts at most.
+const PROBER_ACTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Settings that cannot work together, or not with a prober that has its defaults.
+///
+/// Displays as one line with the numbers and what comes of them:
+///
+/// ```text
+/// database: times out after 2000 ms, and askers are answered after 900 ms: none hears the end of a run that takes longer
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    dependency: Option<Arc<str>>,
+    kind: WarningKind,
+    text: String,
+}
+
+/// What cannot work. The defaults warn of nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WarningKind {
+    /// [`answer_within`](crate::HealthBuilder::answer_within) is 1 s or more: a kubelet has given up by
+    /// then, and takes an answer that is on its way for none.
+    AnswerTooLate,
+    /// A [`timeout`](crate::Dependency::timeout) is longer than
+    /// [`answer_within`](crate::HealthBuilder::answer_within): who asks while the dependency hangs is told
+    /// `pending`, and sees the failure with the next probe only. Not with a background refresh.
+    TimeoutAfterAnswer,
+    /// A check needs its whole budget to tell the true cause, and its
+    /// [`timeout`](crate::Dependency::timeout) ends it before: the reason is always `timeout`.
+    TimeoutWithinCheck,
+    /// A verdict serves for no time at all: nothing bounds the checks per second.
+    Uncached,
+    /// One failed run shows for more than 20 s: a kubelet's three failures in a row are one.
+    OneFailureCountsAsThree,
+    /// Period and [`failure_threshold`](crate::Dependency::failure_threshold) hide an outage for
+    /// more than the 30 s after which a kubelet would have acted.
+    OutageShowsLate,
+    /// Period, back-off and [`success_threshold`](crate::Dependency::success_threshold) keep it out of
+    /// traffic for more than 30 s after its return.
+    ReturnShowsLate,
+}
+
+impl Warning {
+    /// What cannot work.
+    pub fn kind(&self) -> WarningKind {
+        self.kind
+    }
+
+    /// The dependency whose settings they are; `None` for those of the handle.
+    pub fn dependency(&self) -> Option<&str> {
+        self.dependency.as_deref()
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.dependency {
+            write!(f, "{name}: ")?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+/// The settings of a handle that those of its dependencies must go with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) answer_within: Duration,
+    pub(super) refresh_every: Option<Duration>,
+}
+
+impl Pace {
+    /// What cannot work of these settings and those of `dependencies`.
+    pub(super) fn warnings<'a>(
+        self,
+        dependencies: impl IntoIterator<Item = &'a Dependency>,
+    ) -> Vec<Warning> {
+        let own = (self.answer_within >= PROBER_WAITS).then(|| Warning {
+            dependency: None,
+            kind: WarningKind::AnswerTooLate,
+            text: format!(
+                "askers are answered after {} ms, and a kubelet waits for {} ms",
+                self.answer_within.as_millis(),
+                PROBER_WAITS.as_millis(),
+            ),
+        });
+        let of_each = dependencies
+            .into_iter()
+            .flat_map(|dependency| self.warnings_of(dependency));
+        own.into_iter().chain(of_each).collect()
+    }
+
+    /// What cannot work of the settings of `dependency`.
+    pub(super) fn warnings_of(self, dependency: &Dependency) -> Vec<Warning> {
+        let settings = &dependency.settings;
+        let ms = |time: Duration| format!("{} ms", time.as_millis());
+        let mut warnings = Vec::new();
+        let mut warn = |kind, text| {
+            warnings.push(Warning {
+                dependency: Some(dependency.name.clone()),
+                kind,
+                text,
+            });
+        };
+
+        let timeout = settings.timeout;
+        if self.refresh_every.is_none() && timeout > self.answer_within {
+            let text = format!(
+                "times out after {}, and askers are answered after {}: none hears the end of a run that takes longer",
+                ms(timeout),
+                ms(self.answer_within),
+            );
+            warn(WarningKind::TimeoutAfterAnswer, text);
+        }
+        if let Some(budget) = dependency.budget.filter(|budget| *budget >= timeout) {
+            let text = format!(
+                "times out after {}, and its check takes up to {} to tell why: all it can say is timeout",
+                ms(timeout),
+                ms(budget),
+            );
+            warn(WarningKind::TimeoutWithinCheck, text);
+        }
+
+        let up = self.refresh_every.unwrap_or(settings.cache_for);
+        let failed = settings.cache_failure_for.unwrap_or(settings.cache_for);
+        let failed = self.refresh_every.unwrap_or(failed);
+        // What lies in this process costs nothing to ask.
+        if !dependency.liveness && (up.is_zero() || failed.is_zero()) {
+            let text = "a verdict serves for no time: each probe costs a run".to_owned();
+            warn(WarningKind::Uncached, text);
+        }
+        // Nobody's orchestrator acts on the rest.
+        if !dependency.liveness && !dependency.readiness {
+            return warnings;
+        }
+        if settings.failure_threshold == 1 && failed > PROBER_FAILS_OVER {
+            let text = format!(
+                "one failed run shows for {}: a kubelet, which asks each 10 s, takes it for three",
+                ms(failed),
+            );
+            warn(WarningKind::OneFailureCountsAsThree, text);
+        }
+        let hidden = up
+            .saturating_add(failed.saturating_mul(settings.failure_threshold - 1))
+            .saturating_add(timeout);
+        if hidden > PROBER_ACTS_WITHIN {
+            let text = format!("an outage shows after up to {}", ms(hidden));
+            warn(WarningKind::OutageShowsLate, text);
+        }
+        let rest = failed.max(settings.back_off_up_to.unwrap_or(failed.saturating_mul(2)));
+        let kept_out = rest
+            .saturating_add(up.saturating_mul(settings.success_threshold - 1))
+            .saturating_add(timeout);
+        if kept_out > PROBER_ACTS_WITHIN {
+            let text = format!(
+                "its return from a long outage shows after up to {}",
+                ms(kept_out)
+            );
+            warn(WarningKind::ReturnShowsLate, text);
+        }
+        warnings
+    }
+}
+
+/// One log event each.
+#[cfg(feature = "tracing")]
+pub(super) fn log(warnings: &[Warning]) {
+    for warning in warnings {
+        tracing::warn!("health settings that cannot work together: {warning}");
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn log(_: &[Warning]) {}
