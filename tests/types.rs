@@ -1,6 +1,6 @@
 //! What the compiler promises about the public types; most tests here are already won when they compile.
 
-use std::{error::Error, fmt::Debug, future::Future};
+use std::{convert::Infallible, error::Error, fmt::Debug, future::Future};
 
 use axum::body::Body as AxumBody;
 use bytes::{Buf, Bytes};
@@ -13,17 +13,21 @@ use http_body_util::{
 use hyper::body::Incoming;
 use tonic::body::Body as TonicBody;
 use tower::{Layer, Service};
+#[cfg(feature = "pool")]
+use tower_health::checks::{GuardedError, GuardedManager, PingFuture, PoolCheck};
 use tower_health::{
-    Access, Dependency, Detail, Entry, Failure, Head, Health, HealthBuilder, HealthLayer,
-    HealthService, InvalidNetwork, NotReady, Outcome, PeerAddr, PoolNumbers, Probe, Reason, Report,
-    ResponseBody, ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService, Status, Value,
-    View,
+    Access, AddError, AddErrorKind, BusyFuture, BusyLayer, BusyService, Check, CheckResult,
+    Dependency, Detail, Entry, Failure, Format, Head, Health, HealthBuilder, HealthLayer,
+    HealthService, InvalidName, InvalidNetwork, LocalCheck, NotReady, Outcome, PeerAddr,
+    PoolNumbers, Probe, Reason, Render, Report, ResponseBody, ResponseFuture, Run, SameBodyFuture,
+    SameBodyLayer, SameBodyService, Status, Transition, Transitions, Value, View,
+    checks::Heartbeat,
 };
 
 fn shared<T: Send + Sync + Debug>() {}
 fn cloned<T: Clone + Send + Sync + Debug>() {}
 fn plain<T: Copy + Eq + Send + Sync + Debug>() {}
-fn error<T: Error + Send + Sync + 'static>() {}
+fn error<T: Error + Clone + Send + Sync + 'static>() {}
 fn unpinned<T: Unpin>() {}
 
 #[test]
@@ -33,28 +37,98 @@ fn public_types_cross_threads_and_clone() {
     cloned::<HealthService<()>>();
     cloned::<SameBodyLayer>();
     cloned::<SameBodyService<()>>();
+    cloned::<BusyLayer>();
+    cloned::<BusyService<()>>();
     cloned::<Access>();
     cloned::<Dependency>();
     cloned::<Entry>();
-    shared::<Failure>();
+    cloned::<Format>();
+    cloned::<Heartbeat>();
     cloned::<Outcome>();
     cloned::<Probe>();
     cloned::<Report>();
+    cloned::<Transition>();
+    cloned::<Transitions>();
     cloned::<Value>();
     cloned::<View<'static>>();
     cloned::<Head<'static>>();
+    plain::<AddErrorKind>();
     plain::<Detail>();
-    plain::<Reason>();
-    plain::<Status>();
     plain::<PeerAddr>();
+    plain::<PoolNumbers>();
+    plain::<Reason>();
+    plain::<Run>();
+    plain::<Status>();
+    // Each holds something that is nobody else's: checks, or an error's source.
     shared::<HealthBuilder>();
-    shared::<PoolNumbers>();
+    shared::<Failure>();
+    shared::<CheckResult>();
     shared::<ResponseBody<Full<Bytes>>>();
-    error::<NotReady>();
+    error::<AddError>();
+    error::<InvalidName>();
     error::<InvalidNetwork>();
+    error::<NotReady>();
     unpinned::<ResponseBody<Full<Bytes>>>();
     unpinned::<ResponseFuture<std::future::Ready<()>>>();
     unpinned::<SameBodyFuture<std::future::Ready<()>>>();
+}
+
+#[test]
+fn what_apps_implement_crosses_threads() {
+    fn is_shared<T: Send + Sync + ?Sized + 'static>() {}
+    fn checks<C: Check>() {
+        is_shared::<C>();
+    }
+    fn local<C: LocalCheck>() {
+        checks::<C>();
+    }
+    fn renders<R: Render + ?Sized>() {
+        is_shared::<R>();
+    }
+    local::<Heartbeat>();
+    renders::<dyn Render>();
+}
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[test]
+fn checks_of_pools_cross_threads() {
+    use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
+    use bb8_redis::RedisConnectionManager;
+    use tower_health::checks::{Postgres, Redis};
+
+    type Manager = PostgresConnectionManager<NoTls>;
+
+    shared::<Postgres<Manager>>();
+    shared::<Postgres<GuardedManager<Manager>>>();
+    shared::<Redis>();
+    shared::<PoolCheck<RedisConnectionManager>>();
+    cloned::<GuardedManager<Manager>>();
+    error::<GuardedError<std::fmt::Error>>();
+    fn sent<T: Send + Unpin>() {}
+    sent::<PingFuture<'static, std::io::Error>>();
+}
+
+/// A type that is new must be asserted above: its name is looked for in this very file.
+#[test]
+fn no_public_type_is_left_out() {
+    let asserted = include_str!("types.rs");
+    for exports in [
+        include_str!("../src/lib.rs"),
+        include_str!("../src/checks/mod.rs"),
+        include_str!("../src/metrics/mod.rs"),
+    ] {
+        let names = exports
+            .split("pub use ")
+            .skip(1)
+            .filter_map(|export| export.split(';').next())
+            .flat_map(|export| export.split(|letter: char| !letter.is_alphanumeric()))
+            .filter(|name| name.starts_with(char::is_uppercase));
+        for name in names {
+            // Once to import it, and at least once more.
+            let uses = asserted.split(|letter: char| !letter.is_alphanumeric());
+            assert!(uses.filter(|word| *word == name).count() > 1, "{name}");
+        }
+    }
 }
 
 /// The inner service's future and body decide, and nothing of the layer's.
@@ -67,6 +141,7 @@ fn futures_and_bodies_are_send_where_the_inner_ones_are() {
     send::<ResponseFuture<std::cell::Cell<()>>>();
     send::<ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>>();
     send::<HealthService<std::cell::Cell<()>>>();
+    send::<BusyFuture<Inner<(), Full<Bytes>, std::io::Error>, Request<()>>>();
 }
 
 /// What a service of response body `B` becomes, for any request body `A`.
@@ -189,8 +264,58 @@ fn nothing_that_is_printed_holds_a_secret() {
         format!("{service:#?}"),
         format!("{:#?}", layer.clone().same_body()),
         format!("{peer:?}"),
+        head_with(SECRET),
+        format!("{:?}", Failure::new(Reason::Auth).caused_by(SECRET)),
     ] {
         assert!(!printed.contains(SECRET), "{printed}");
+        assert!(!printed.is_empty());
+    }
+}
+
+/// A head, printed, whose query and headers bring `secret`.
+fn head_with(secret: &str) -> String {
+    let (prints, printed) = std::sync::mpsc::channel();
+    let access = Access::closure(move |head| prints.send(format!("{head:#?}")).is_ok());
+    let inner =
+        tower::service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+    let request = Request::get(format!("/livez?token={secret}"))
+        .header("authorization", format!("Bearer {secret}"))
+        .header("cookie", secret)
+        .body(())
+        .expect("valid");
+    let layer = HealthLayer::new(Health::builder().build()).allow(access);
+    drop(layer.layer(inner).call(request));
+    printed.recv().expect("the probe was asked")
+}
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[tokio::test]
+async fn nothing_that_is_printed_of_a_pool_holds_its_password() {
+    use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
+    use bb8_redis::RedisConnectionManager;
+    use tower_health::checks;
+
+    let config = "host=localhost user=app password=hunter2";
+    let postgres = PostgresConnectionManager::new_from_stringlike(config, NoTls).expect("valid");
+    let postgres = GuardedManager::new(postgres);
+    let redis = RedisConnectionManager::new("redis://:hunter2@localhost").expect("valid");
+    let postgres_pool = bb8::Pool::builder().build_unchecked(postgres.clone());
+    let redis_pool = bb8::Pool::builder().build_unchecked(redis.clone());
+    for printed in [
+        format!("{postgres:#?}"),
+        format!("{:#?}", GuardedManager::new(redis)),
+        format!(
+            "{:#?}",
+            checks::postgres(postgres_pool.clone()).query("SELECT 'hunter2'")
+        ),
+        format!("{:#?}", checks::redis(redis_pool.clone())),
+        format!("{:#?}", checks::pool(redis_pool)),
+        format!(
+            "{:#?}",
+            Dependency::new("database", checks::postgres(postgres_pool))
+        ),
+    ] {
+        assert!(!printed.contains("hunter2"), "{printed}");
         assert!(!printed.is_empty());
     }
 }
