@@ -1,0 +1,60 @@
+//! `{"status":"UP","checks":{…},"errors":{…}}`.
+
+use serde::{Serialize, Serializer};
+use tower_health::{Entry, Render, Status, View};
+
+pub(crate) struct UpOrDown;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    status: &'static str,
+    #[serde(serialize_with = "words")]
+    checks: &'a [Entry],
+    #[serde(serialize_with = "errors")]
+    errors: &'a [Entry],
+}
+
+impl Render for UpOrDown {
+    fn content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn render(&self, view: &View<'_>) -> Vec<u8> {
+        let entries = view.entries();
+        serde_json::to_vec(&Answer {
+            status: word(view.status()),
+            checks: entries,
+            errors: entries,
+        })
+        .expect("a plain struct with string keys")
+    }
+}
+
+fn words<S: Serializer>(entries: &&[Entry], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(
+        entries
+            .iter()
+            .map(|entry| (&*entry.name, word(entry.status))),
+    )
+}
+
+/// Why, of each that is not up: the reason and, where there is one, a sentence. Never an error's raw text.
+fn errors<S: Serializer>(entries: &&[Entry], serializer: S) -> Result<S::Ok, S::Error> {
+    let failing = entries.iter().filter(|entry| !entry.status.is_serving());
+    serializer.collect_map(failing.map(|entry| {
+        let reason = entry.reason.map_or("failed", |reason| reason.as_str());
+        let error = match &entry.message {
+            Some(message) => format!("{reason}: {message}"),
+            None => reason.to_owned(),
+        };
+        (&*entry.name, error)
+    }))
+}
+
+/// Degraded serves: it is `UP`, and the log says more.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Up | Status::Degraded => "UP",
+        Status::Unknown | Status::Down => "DOWN",
+    }
+}

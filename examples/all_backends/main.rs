@@ -1,0 +1,87 @@
+//! Every configured database and cache, in one answer, for those who may ask.
+//!
+//! ```sh
+//! DATABASE_URL=postgres://… DATABASE_URL_REPORTS=postgres://… REDIS_URL=redis://… \
+//!     HEALTHCHECK_IPS='127.0.0.1, 10.0.0.0/8' cargo run --example all_backends --features axum,tracing
+//! curl -i localhost:3000/health
+//! ```
+//!
+//! | variable | default | |
+//! |---|---|---|
+//! | `DATABASE_URL`, `DATABASE_URL_{NAME}` | none | Postgres: the checks `database.default` and `database.{name}` |
+//! | `REDIS_URL`, `REDIS_URL_{NAME}` | none | Redis: the checks `cache.default` and `cache.{name}` |
+//! | `HEALTHCHECK_IPS` | loopback | addresses and CIDRs that may ask, with commas or spaces between |
+//! | `STORAGE_DIR` | the system's temporary directory | what the plug-in checks: `storage.default` |
+//! | `ADDR` | `127.0.0.1:3000` | where it listens |
+//!
+//! 1. All up: 200 and `{"status":"UP","checks":{"database.default":"UP",…},"errors":{}}`. Otherwise 503,
+//!    `DOWN`, and under `errors` a reason for each check that is not up. The first time it is logged, too.
+//! 2. A database must answer `SELECT 1`; a cache must give back what was written to it. All at the same
+//!    time, so that one that is frozen takes no time from another.
+//! 3. Others get 403 with nothing in it. An entry of `HEALTHCHECK_IPS` that is neither an address nor a
+//!    CIDR is named in the log and lets nobody in; the others count. A proxy on this host does not
+//!    make its clients loopback.
+//! 4. The plug-in registers its check once the app is served: what comes and goes is asked for, too.
+#![allow(missing_docs)]
+
+mod answer;
+mod askers;
+mod backends;
+mod plugin;
+
+use std::{env, error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use axum::{Router, ServiceExt, extract::Request, routing::get};
+use tokio::net::TcpListener;
+use tower::Layer;
+use tower_health::{Access, Format, Health, HealthLayer, Probe};
+
+use crate::{answer::UpOrDown, plugin::Storage};
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let mut health = Health::builder();
+    for dependency in backends::configured()? {
+        println!("checks {}", dependency.name());
+        health = health.add(dependency);
+    }
+    let health = health.build();
+    let may_ask = askers::may_ask(variable("HEALTHCHECK_IPS").as_deref());
+
+    let addr = variable("ADDR").unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(&addr).await;
+    let listener = listener.map_err(|error| format!("ADDR {addr}: {error}"))?;
+    println!("http://{}/health", listener.local_addr()?);
+    let app = HealthLayer::new(health.clone())
+        .without_default_paths()
+        .path_with_format("/health", Probe::Full, Format::custom(UpOrDown))
+        .allow(may_ask)
+        // Whoever may ask may know.
+        .details(Access::everybody())
+        .same_body()
+        .layer(Router::new().route("/", get(async || "hello\n")));
+    let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
+    let served = tokio::spawn(axum::serve(listener, app).into_future());
+
+    let directory = variable("STORAGE_DIR").map_or_else(env::temp_dir, PathBuf::from);
+    Storage::new(directory).register(&health)?;
+    served.await??;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
