@@ -101,12 +101,12 @@ async fn start(settings: &Settings) -> Result<(Store, Health), String> {
         ));
     }
     println!("ok: Redis answers, and keeps what is written");
-    let failed = |step| move |why| format!("the {step} does not work in Redis at {server}: {why}");
     // An address that nobody has.
     let counted = store.count(Ipv4Addr::UNSPECIFIED.into()).await;
-    counted.map_err(failed("rate limiter"))?;
+    counted.map_err(|why| format!("the rate limiter cannot count in Redis at {server}: {why}"))?;
     println!("ok: the rate limiter counts in Redis");
-    let depth = store.depth().await.map_err(failed("queue"))?;
+    let depth = store.depth().await;
+    let depth = depth.map_err(|why| format!("the queue cannot be in Redis at {server}: {why}"))?;
     println!("ok: the queue is in Redis, queue_depth {depth}");
     Ok((store, health))
 }
