@@ -63,19 +63,19 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env()?;
-    let (store, health) = match start(&settings).await {
-        Ok(started) => started,
+    let store = match start(&settings).await {
+        Ok(store) => store,
         Err(error) if settings.demo => {
             eprintln!("warning: {error}");
             eprintln!(
-                "warning: DEMO_MODE: counters and queue are in memory and end with this process"
+                "warning: DEMO_MODE: counters and queue are in memory, and end with this process"
             );
-            let store = Store::in_memory();
-            let health = health(&store, &settings);
-            (store, health)
+            Store::in_memory()
         }
         Err(error) => return Err(error.into()),
     };
+    // In a demo what fails later is told and no more.
+    let health = health(&store, &settings.environment, !settings.demo);
     let listener = TcpListener::bind(&settings.addr).await;
     let listener = listener.map_err(|error| format!("ADDR {}: {error}", settings.addr))?;
     println!("ok: listening, http://{}/health", listener.local_addr()?);
@@ -87,12 +87,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 /// Each step of the start on a real Redis, printed once it is known to work.
-async fn start(settings: &Settings) -> Result<(Store, Health), String> {
+async fn start(settings: &Settings) -> Result<Store, String> {
     let url = settings.redis_url.as_deref();
     let url = url.ok_or("REDIS_URL environment variable is required")?;
     let (store, server) = Store::in_redis(url)?;
     println!("ok: REDIS_URL names {server}");
-    let health = health(&store, settings);
+    let health = health(&store, &settings.environment, true);
     // Once: whoever starts this process decides whether and when to try again.
     if let Err(not_ready) = health.verify().await {
         return Err(format!(
@@ -108,7 +108,7 @@ async fn start(settings: &Settings) -> Result<(Store, Health), String> {
     let depth = store.depth().await;
     let depth = depth.map_err(|why| format!("the queue cannot be in Redis at {server}: {why}"))?;
     println!("ok: the queue is in Redis, queue_depth {depth}");
-    Ok((store, health))
+    Ok(store)
 }
 
 /// The first reason, as in `auth (the server refuses the password)`.
@@ -123,14 +123,15 @@ fn cause(not_ready: &NotReady) -> String {
     }
 }
 
-fn health(store: &Store, settings: &Settings) -> Health {
+fn health(store: &Store, environment: &str, required: bool) -> Health {
     let mut health = Health::builder()
         .info("version", env!("CARGO_PKG_VERSION"))
-        .info("environment", settings.environment.clone());
+        .info("environment", environment.to_owned());
     for dependency in store.dependencies() {
-        health = health.add(match settings.demo {
-            true => dependency.optional(),
-            false => dependency,
+        health = health.add(if required {
+            dependency
+        } else {
+            dependency.optional()
         });
     }
     health.build()
