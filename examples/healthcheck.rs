@@ -94,7 +94,8 @@ fn question(arguments: impl Iterator<Item = String>) -> Result<Question, String>
         }
     }
     let url = url.ok_or("no URL")?;
-    let fault = |what| format!("{url:?} {what}");
+    // Not the URL itself: who puts a password there finds it in no log.
+    let fault = |what| format!("the URL {what}");
     let rest = url
         .strip_prefix("http://")
         .ok_or_else(|| fault("does not begin with http://"))?;

@@ -15,13 +15,10 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use http::StatusCode;
-use support::{Postgres, Program, Prometheus, Redis, becomes, get, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(30);
+use support::{PATIENCE, Postgres, Program, Prometheus, Redis, becomes, get, wait_until};
 
 const RULES: &str = "examples/deploy/prometheus/health.rules.yml";
 
@@ -106,11 +103,15 @@ async fn prometheus_finds_what_dashboard_and_rules_ask_for_and_alerts_after_thre
         .flat_map(|q| selectors(q))
         .collect();
     for query in rules.iter().chain(&shown).chain(&dashboard::queries()) {
-        wait_until(&format!("there is data for {query}"), LIMIT, async || {
-            // Counters move only while somebody asks.
-            let _ = get(&format!("{}/readyz", exporter.app)).await;
-            !prometheus.query(query).await.is_empty()
-        })
+        wait_until(
+            &format!("there is data for {query}"),
+            PATIENCE,
+            async || {
+                // Counters move only while somebody asks.
+                let _ = get(&format!("{}/readyz", exporter.app)).await;
+                !prometheus.query(query).await.is_empty()
+            },
+        )
         .await;
     }
     // The other way round: nothing is emitted that nobody looks at.
@@ -129,7 +130,7 @@ async fn prometheus_finds_what_dashboard_and_rules_ask_for_and_alerts_after_thre
     };
     assert!(!alert("HealthCheckFailing", "cache").await);
     redis.kill();
-    wait_until("the alert fires", LIMIT, async || {
+    wait_until("the alert fires", PATIENCE, async || {
         alert("HealthCheckFailing", "cache").await
     })
     .await;
@@ -143,7 +144,7 @@ async fn prometheus_finds_what_dashboard_and_rules_ask_for_and_alerts_after_thre
     assert!(seen >= 3.0, "{seen}");
     assert!(!alert("HealthCheckFailing", "database").await);
     redis.restart().await;
-    wait_until("it is seen to be up", LIMIT, async || {
+    wait_until("it is seen to be up", PATIENCE, async || {
         !prometheus
             .query(r#"health_check_status{check="cache"} == 1"#)
             .await
