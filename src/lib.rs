@@ -90,7 +90,7 @@ pub use self::{
     dependency::{Dependency, InvalidName},
     health::{AddError, AddErrorKind, Health, HealthBuilder, NotReady, Warning, WarningKind},
     middleware::{
-        BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, ResponseBody,
+        BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, ProbeMark, ResponseBody,
         ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled,
         SignalledFuture,
     },

@@ -31,6 +31,8 @@ pub(super) struct Face {
     pub(super) conceal: bool,
     pub(super) codes: Codes,
     pub(super) stable: bool,
+    /// Whether its answers carry a mark.
+    pub(super) marks: bool,
 }
 
 impl Face {

@@ -63,6 +63,14 @@ impl<F> ResponseFuture<F> {
             kind: Kind::Probe { probe },
         }
     }
+
+    /// Where it lies: taken out, a response is copied once more.
+    pub(super) fn probe_mut(&mut self) -> Option<&mut Probe> {
+        match &mut self.kind {
+            Kind::Inner { .. } => None,
+            Kind::Probe { probe } => Some(probe),
+        }
+    }
 }
 
 /// Whom a future asks for its response.

@@ -39,7 +39,7 @@ pub struct HealthLayer {
 }
 
 #[derive(Clone, Debug)]
-struct Settings {
+pub(super) struct Settings {
     health: Health,
     with_defaults: bool,
     paths: Vec<OwnPath>,
@@ -49,6 +49,7 @@ struct Settings {
     codes: Codes,
     format: Format,
     stable: bool,
+    pub(super) marks: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +76,7 @@ impl HealthLayer {
                 codes: Codes::default(),
                 format: Format::json(),
                 stable: false,
+                marks: false,
             },
             face: Arc::default(),
         }
@@ -196,10 +198,14 @@ impl HealthLayer {
     }
 
     /// The layer with other settings; what was made from the old ones is not its own.
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self.face = Arc::default();
         self
+    }
+
+    pub(super) fn face(&self) -> &Sharded<Face> {
+        self.face.get_or_init(|| Sharded::new(self.settings.face()))
     }
 }
 
@@ -236,6 +242,7 @@ impl Settings {
             conceal: self.conceal,
             codes: self.codes,
             stable: self.stable,
+            marks: self.marks,
         }
     }
 }
@@ -244,7 +251,6 @@ impl<S> Layer<S> for HealthLayer {
     type Service = HealthService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let face = self.face.get_or_init(|| Sharded::new(self.settings.face()));
-        HealthService::new(inner, face.share())
+        HealthService::new(inner, self.face().share())
     }
 }

@@ -11,7 +11,8 @@
 //! 6. `query`: `verbose` and `exclude` count from those allowed details, and get an answer of their own.
 //! 7. `answer`: the bytes made for this verdict, form and audience, while they hold; else
 //!    the verdict is asked for, and the request waits for runs under way.
-//! 6. `signal`: a response that passes through while the app drains can be told to say so.
+//! 8. `mark`: where it is asked for, an answer is marked for layers further out.
+//! 9. `signal`: a response that passes through while the app drains can be told to say so.
 
 mod answer;
 mod asked;
@@ -21,6 +22,7 @@ mod codes;
 mod face;
 mod future;
 mod layer;
+mod mark;
 mod paths;
 #[cfg(test)]
 mod paths_properties;
@@ -36,6 +38,7 @@ pub use self::{
     busy::{BusyFuture, BusyLayer, BusyService},
     future::ResponseFuture,
     layer::HealthLayer,
+    mark::ProbeMark,
     same_body::{SameBodyFuture, SameBodyLayer, SameBodyService},
     service::HealthService,
     signal::{SignalLayer, Signalled, SignalledFuture},

@@ -56,7 +56,13 @@ impl<S> HealthService<S> {
         let found = self.find(request.uri())?;
         match self.face.value().turn(request, found) {
             Turn::Pass => None,
-            Turn::Stay(stay) => Some(stay.into_probe(request.headers_mut())),
+            Turn::Stay(stay) => {
+                let mut probe = stay.into_probe(request.headers_mut());
+                if self.face.marks {
+                    probe.mark();
+                }
+                Some(probe)
+            }
         }
     }
 
@@ -82,7 +88,12 @@ impl<S> HealthService<S> {
             // The request is dropped here, before anything is awaited: hyper reuses its
             // buffer once nothing of the request refers to it.
             Turn::Stay(stay) => {
-                let future = ResponseFuture::probe(stay.into_probe(request.headers_mut()));
+                let mut future = ResponseFuture::probe(stay.into_probe(request.headers_mut()));
+                if self.face.marks
+                    && let Some(probe) = future.probe_mut()
+                {
+                    probe.mark();
+                }
                 // The map that is left is empty and owns nothing; to drop it all the same
                 // costs 40 instructions.
                 let parts = request.into_parts().0;
