@@ -8,18 +8,19 @@
 
 mod support;
 
-use std::{convert::Infallible, env, hint::black_box, pin::Pin, process::Command, time::Duration};
+use std::{convert::Infallible, hint::black_box, pin::Pin, time::Duration};
 
 use bytes::Buf;
 use http::{Request, Response};
 use http_body::Body;
-use support::{Bare, drive, layer, layer_of_eight, request};
+use support::{
+    Bare,
+    callgrind::{REQUESTS, count, is_missing, variant},
+    drive, layer, layer_of_eight, request,
+};
 use tower_health::{Dependency, Health, HealthLayer, Outcome};
 use tower_layer::Layer;
 use tower_service::Service;
-
-const REQUESTS: usize = 1_000;
-const VARIANT: &str = "TOWER_HEALTH_BENCH_VARIANT";
 
 /// Name, what it is measured over, most instructions over that.
 const LIMITS: &[(&str, &str, i64)] = &[
@@ -34,15 +35,14 @@ const LIMITS: &[(&str, &str, i64)] = &[
 ];
 
 fn main() {
-    match env::var(VARIANT) {
-        Ok(variant) => run(&variant),
-        Err(_) => measure_all(),
+    match variant() {
+        Some(variant) => run(&variant),
+        None => measure_all(),
     }
 }
 
 fn measure_all() {
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        println!("instructions: valgrind is not installed, nothing measured");
+    if is_missing("instructions") {
         return;
     }
     let mut counts: Vec<(&str, i64)> = Vec::new();
@@ -52,7 +52,7 @@ fn measure_all() {
         "variant", "instructions", "over", "limit"
     );
     for (variant, over, limit) in LIMITS {
-        let count = measure(variant);
+        let count = count(variant);
         let base = counts.iter().find(|(name, _)| name == over);
         let delta = count - base.map_or(0, |(_, count)| *count);
         let bad = *limit > 0 && delta > *limit;
@@ -64,24 +64,6 @@ fn measure_all() {
         counts.push((variant, count));
     }
     assert!(!failed, "a variant costs more instructions than its limit");
-}
-
-/// Instructions per request of `variant`.
-fn measure(variant: &str) -> i64 {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .args(["--collect-atstart=no", "--toggle-collect=*measured*"])
-        .arg(env::current_exe().expect("this bench"))
-        .env(VARIANT, variant)
-        .output()
-        .expect("valgrind starts");
-    let text = String::from_utf8_lossy(&output.stderr);
-    let total: i64 = text
-        .lines()
-        .find_map(|line| line.split_once("Collected :"))
-        .and_then(|(_, count)| count.trim().parse().ok())
-        .unwrap_or_else(|| panic!("callgrind counts nothing for {variant}:\n{text}"));
-    total / i64::try_from(REQUESTS).expect("few")
 }
 
 fn run(variant: &str) {

@@ -7,6 +7,10 @@
     missing_debug_implementations
 )]
 
+pub mod callgrind;
+pub mod contestants;
+pub mod wire;
+
 use std::{
     convert::Infallible,
     future::Future,
@@ -42,7 +46,7 @@ impl Future for Answer {
 #[derive(Clone, Debug)]
 pub struct Bare;
 
-impl Service<Request<()>> for Bare {
+impl<A> Service<Request<A>> for Bare {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Answer;
@@ -51,7 +55,7 @@ impl Service<Request<()>> for Bare {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<()>) -> Answer {
+    fn call(&mut self, request: Request<A>) -> Answer {
         drop(request);
         Answer {
             response: Some(Response::new(Full::from("hello"))),

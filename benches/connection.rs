@@ -1,0 +1,201 @@
+//! User instructions of a whole HTTP/1.1 connection per request: hyper, the service, and what is written.
+//!
+//! Without sockets, so that nothing of the kernel's is in it. Counted by callgrind as in
+//! `instructions`; fails when a ratio is over its limit.
+//!
+//! `cargo bench --bench connection`
+
+mod support;
+
+use axum::{Router, routing::get};
+use hyper_util::service::TowerToHyperService as Hyper;
+use support::{
+    Bare,
+    callgrind::{REQUESTS, count, is_missing, variant},
+    contestants::{FOREIGN, PROBE, axum_handler, axum_health, constant, router, settled},
+    wire::Connection,
+};
+use tower_layer::Layer;
+
+/// Name, and what it is.
+const VARIANTS: &[(&str, &str)] = &[
+    ("bare", "a tower service by itself"),
+    ("pass", "it in our layer"),
+    ("pass_same_body", "it in our layer, `same_body`"),
+    ("router", "an axum `Router`"),
+    ("router_pass", "it in our layer"),
+    ("router_pass_same_body", "it in our layer, `same_body`"),
+    ("router_layer", "our layer by `Router::layer`"),
+    ("router_layer_same_body", "the same, `same_body`"),
+    ("constant_0", "a constant by hand, no header of its own"),
+    ("constant_1", "and `content-type`"),
+    ("constant", "and `cache-control`: a probe's own bytes"),
+    ("constant_3", "and `x-content-type-options`"),
+    ("constant_4", "and `retry-after`"),
+    ("probe", "our cached probe: the same bytes"),
+    ("probe_down", "our 503, with `retry-after`"),
+    ("probe_around_router", "our cached probe, around a `Router`"),
+    ("probe_router_layer", "our cached probe, by `Router::layer`"),
+    ("axum_handler", "an axum handler: the same bytes"),
+    ("axum_health", "`axum-health`, one trivial indicator"),
+];
+
+/// What may cost at most so many times what.
+const LIMITS: &[(&str, &str, f64)] = &[
+    ("pass", "bare", 1.025),
+    ("pass_same_body", "bare", 1.025),
+    ("router_pass", "router", 1.010),
+    ("router_pass_same_body", "router", 1.010),
+    ("probe", "constant", 1.05),
+    ("probe", "axum_handler", 0.58),
+    ("probe", "axum_health", 0.44),
+];
+
+/// Without a limit, but good to know.
+const ASIDE: &[(&str, &str)] = &[
+    ("router_layer", "router"),
+    ("router_layer_same_body", "router"),
+    ("probe_around_router", "constant"),
+    ("probe_router_layer", "constant"),
+];
+
+/// What each header costs, as the difference of two variants.
+const HEADERS: &[(&str, &str, &str)] = &[
+    ("content-type", "constant_1", "constant_0"),
+    ("cache-control", "constant", "constant_1"),
+    ("x-content-type-options", "constant_3", "constant"),
+    ("retry-after", "constant_4", "constant_3"),
+    ("retry-after of our 503", "probe_down", "probe"),
+];
+
+fn main() {
+    match variant() {
+        Some(variant) => {
+            let mut connection = connection(&variant);
+            // What is made once is made outside the count.
+            for _ in 0..10 {
+                connection.serve_one();
+            }
+            for _ in 0..REQUESTS {
+                measured(&mut connection);
+            }
+        }
+        None => measure_all(),
+    }
+}
+
+/// The only function that is counted, with all it calls.
+#[inline(never)]
+fn measured(connection: &mut Connection) {
+    connection.serve_one();
+}
+
+fn measure_all() {
+    for (name, _) in VARIANTS {
+        check_answer(name);
+    }
+    if is_missing("connection") {
+        return;
+    }
+    println!("| variant | what it is | instructions a request |");
+    println!("|---|---|---:|");
+    let counts: Vec<i64> = VARIANTS
+        .iter()
+        .map(|(name, what)| {
+            let count = count(name);
+            println!("| `{name}` | {what} | {count} |");
+            count
+        })
+        .collect();
+    let of = |wanted: &str| {
+        let at = VARIANTS.iter().position(|(name, _)| *name == wanted);
+        counts[at.expect("a variant")]
+    };
+    let ratio = |name, over| of(name) as f64 / of(over) as f64;
+
+    println!("\n| variant | over | more | ratio | limit |");
+    println!("|---|---|---:|---:|---:|");
+    let mut failed = false;
+    for (name, over, limit) in LIMITS {
+        let (more, ratio) = (of(name) - of(over), ratio(name, over));
+        failed |= ratio > *limit;
+        let verdict = if ratio > *limit { " **over**" } else { "" };
+        println!("| `{name}` | `{over}` | {more:+} | {ratio:.4} | {limit:.3}{verdict} |");
+    }
+    for (name, over) in ASIDE {
+        let (more, ratio) = (of(name) - of(over), ratio(name, over));
+        println!("| `{name}` | `{over}` | {more:+} | {ratio:.4} | |");
+    }
+
+    println!("\n| header | instructions |");
+    println!("|---|---:|");
+    for (header, with, without) in HEADERS {
+        println!("| `{header}` | {:+} |", of(with) - of(without));
+    }
+    assert!(!failed, "a variant costs more than its limit");
+}
+
+/// A comparison of answers that differ would be none.
+fn check_answer(name: &str) {
+    let answer = |name| {
+        let mut connection = connection(name);
+        connection.serve_one();
+        connection.answer()
+    };
+    let found = answer(name);
+    let wanted = match name {
+        "probe" | "probe_around_router" | "probe_router_layer" | "axum_handler" => {
+            answer("constant")
+        }
+        "probe_down" => {
+            assert!(found.starts_with("HTTP/1.1 503 "), "{name}: {found}");
+            return;
+        }
+        _ => {
+            assert!(found.starts_with("HTTP/1.1 200 "), "{name}: {found}");
+            return;
+        }
+    };
+    assert_eq!(found, wanted, "{name}");
+}
+
+fn connection(variant: &str) -> Connection {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let layer = runtime.block_on(settled(true));
+    match variant {
+        "bare" => Connection::new(Hyper::new(Bare), FOREIGN),
+        "pass" => Connection::new(Hyper::new(layer.layer(Bare)), FOREIGN),
+        "pass_same_body" => Connection::new(Hyper::new(layer.same_body().layer(Bare)), FOREIGN),
+        "router" => Connection::new(Hyper::new(router()), FOREIGN),
+        "router_pass" => Connection::new(Hyper::new(layer.layer(router())), FOREIGN),
+        "router_pass_same_body" => {
+            Connection::new(Hyper::new(layer.same_body().layer(router())), FOREIGN)
+        }
+        "router_layer" => Connection::new(Hyper::new(router().layer(layer)), FOREIGN),
+        "router_layer_same_body" => {
+            Connection::new(Hyper::new(router().layer(layer.same_body())), FOREIGN)
+        }
+        "constant_0" => Connection::new(constant::<0>(), PROBE),
+        "constant_1" => Connection::new(constant::<1>(), PROBE),
+        "constant" => Connection::new(constant::<2>(), PROBE),
+        "constant_3" => Connection::new(constant::<3>(), PROBE),
+        "constant_4" => Connection::new(constant::<4>(), PROBE),
+        "probe" => Connection::new(Hyper::new(layer.layer(Bare)), PROBE),
+        "probe_down" => {
+            let layer = runtime.block_on(settled(false));
+            Connection::new(Hyper::new(layer.layer(Bare)), PROBE)
+        }
+        "probe_around_router" => Connection::new(Hyper::new(layer.layer(router())), PROBE),
+        "probe_router_layer" => {
+            // A layer is reached where a route matches, or the fallback.
+            let router: Router = router().route("/readyz", get(async || ""));
+            Connection::new(Hyper::new(router.layer(layer)), PROBE)
+        }
+        "axum_handler" => Connection::new(Hyper::new(axum_handler()), PROBE),
+        "axum_health" => Connection::new(Hyper::new(axum_health()), PROBE),
+        other => unreachable!("{other} is no variant"),
+    }
+}
