@@ -8,11 +8,14 @@
 mod support;
 
 use axum::{Router, routing::get};
+use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService as Hyper;
 use support::{
     Bare,
     callgrind::{REQUESTS, count, is_missing, variant},
-    contestants::{FOREIGN, PROBE, axum_handler, axum_health, constant, router, settled},
+    contestants::{
+        FOREIGN, PROBE, axum_handler, axum_health, constant, eager_constant, router, settled,
+    },
     wire::Connection,
 };
 use tower_layer::Layer;
@@ -30,7 +33,8 @@ const VARIANTS: &[(&str, &str)] = &[
     ("constant_0", "a constant by hand, no header of its own"),
     ("constant_1", "and `content-type`"),
     ("constant", "and `cache-control`: a probe's own bytes"),
-    ("constant_3", "and `x-content-type-options`"),
+    ("constant_eager", "the same, the request dropped at once"),
+    ("constant_3", "`constant` and `x-content-type-options`"),
     ("constant_4", "and `retry-after`"),
     ("probe", "our cached probe: the same bytes"),
     ("probe_down", "our 503, with `retry-after`"),
@@ -55,6 +59,7 @@ const LIMITS: &[(&str, &str, f64)] = &[
 const ASIDE: &[(&str, &str)] = &[
     ("router_layer", "router"),
     ("router_layer_same_body", "router"),
+    ("probe", "constant_eager"),
     ("probe_around_router", "constant"),
     ("probe_router_layer", "constant"),
 ];
@@ -144,9 +149,11 @@ fn check_answer(name: &str) {
     };
     let found = answer(name);
     let wanted = match name {
-        "probe" | "probe_around_router" | "probe_router_layer" | "axum_handler" => {
-            answer("constant")
-        }
+        "probe"
+        | "probe_around_router"
+        | "probe_router_layer"
+        | "axum_handler"
+        | "constant_eager" => answer("constant"),
         "probe_down" => {
             assert!(found.starts_with("HTTP/1.1 503 "), "{name}: {found}");
             return;
@@ -178,11 +185,12 @@ fn connection(variant: &str) -> Connection {
         "router_layer_same_body" => {
             Connection::new(Hyper::new(router().layer(layer.same_body())), FOREIGN)
         }
-        "constant_0" => Connection::new(constant::<0>(), PROBE),
-        "constant_1" => Connection::new(constant::<1>(), PROBE),
-        "constant" => Connection::new(constant::<2>(), PROBE),
-        "constant_3" => Connection::new(constant::<3>(), PROBE),
-        "constant_4" => Connection::new(constant::<4>(), PROBE),
+        "constant_0" => Connection::new(service_fn(constant::<0>), PROBE),
+        "constant_1" => Connection::new(service_fn(constant::<1>), PROBE),
+        "constant" => Connection::new(service_fn(constant::<2>), PROBE),
+        "constant_eager" => Connection::new(service_fn(eager_constant::<2>), PROBE),
+        "constant_3" => Connection::new(service_fn(constant::<3>), PROBE),
+        "constant_4" => Connection::new(service_fn(constant::<4>), PROBE),
         "probe" => Connection::new(Hyper::new(layer.layer(Bare)), PROBE),
         "probe_down" => {
             let layer = runtime.block_on(settled(false));

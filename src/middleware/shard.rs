@@ -6,11 +6,12 @@
 //! own, and nothing is leaked.
 
 use std::{
+    array,
     cell::Cell,
     fmt,
     ops::Deref,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -19,6 +20,7 @@ use std::{
 pub(super) const SHARDS: usize = 8;
 
 /// This thread's shard: threads take turns.
+#[inline]
 pub(super) fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -28,54 +30,50 @@ pub(super) fn shard() -> usize {
         if mine.get() == usize::MAX {
             mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
         }
-        mine.get()
+        // Always so, but the compiler knows it only from here.
+        mine.get() % SHARDS
     })
 }
 
+/// How many times over a clone's clone finds its thread's shard: a connection's, its request's, and two to spare.
+const LEVELS: usize = 4;
+
 /// A shared value whose clones count on their thread's own shard.
 ///
-/// The first handle and its shares keep all shards alive. When they are gone, clones go on as plain
-/// `Arc`s of the shard they are on: correct, only slower, and such is a server that
-/// shuts down.
+/// The handle that is made first is cloned to a shard of the first level, that to one of the second, and so
+/// on: what each keeps alive lies below it, so that there is no cycle. Clones of the last
+/// level stay on the shard they are on: correct, only slower.
 pub(super) struct Sharded<T> {
     own: Arc<Shard<T>>,
-    /// Held, never read: what `siblings` refer to lives as long as this.
-    _all: Option<Arc<[Arc<Shard<T>>]>>,
 }
 
 // Two lines: the processor fetches them in pairs.
 #[repr(align(128))]
 struct Shard<T> {
     value: Arc<T>,
-    siblings: OnceLock<Box<[Weak<Self>]>>,
+    /// Where clones go.
+    below: Option<Arc<[Arc<Self>; SHARDS]>>,
 }
 
 impl<T> Sharded<T> {
     pub(super) fn new(value: T) -> Self {
         let value = Arc::new(value);
-        let all: Arc<[_]> = (0..SHARDS)
-            .map(|_| {
-                Arc::new(Shard {
-                    value: value.clone(),
-                    siblings: OnceLock::new(),
-                })
+        let shard = |below| {
+            Arc::new(Shard {
+                value: value.clone(),
+                below,
             })
-            .collect();
-        for shard in all.iter() {
-            // The first and only time it is set.
-            let _ = shard.siblings.set(all.iter().map(Arc::downgrade).collect());
-        }
-        Self {
-            own: all[0].clone(),
-            _all: Some(all),
-        }
+        };
+        let below = (0..LEVELS).fold(None, |below, _| {
+            Some(Arc::new(array::from_fn(|_| shard(below.clone()))))
+        });
+        Self { own: shard(below) }
     }
 
-    /// Another handle that keeps all shards alive.
+    /// Another handle like this one, on the same shard.
     pub(super) fn share(&self) -> Self {
         Self {
             own: self.own.clone(),
-            _all: self._all.clone(),
         }
     }
 
@@ -86,17 +84,15 @@ impl<T> Sharded<T> {
 }
 
 impl<T> Clone for Sharded<T> {
+    // Nothing here may synchronise or unwind, as `Weak::upgrade` does: the request that hyper-util
+    // holds meanwhile would be copied twice more, for 140 instructions.
     #[inline]
     fn clone(&self) -> Self {
-        let mine = self
-            .own
-            .siblings
-            .get()
-            .and_then(|siblings| siblings[shard()].upgrade());
-        Self {
-            own: mine.unwrap_or_else(|| self.own.clone()),
-            _all: None,
-        }
+        let own = match &self.own.below {
+            Some(shards) => &shards[shard()],
+            None => &self.own,
+        };
+        Self { own: own.clone() }
     }
 }
 
@@ -118,7 +114,7 @@ impl<T: fmt::Debug> fmt::Debug for Sharded<T> {
 mod tests {
     use std::{sync::Arc, thread};
 
-    use super::Sharded;
+    use super::{LEVELS, Sharded};
 
     #[test]
     fn the_value_lives_as_long_as_any_clone_and_no_longer() {
@@ -131,6 +127,31 @@ mod tests {
         drop(second);
         assert_eq!(Arc::strong_count(&value), 2);
         drop(third);
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+    #[test]
+    fn threads_count_on_shards_of_their_own() {
+        let first = Sharded::new(());
+        let (mine, other) = thread::scope(|scope| {
+            let other = scope.spawn(|| first.clone()).join();
+            (first.clone(), other.expect("does not panic"))
+        });
+        assert!(!Arc::ptr_eq(&mine.own, &other.own));
+        // Whichever thread made what it is cloned from.
+        assert!(Arc::ptr_eq(&mine.clone().own, &other.clone().own));
+    }
+
+    #[test]
+    fn clones_of_clones_end_on_the_last_level() {
+        let value = Arc::new(());
+        let mut clone = Sharded::new(value.clone());
+        for _ in 0..LEVELS {
+            let below = clone.clone();
+            assert!(!Arc::ptr_eq(&below.own, &clone.own));
+            clone = below;
+        }
+        assert!(Arc::ptr_eq(&clone.clone().own, &clone.own));
+        drop(clone);
         assert_eq!(Arc::strong_count(&value), 1);
     }
 }
