@@ -58,13 +58,10 @@ impl Route {
         Self::of(path, probe, first, others)
     }
 
-    /// Answers in `format` whatever `accept` says; the page in native JSON, too, which its script asks for.
+    /// Answers in `format`, and in what comes with it, whatever else `accept` says.
     pub(super) fn fixed(path: &str, probe: Probe, format: Format) -> Self {
-        let others = if format.is_page() {
-            [Offer::by_name(Format::json())].into()
-        } else {
-            Box::default()
-        };
+        let others = format.besides().iter().cloned();
+        let others = others.map(Offer::by_name).collect();
         Self::of(path, probe, Offer::by_name(format), others)
     }
 

@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 
 #[cfg(feature = "html")]
-use super::html::{CONTENT_SECURITY_POLICY, html};
+use super::html::{CONTENT_SECURITY_POLICY, html, page_data};
 use super::{View, health_json, json, openmetrics, spring, text};
 
 /// The form in which a probe is answered.
@@ -43,6 +43,8 @@ enum Kind {
     OpenMetrics,
     #[cfg(feature = "html")]
     Html,
+    #[cfg(feature = "html")]
+    PageData,
     Custom(Arc<Custom>),
 }
 
@@ -152,10 +154,19 @@ impl Format {
 
     /// The page for people: one document, without anything from elsewhere.
     ///
-    /// It reads itself anew through the native JSON at its own address.
+    /// Without scripts it reloads itself every 5 s. With scripts it asks its own address every 2 s
+    /// for JSON, by a media type of its own that nobody else need know, and patches what changed.
     #[cfg(feature = "html")]
     pub const fn html() -> Self {
         Self { kind: Kind::Html }
+    }
+
+    /// What the page's script asks for.
+    #[cfg(feature = "html")]
+    const fn page_data() -> Self {
+        Self {
+            kind: Kind::PageData,
+        }
     }
 
     /// A form of one's own.
@@ -188,6 +199,8 @@ impl Format {
         Self::openmetrics(),
         #[cfg(feature = "html")]
         Self::html(),
+        #[cfg(feature = "html")]
+        Self::page_data(),
     ];
 
     pub(crate) fn content_type(&self) -> &'static str {
@@ -199,6 +212,8 @@ impl Format {
             Kind::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             #[cfg(feature = "html")]
             Kind::Html => "text/html; charset=utf-8",
+            #[cfg(feature = "html")]
+            Kind::PageData => "application/vnd.tower-health.page+json",
             Kind::Custom(custom) => custom.content_type,
         }
     }
@@ -210,17 +225,26 @@ impl Format {
         essence.unwrap_or(content_type).trim_ascii()
     }
 
-    /// Whether it is for a scraper, which wants 200 whatever the status.
+    /// Whether who asks for it by name wants 200 whatever the status: a scraper, which drops all
+    /// else, and the page, during whose outage a browser's console would count one error every 2 s.
     pub(crate) fn is_scrape(&self) -> bool {
-        matches!(self.kind, Kind::OpenMetrics)
+        match self.kind {
+            Kind::OpenMetrics => true,
+            #[cfg(feature = "html")]
+            Kind::PageData => true,
+            _ => false,
+        }
     }
 
-    /// Whether it is the page, whose script needs the native JSON at the same address.
-    pub(crate) fn is_page(&self) -> bool {
+    /// What a path gives besides, if this is its one form: the page's script asks for data.
+    pub(crate) fn besides(&self) -> &'static [Self] {
         #[cfg(feature = "html")]
-        return matches!(self.kind, Kind::Html);
-        #[cfg(not(feature = "html"))]
-        false
+        const OF_PAGE: &[Format] = &[Format::json(), Format::page_data()];
+        match self.kind {
+            #[cfg(feature = "html")]
+            Kind::Html => OF_PAGE,
+            _ => &[],
+        }
     }
 
     /// Whether it spells out a query's `verbose` and `exclude`, whatever the probe.
@@ -238,6 +262,8 @@ impl Format {
             Kind::OpenMetrics => openmetrics::openmetrics(view),
             #[cfg(feature = "html")]
             Kind::Html => html(view),
+            #[cfg(feature = "html")]
+            Kind::PageData => page_data(view),
             Kind::Custom(custom) => {
                 // Nothing that is looked at afterwards is left half done: the view is read only,
                 // and what state the renderer keeps is its own affair.

@@ -156,7 +156,8 @@ impl Serialize for AsMap<'_> {
     }
 }
 
-fn whole_millis(duration: Duration) -> u64 {
+/// Milliseconds; what no JSON reader could hold ends at the greatest number.
+pub(crate) fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

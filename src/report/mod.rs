@@ -26,7 +26,7 @@ pub use self::{
     whole::Report,
 };
 pub(crate) use self::{
-    entry::{Excluded, rounded_millis},
+    entry::{Excluded, rounded_millis, whole_millis},
     history::History,
     observation::{Observations, bounded, one_line},
 };

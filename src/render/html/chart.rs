@@ -26,6 +26,8 @@ impl fmt::Display for Chart<'_> {
             r#"<svg class="chart" viewBox="0 0 320 72" preserveAspectRatio="none" role="img" aria-label="{}">"#,
             Label(runs)
         )?;
+        // Where runs will stand that have not been yet.
+        f.write_str(r#"<path class="none" d="M1.5 67H320"/>"#)?;
         write!(f, r#"<path class="line" d="{}"/>"#, Line(runs))?;
         let last = &runs[runs.len().saturating_sub(1)..];
         write!(

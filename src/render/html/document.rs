@@ -20,6 +20,10 @@ const ICONS: &str = r#"<svg hidden><symbol id="i-up"><path d="M8 0a8 8 0 1 0 0 1
 /// The whole document.
 pub(super) fn document(view: &View<'_>) -> String {
     let status = view.status();
+    let as_of = match (view.detail(), view.made_at()) {
+        (Detail::Full, Some(now)) => format!("As of {}", time_of_day(now)),
+        _ => String::new(),
+    };
     let mut page = format!(
         r#"<!doctype html>
 <html lang="en" data-status="{status}">
@@ -29,24 +33,21 @@ pub(super) fn document(view: &View<'_>) -> String {
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
 <meta name="robots" content="noindex">
-<title>{word} · health</title>
+<title>{word} · {name}</title>
 <link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23{tint}'/%3E%3C/svg%3E">
 <noscript><meta http-equiv="refresh" content="5"></noscript>
 <style>{STYLE}</style>
 </head>
 <body>
 {ICONS}
-<header class="bar"><span class="where" id="where">Health</span><span id="live">{as_of}</span><noscript>reloads every 5 s</noscript><button type="button" id="pause" hidden>Pause</button></header>
-<main>
+<header class="bar"><span class="where" id="where">/{name}</span><span id="live">{as_of}</span><noscript>reloads every 5 s</noscript><button type="button" id="pause" hidden>Pause</button></header>
 <p class="lost" id="lost" role="alert" hidden></p>
+<main id="main">
 <section class="whole" aria-labelledby="whole"><svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="{hash}i-{status}"/></svg><div><h1 id="whole">{word}</h1>"#,
         word = word(status),
         tint = tint(status),
+        name = Text(view.name()),
         hash = '#',
-        as_of = match (view.detail(), view.made_at()) {
-            (Detail::Full, Some(now)) => format!("As of {}", time_of_day(now)),
-            _ => String::new(),
-        },
     );
     match view.detail() {
         Detail::Status => page.push_str("</div></section>"),
@@ -80,11 +81,18 @@ struct Details<'a, 'view>(&'a View<'view>);
 impl fmt::Display for Details<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = self.0;
-        write!(f, r#"<p id="summary">{}</p>"#, Summary(view.entries()))?;
-        match view.reason() {
-            None => f.write_str(r#"<p id="cycle" hidden></p></div>"#)?,
-            Some(reason) => write!(f, r#"<p id="cycle">{}</p></div>"#, Sentences(reason))?,
-        }
+        write!(
+            f,
+            r#"{}<p class="message" id="message"{}>{}</p><p id="summary">{}</p></div>"#,
+            Why(view.reason()),
+            if view.message().is_none() {
+                " hidden"
+            } else {
+                ""
+            },
+            Text(view.message().unwrap_or_default()),
+            Summary(view.entries())
+        )?;
         f.write_str(r#"<dl class="info">"#)?;
         for (name, value) in view.info() {
             write!(
@@ -97,20 +105,21 @@ impl fmt::Display for Details<'_, '_> {
         f.write_str(
             r#"</dl></section>
 <div class="heads" aria-hidden="true"><span>State</span><span>Dependency</span><span>Last 32 runs</span><span>Connections</span></div>
-<ul class="rows" id="rows""#,
+<ul class="rows" id="rows" role="list""#,
         )?;
         if let Some(entry) = view.single_entry() {
             write!(f, r#" data-single="{}""#, Text(&entry.name))?;
         }
         f.write_str(">")?;
         for (number, entry) in (0..).zip(view.entries()) {
-            write!(f, "\n{}", Row { number, entry })?;
+            let now = view.made_at();
+            write!(f, "\n{}", Row { number, entry, now })?;
         }
         f.write_str("\n</ul>\n<details><summary>What the reasons mean and what to do</summary>\n<dl class=\"guide\" id=\"guide\">\n")?;
         for &reason in Reason::ALL {
-            write!(
+            writeln!(
                 f,
-                "<div><dt><code>{reason}</code></dt><dd><b>{}</b> <span>{}</span></dd></div>\n",
+                "<div><dt><code>{reason}</code></dt><dd><b>{}</b> <span>{}</span></dd></div>",
                 Prose(reason.meaning()),
                 Prose(reason.action())
             )?;
@@ -119,10 +128,19 @@ impl fmt::Display for Details<'_, '_> {
     }
 }
 
-struct Sentences(Reason);
+/// A reason, what it means and what to do.
+pub(super) struct Why(pub(super) Option<Reason>);
 
-impl fmt::Display for Sentences {
+impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", Prose(self.0.meaning()), Prose(self.0.action()))
+        match self.0 {
+            None => f.write_str(r#"<p class="why" hidden><code></code><b></b> <span></span></p>"#),
+            Some(reason) => write!(
+                f,
+                r#"<p class="why"><code>{reason}</code><b>{}</b> <span>{}</span></p>"#,
+                Prose(reason.meaning()),
+                Prose(reason.action())
+            ),
+        }
     }
 }

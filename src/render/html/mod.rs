@@ -12,6 +12,7 @@
 //! A proxy in front that drops `accept` gets it the page instead, and it says that the connection is lost.
 
 mod chart;
+mod data;
 mod document;
 mod escape;
 mod row;
@@ -22,12 +23,14 @@ use bytes::Bytes;
 
 use super::View;
 
+pub(in crate::render) use data::page_data;
+
 /// The header that belongs to every answer with the page.
 ///
 /// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them anew.
 pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-MRWWddGBHnGP9X0Po8qwAdBciCcKlqq3VgcK3rWgRDw='; \
-    script-src 'sha256-A4LFp3WX960z56Uj5BtuC0/hzGZnPJh77Igh68e8rdI='; \
+    style-src 'sha256-b54FjWlU249k01W25fVRzQFChfg5ZxewxFaQ84rPYwU='; \
+    script-src 'sha256-K4zD3PKQKXOK0CsZKulNgNXkGT3ohgSmx0piw2si2gU='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page.

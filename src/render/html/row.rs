@@ -1,23 +1,25 @@
 //! One dependency.
 
-use std::fmt::{self, Write};
+use std::{fmt, time::SystemTime};
 
 use super::{
     chart::{Chart, caption},
-    escape::{Prose, Text},
-    words::{span, word},
+    document::Why,
+    escape::Text,
+    words::{moment, span, word},
 };
-use crate::report::{Entry, PoolNumbers, Run, Status, Value};
+use crate::report::{Entry, PoolNumbers, Value};
 
 /// In seconds. A verdict younger than that is now.
 const WORTH_A_WORD: u64 = 10;
 
-/// A dependency's row, with what the script starts from in its `data-` attributes.
+/// A dependency's row.
 ///
 /// All its parts are always there, the empty ones hidden, so that the script has them to fill.
 pub(super) struct Row<'a> {
     pub(super) number: usize,
     pub(super) entry: &'a Entry,
+    pub(super) now: Option<SystemTime>,
 }
 
 impl fmt::Display for Row<'_> {
@@ -25,13 +27,10 @@ impl fmt::Display for Row<'_> {
         let entry = self.entry;
         write!(
             f,
-            r#"<li class="row" id="d{}" tabindex="-1" data-status="{}" data-name="{}" data-for="{}" data-age="{}" data-runs="{}">"#,
+            r#"<li class="row" id="d{}" tabindex="-1" data-status="{}" data-name="{}">"#,
             self.number,
             entry.status,
             Text(&entry.name),
-            entry.status_for.map_or(-1.0, millis),
-            entry.age.map_or(-1.0, millis),
-            Seeds(entry.history()),
         )?;
         write!(
             f,
@@ -39,25 +38,19 @@ impl fmt::Display for Row<'_> {
             entry.status,
             word(entry.status)
         )?;
-        let since = entry.status_for.map(|since| format!("for {}", span(since)));
-        write!(f, "{}</div>", Paragraph("small since", since.as_deref()))?;
+        let span = entry.status_for.map(|ago| format!("for {}", span(ago)));
+        let moment = entry.status_for.zip(self.now);
+        let moment = moment.map(|(ago, now)| moment(ago, now));
+        let moment = moment.map(|moment| format!("since {moment}"));
         write!(
             f,
-            r#"<div class="what"><h2>{}</h2> <span class="small kind">{}</span>"#,
+            r#"{}{}</div><div class="what"><div class="name"><h2>{}</h2><span class="small kind">{}</span></div>{}"#,
+            Paragraph("small span", span.as_deref()),
+            Paragraph("small since", moment.as_deref()),
             Text(&entry.name),
-            Text(&kind(entry))
+            Text(&kind(entry)),
+            Why(entry.reason)
         )?;
-        match entry.reason {
-            None => {
-                f.write_str(r#"<p class="why" hidden><code></code><b></b> <span></span></p>"#)?
-            }
-            Some(reason) => write!(
-                f,
-                r#"<p class="why"><code>{reason}</code><b>{}</b> <span>{}</span></p>"#,
-                Prose(reason.meaning()),
-                Prose(reason.action())
-            )?,
-        }
         let extra = extra(entry);
         write!(
             f,
@@ -88,9 +81,14 @@ fn kind(entry: &Entry) -> String {
     } else {
         "optional"
     };
+    let left_out = if entry.is_excluded() {
+        " · left out"
+    } else {
+        ""
+    };
     match &entry.kind {
-        Some(kind) => format!("{kind} · {need}"),
-        None => need.to_owned(),
+        Some(kind) => format!("{kind} · {need}{left_out}"),
+        None => format!("{need}{left_out}"),
     }
 }
 
@@ -124,31 +122,6 @@ fn shown(value: &Value) -> String {
         Value::Float(number) => number.to_string(),
         Value::Text(text) => text.to_string(),
     }
-}
-
-/// Runs for the script: a letter for the status, and milliseconds.
-struct Seeds<'a>(&'a [Run]);
-
-impl fmt::Display for Seeds<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, run) in self.0.iter().enumerate() {
-            if place > 0 {
-                f.write_char(' ')?;
-            }
-            let letter = match run.status {
-                Status::Up => 'u',
-                Status::Degraded => 'g',
-                Status::Unknown | Status::Down => 'd',
-            };
-            write!(f, "{letter}{}", millis(run.duration))?;
-        }
-        Ok(())
-    }
-}
-
-/// To two digits after the point, as in the JSON.
-fn millis(duration: std::time::Duration) -> f64 {
-    (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
 struct Pool(Option<PoolNumbers>);

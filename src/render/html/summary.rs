@@ -13,9 +13,9 @@ pub(super) struct Summary<'a>(pub(super) &'a [Entry]);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
-        let others: Vec<_> = (0..)
-            .zip(self.0)
+        let asked = (0..).zip(self.0).filter(|(_, entry)| !entry.is_excluded());
+        let count = asked.clone().count();
+        let others: Vec<(usize, &Entry)> = asked
             .filter(|(_, entry)| entry.status != Status::Up)
             .collect();
         match (count, others.len()) {

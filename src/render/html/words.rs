@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::report::Status;
+use crate::{render::time::Iso8601, report::Status};
 
 /// The status as a word of the page.
 pub(super) const fn word(status: Status) -> &'static str {
@@ -41,20 +41,27 @@ pub(super) fn latency(duration: Duration) -> String {
     }
 }
 
-/// The time of day. The date is on the reader's own clock.
-pub(super) fn time_of_day(now: SystemTime) -> String {
-    let seconds = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let (hours, minutes) = (seconds / 3_600 % 24, seconds / 60 % 60);
-    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
+/// The time of day, as the logs have it.
+pub(super) fn time_of_day(at: SystemTime) -> String {
+    let text = Iso8601(at).to_string();
+    format!("{} UTC", &text[11..19])
+}
+
+/// The moment that lies `ago` before `now`: a time of day while that is unambiguous.
+pub(super) fn moment(ago: Duration, now: SystemTime) -> String {
+    let at = now.checked_sub(ago).unwrap_or(UNIX_EPOCH);
+    if ago.as_secs() < 86_400 {
+        return time_of_day(at);
+    }
+    let text = Iso8601(at).to_string();
+    format!("{} {} UTC", &text[..10], &text[11..16])
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{latency, span, time_of_day};
+    use super::{latency, moment, span, time_of_day};
 
     #[test]
     fn spans_have_their_two_greatest_units() {
@@ -96,5 +103,15 @@ mod tests {
         let at = |seconds| time_of_day(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(0), "00:00:00 UTC");
         assert_eq!(at(1_795_245_165), "07:12:45 UTC");
+    }
+
+    #[test]
+    fn yesterday_has_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_245_165);
+        let ago = |seconds| moment(Duration::from_secs(seconds), now);
+        assert_eq!(ago(45), "07:12:00 UTC");
+        assert_eq!(ago(86_399), "07:12:46 UTC");
+        assert_eq!(ago(86_400), "2026-11-20 07:12 UTC");
+        assert_eq!(ago(u64::MAX), "1970-01-01 00:00 UTC");
     }
 }
