@@ -1,174 +1,224 @@
-#![cfg(feature = "html")]
-//! scratch
+//! The page in a real browser, while what it shows goes down and comes back.
+#![cfg(all(feature = "html", feature = "postgres", feature = "redis"))]
+#![allow(missing_docs)]
+
 mod browser;
-use axum::Router;
-use base64::{Engine, prelude::BASE64_STANDARD};
-use browser::Browser;
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
-use tokio::net::TcpListener;
-use tower_health::*;
+mod support;
 
-fn wave(base: u64, spread: u64) -> impl Fn() -> Duration + Send + Sync + Clone {
-    let n = Arc::new(AtomicU32::new(0));
-    move || {
-        let i = n.fetch_add(1, Ordering::Relaxed) as u64;
-        Duration::from_micros(base + (i * 7919 % 97) * spread / 97)
-    }
+use browser::{Browser, Site, sample};
+use support::{Mode, Postgres, Proxy, Redis};
+use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe, checks};
+
+/// The state of the row called so.
+fn row(name: &str, status: &str) -> String {
+    format!(
+        "document.querySelector('[data-name=\"{name}\"]')?.dataset.status === '{status}' \
+         && document.querySelector('[data-name=\"{name}\"] .word').textContent.toLowerCase() === '{status}'"
+    )
 }
 
-fn pool(max: u32, open: u32, idle: u32) -> PoolNumbers {
-    PoolNumbers::new(max, open, idle)
-}
-
-async fn serve(health: Health) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let a = listener.local_addr().unwrap();
-    let app = Router::new().layer(HealthLayer::new(health).details(Access::everybody()));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    a
-}
-
-async fn shots(name: &str, health: Health, runs: u32) {
-    for _ in 0..runs {
-        health.report().await;
-        tokio::time::sleep(Duration::from_millis(60)).await;
-    }
-    let a = serve(health).await;
-    let mut b = Browser::launch().await;
-    for (scheme, w, h) in [
-        ("light", 1120, 640),
-        ("dark", 1120, 640),
-        ("light", 390, 900),
-    ] {
-        b.view(scheme, w, h).await;
-        b.open(&format!("http://{a}/health")).await;
-        b.settled("document.getElementById('live').textContent.startsWith('Live')")
-            .await;
-        let png = b.screenshot().await;
-        std::fs::write(
-            format!("/tmp/wt/page-shots/{name}-{scheme}-{w}.png"),
-            BASE64_STANDARD.decode(png).unwrap(),
-        )
-        .unwrap();
-    }
-    tokio::time::sleep(Duration::from_millis(4500)).await;
-    b.evaluate("1").await;
-    println!("{name}: {:#?} {:?}", b.complaints(), b.requests());
+async fn text(browser: &mut Browser, selector: &str) -> String {
+    browser.text(selector).await
 }
 
 #[tokio::test]
-async fn scratch() {
-    let (d1, d2, d3) = (wave(310, 300), wave(180, 90), wave(4000, 9000));
-    let builder = || {
-        let (d1, d2) = (d1.clone(), d2.clone());
-        Health::builder()
-            .add(
-                Dependency::new("database", move || {
-                    let d = d1();
-                    async move {
-                        tokio::time::sleep(d).await;
-                        Ok(Outcome::up()
-                            .pool(pool(10, 10, 7))
-                            .observe("role", "primary"))
-                    }
-                })
-                .kind("postgres")
-                .cache_for(Duration::from_millis(50)),
-            )
-            .add(
-                Dependency::new("cache", move || {
-                    let d = d2();
-                    async move {
-                        tokio::time::sleep(d).await;
-                        Ok(Outcome::up()
-                            .pool(pool(16, 6, 5))
-                            .observe("queue_depth", 12))
-                    }
-                })
-                .kind("redis")
-                .optional()
-                .cache_for(Duration::from_millis(50)),
-            )
-            .info("version", "2.0.0")
-            .info("environment", "production")
-            .info("region", "eu-west-1")
+async fn a_frozen_postgres_shows_and_so_does_its_return() {
+    let postgres = Postgres::start().await;
+    let redis = Redis::start().await;
+    let health = Health::builder()
+        .check("database", checks::postgres(postgres.pool(4)))
+        .check("cache", checks::redis(redis.pool(4)))
+        .info("version", "2.0.0")
+        .build();
+    health.report().await;
+    let site = Site::open(&health).await;
+    let mut browser = Browser::launch().await;
+    browser.open_live(&site.url("/health")).await;
+    assert_eq!(text(&mut browser, "h1").await, "Up");
+    assert_eq!(
+        text(&mut browser, "#summary").await,
+        "All 2 dependencies are up."
+    );
+    assert_eq!(
+        text(&mut browser, "#d0 .pool p").await,
+        "Pool:\n0 in use · 1 idle · max 4"
+    );
+    browser.evaluate("window.same = true").await;
+
+    postgres.freeze();
+    browser.settled(&row("database", "down")).await;
+    assert_eq!(text(&mut browser, "h1").await, "Down");
+    assert_eq!(
+        text(&mut browser, "#summary").await,
+        "database is down; 1 of 2 up."
+    );
+    let why = text(&mut browser, "#d0 .why").await;
+    assert!(why.contains("timeout") && why.contains("Look for"), "{why}");
+    assert!(text(&mut browser, "#d0 .since").await.starts_with("since "));
+    let said = text(&mut browser, "#said").await;
+    assert!(said.contains("Health is down. database is down."), "{said}");
+    let marks = "document.querySelector('#d0 .chart .down').getAttribute('d')";
+    assert!(
+        browser
+            .evaluate(marks)
+            .await
+            .as_str()
+            .is_some_and(|d| d.starts_with('M'))
+    );
+    let title = browser.evaluate("document.title").await;
+    assert!(
+        title
+            .as_str()
+            .is_some_and(|title| title.starts_with("Down "))
+    );
+    assert_eq!(browser.evaluate(&row("cache", "up")).await, true);
+
+    postgres.thaw();
+    browser.settled(&row("database", "up")).await;
+    browser
+        .settled("document.getElementById('whole').textContent === 'Up'")
+        .await;
+    assert_eq!(browser.evaluate("window.same").await, true, "reloaded");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    for address in browser.requests() {
+        assert_eq!(address, site.url("/health"));
+    }
+}
+
+#[tokio::test]
+async fn without_scripts_it_is_whole_and_reloads_itself() {
+    let health = sample::degraded();
+    health.report().await;
+    let site = Site::open(&health).await;
+    let mut browser = Browser::launch().await;
+    browser.without_scripts().await;
+    browser.open(&site.url("/health")).await;
+    assert_eq!(text(&mut browser, "h1").await, "Degraded");
+    assert!(text(&mut browser, "#d3 .why").await.contains("behind"));
+    assert!(
+        text(&mut browser, ".bar")
+            .await
+            .contains("reloads every 5 s")
+    );
+    assert!(text(&mut browser, "#live").await.starts_with("As of "));
+    while browser.requests().len() < 3 {
+        browser.settled("document.readyState === 'complete'").await;
+    }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn it_says_since_when_nobody_answers() {
+    let health = sample::up();
+    let site = Site::open(&health).await;
+    let proxy = Proxy::start(site.port()).await;
+    let mut browser = Browser::launch().await;
+    let url = format!("http://127.0.0.1:{}/health", proxy.port());
+    browser.open_live(&url).await;
+    let is_lost = "!document.getElementById('lost').hidden";
+    assert_eq!(browser.evaluate(is_lost).await, false);
+
+    proxy.set(Mode::Refuse).await;
+    browser.settled(is_lost).await;
+    let lost = text(&mut browser, "#lost").await;
+    assert!(lost.starts_with("Connection lost since "), "{lost}");
+    assert!(text(&mut browser, "#live").await.starts_with("No answer"));
+    assert_eq!(text(&mut browser, "h1").await, "Up");
+
+    proxy.set(Mode::Pass).await;
+    browser.settled(&format!("!({is_lost})")).await;
+    assert_eq!(text(&mut browser, "#said").await, "Connected again.");
+}
+
+#[tokio::test]
+async fn a_dependency_that_comes_or_goes_has_its_row() {
+    let health = sample::up();
+    let site = Site::open(&health).await;
+    let mut browser = Browser::launch().await;
+    browser.open_live(&site.url("/health")).await;
+    let search = Dependency::new("search", async || Ok(Outcome::up()));
+    health.add(search.optional()).expect("a new name");
+    browser.settled(&row("search", "up")).await;
+    assert_eq!(text(&mut browser, "#d2 h2").await, "search");
+    assert_eq!(text(&mut browser, "#d2 .kind").await, "optional");
+    assert_eq!(
+        browser
+            .evaluate("document.querySelector('#d2 .pool').hidden")
+            .await,
+        true
+    );
+    assert!(health.remove("cache"));
+    browser
+        .settled("document.querySelectorAll('.row').length === 2")
+        .await;
+    assert_eq!(text(&mut browser, "#d1 h2").await, "search");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn it_asks_nobody_while_it_is_paused_or_hidden() {
+    let health = sample::up();
+    let site = Site::open(&health).await;
+    let mut browser = Browser::launch().await;
+    browser.open_live(&site.url("/readyz")).await;
+    // From the keyboard, to which the button is the first stop.
+    browser.press("Tab", 9, "").await;
+    browser.press("Enter", 13, "\r").await;
+    assert_eq!(text(&mut browser, "#pause").await, "Resume");
+    assert!(text(&mut browser, "#live").await.starts_with("Paused"));
+    health.set_draining(true);
+    let two_turns = "new Promise((done) => setTimeout(done, 4500, true))";
+    browser.settled(two_turns).await;
+    assert_eq!(text(&mut browser, "h1").await, "Up");
+
+    browser.press("Enter", 13, "\r").await;
+    let is = |word| format!("document.getElementById('whole').textContent === '{word}'");
+    browser.settled(&is("Down")).await;
+    let why = text(&mut browser, ".whole .why").await;
+    assert!(why.starts_with("draining"), "{why}");
+
+    let hidden = |yes: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{value: {yes}, configurable: true}}); \
+             document.dispatchEvent(new Event('visibilitychange'))"
+        )
     };
-    let n = Arc::new(AtomicU32::new(0));
-    let d = d3.clone();
-    let up = builder()
-        .add(
-            Dependency::new("search", move || {
-                let d = d();
-                async move {
-                    tokio::time::sleep(d).await;
-                    Ok(Outcome::up())
-                }
-            })
-            .optional()
-            .cache_for(Duration::from_millis(50)),
-        )
-        .build();
-    shots("up", up, 40).await;
-    let m = n.clone();
-    let d = d3.clone();
-    let degraded = builder()
-        .add(
-            Dependency::new("search", move || {
-                let i = m.fetch_add(1, Ordering::Relaxed);
-                let d = d();
-                async move {
-                    tokio::time::sleep(d).await;
-                    if i % 40 > 25 {
-                        Err(Failure::new(Reason::Timeout).message("no answer within 300 ms"))
-                    } else {
-                        Ok(Outcome::up())
-                    }
-                }
-            })
-            .optional()
-            .cache_for(Duration::from_millis(50)),
-        )
-        .build();
-    shots("degraded", degraded, 38).await;
-    let m = Arc::new(AtomicU32::new(0));
-    let down = builder()
-        .add(
-            Dependency::new("orders", move || {
-                let i = m.fetch_add(1, Ordering::Relaxed);
-                async move {
-                    if i > 20 {
-                        tokio::time::sleep(Duration::from_millis(8)).await;
-                        Err(Failure::new(Reason::Saturated)
-                            .message("no connection within 500 ms; the server answers")
-                            .pool(pool(10, 10, 0)))
-                    } else {
-                        Ok(Outcome::up().pool(pool(10, 10, 3)))
-                    }
-                }
-            })
-            .kind("postgres")
-            .cache_for(Duration::from_millis(50)),
-        )
-        .add(
-            Dependency::new("<b>search \u{202e}evil\" onload=alert(1)", || async {
-                Ok(Outcome::degraded(Reason::Behind).message("replica is 12 s behind"))
-            })
-            .kind("postgres")
-            .cache_for(Duration::from_millis(50)),
-        )
-        .add(
-            Dependency::new("mail", || async {
-                tokio::time::sleep(Duration::from_secs(100)).await;
-                Ok(Outcome::up())
-            })
-            .optional()
-            .timeout(Duration::from_secs(90)),
-        )
-        .build();
-    shots("down", down, 2).await;
+    browser.evaluate(&hidden(true)).await;
+    health.set_draining(false);
+    browser.settled(two_turns).await;
+    assert_eq!(text(&mut browser, "h1").await, "Down");
+    browser.evaluate(&hidden(false)).await;
+    browser.settled(&is("Up")).await;
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_stranger_sees_a_word_and_sees_it_change() {
+    let health = sample::up();
+    health.report().await;
+    let site = Site::closed(&health).await;
+    let mut browser = Browser::launch().await;
+    browser.open_live(&site.url("/readyz")).await;
+    assert_eq!(text(&mut browser, "main").await, "Up");
+    health.take_out("moving the disk");
+    browser
+        .settled("document.querySelector('main').innerText.trim() === 'Down'")
+        .await;
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_path_that_has_no_other_form_lives_too() {
+    let health = sample::up();
+    health.report().await;
+    let layer = HealthLayer::new(health.clone()).details(Access::everybody());
+    let layer = layer.path_with_format("/status", Probe::Readiness, tower_health::Format::html());
+    let site = Site::of(layer).await;
+    let mut browser = Browser::launch().await;
+    browser.open_live(&site.url("/status")).await;
+    health.take_out("moving the disk");
+    browser
+        .settled("document.getElementById('message').textContent === 'moving the disk'")
+        .await;
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -4,9 +4,11 @@
 //! browser ends with it, however the test ends.
 
 // Every test binary compiles this module and uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod binary;
+pub mod sample;
+mod site;
 
 use std::{
     fs,
@@ -24,6 +26,7 @@ use tokio::{
 };
 
 pub use binary::axe;
+pub use site::Site;
 
 /// Far more than anything here takes, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(60);
@@ -177,6 +180,23 @@ impl Browser {
             json!({"value": true}),
         )
         .await;
+    }
+
+    /// Opens `url` and waits until its script has the first answer.
+    pub async fn open_live(&mut self, url: &str) {
+        self.open(url).await;
+        self.settled("document.getElementById('live').textContent.startsWith('Live')")
+            .await;
+    }
+
+    /// Presses the key of that name, which types `text`.
+    pub async fn press(&mut self, key: &str, code: u32, text: &str) {
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({
+                "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text,
+            });
+            self.call("Input.dispatchKeyEvent", event).await;
+        }
     }
 
     /// A picture of the page as PNG in base64.

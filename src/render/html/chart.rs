@@ -5,15 +5,15 @@
 use std::fmt;
 
 use super::words::latency;
-use crate::report::{Run, Status};
+use crate::report::{Run, Status, rounded_millis};
 
 const WIDTH: usize = 320;
 const STEP: usize = 10;
 /// The line runs between these two, from the longest run to none.
 const TOP: f64 = 4.0;
 const BOTTOM: f64 = 44.0;
-/// In seconds. Differences below a millisecond are noise: they must not look like a storm.
-const LEAST_SCALE: f64 = 0.001;
+/// In milliseconds. Differences below one are noise: they must not look like a storm.
+const LEAST_SCALE: f64 = 1.0;
 
 /// The drawing of `runs`, with its meaning in words.
 pub(super) struct Chart<'a>(pub(super) &'a [Run]);
@@ -128,12 +128,13 @@ fn placed(runs: &[Run]) -> impl Iterator<Item = (usize, &Run)> {
 
 fn longest(runs: &[Run]) -> f64 {
     runs.iter()
-        .map(|run| run.duration.as_secs_f64())
+        .map(|run| rounded_millis(run.duration))
         .fold(LEAST_SCALE, f64::max)
 }
 
 fn height(run: &Run, longest: f64) -> f64 {
-    (BOTTOM - (BOTTOM - TOP) * run.duration.as_secs_f64() / longest).round()
+    // From what the script is told, in its order of operations: else the line would tremble.
+    (BOTTOM - (BOTTOM - TOP) * rounded_millis(run.duration) / longest).round()
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ pub(in crate::render) use data::page_data;
 ///
 /// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them anew.
 pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-b54FjWlU249k01W25fVRzQFChfg5ZxewxFaQ84rPYwU='; \
-    script-src 'sha256-K4zD3PKQKXOK0CsZKulNgNXkGT3ohgSmx0piw2si2gU='; \
+    style-src 'sha256-sICf1UFJ1FnURwUG6s0naAPm8sSmmxv9J/GIVL08II4='; \
+    script-src 'sha256-EM7/DR+CFAgLX/3JILjJsB+s/J8Ex9ppYsLomQJiF7U='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page.

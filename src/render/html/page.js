@@ -16,7 +16,7 @@ const put = (node, name, value) => { if (node.getAttribute(name) !== `${value}`)
 
 const span = (ms) => {
   const s = Math.floor(ms / 1000), m = Math.floor(s / 60), h = Math.floor(s / 3600);
-  return s < 1 ? "under 1 s" : s < 60 ? `${s} s` : s < 3600 ? `${m} min ${s % 60} s`
+  return s < 1 ? "less than 1 s" : s < 60 ? `${s} s` : s < 3600 ? `${m} min ${s % 60} s`
     : s < 86400 ? `${h} h ${m % 60} min` : `${Math.floor(h / 24)} d ${h % 24} h`;
 };
 const latency = (ms) => ms < 10 ? `${ms.toFixed(2)} ms` : ms < 100 ? `${ms.toFixed(1)} ms`

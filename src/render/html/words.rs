@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{render::time::Iso8601, report::Status};
+use crate::{
+    render::time::Iso8601,
+    report::{Status, rounded_millis},
+};
 
 /// The status as a word of the page.
 pub(super) const fn word(status: Status) -> &'static str {
@@ -19,7 +22,7 @@ pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
     match seconds {
-        0 => "under 1 s".to_owned(),
+        0 => "less than 1 s".to_owned(),
         1..60 => format!("{seconds} s"),
         60..3_600 => format!("{minutes} min {} s", seconds % 60),
         3_600..86_400 => format!("{hours} h {} min", minutes % 60),
@@ -29,7 +32,7 @@ pub(super) fn span(duration: Duration) -> String {
 
 /// How long a run took, to three digits.
 pub(super) fn latency(duration: Duration) -> String {
-    let ms = duration.as_secs_f64() * 1_000.0;
+    let ms = rounded_millis(duration);
     if ms < 10.0 {
         format!("{ms:.2} ms")
     } else if ms < 100.0 {
@@ -66,8 +69,8 @@ mod tests {
     #[test]
     fn spans_have_their_two_greatest_units() {
         let table = [
-            (0, "under 1 s"),
-            (999, "under 1 s"),
+            (0, "less than 1 s"),
+            (999, "less than 1 s"),
             (1_000, "1 s"),
             (59_999, "59 s"),
             (60_000, "1 min 0 s"),

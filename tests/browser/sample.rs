@@ -1,0 +1,79 @@
+//! An app with something of everything, in a state that does not move.
+
+use std::time::Duration;
+
+use tower_health::{Dependency, Failure, Health, HealthBuilder, Outcome, PoolNumbers, Reason};
+
+/// A name that is markup, script, a format and an order to write backwards, all at once.
+pub const HOSTILE: &str = "'><img src=x onerror=pwned=1>\"'&amp;${1}\u{202e}`%3Cb%3E";
+/// The same as a message.
+pub const MESSAGE: &str = "<script>pwned=1</script><!-- \"'&lt; no answer within 800 ms";
+
+/// Longer than any test: what was found first stays.
+const FOREVER: Duration = Duration::from_secs(100_000);
+
+fn app() -> HealthBuilder {
+    Health::builder()
+        .add(database())
+        .add(cache())
+        .info("version", "2.0.0")
+        .info("<b>region</b>", "eu-west-1 & <i>others</i>")
+}
+
+fn database() -> Dependency {
+    Dependency::new("database", async || {
+        let up = Outcome::up().pool(PoolNumbers::new(10, 10, 7));
+        Ok(up.observe("role", "primary").observe("lag_ms", 12.5))
+    })
+    .kind("postgres")
+    .cache_for(FOREVER)
+}
+
+fn cache() -> Dependency {
+    Dependency::new("cache", async || {
+        Ok(Outcome::up().pool(PoolNumbers::new(16, 6, 5)))
+    })
+    .kind("redis")
+    .optional()
+    .cache_for(FOREVER)
+}
+
+pub fn up() -> Health {
+    app().build()
+}
+
+/// An optional one is down and a required one degraded.
+pub fn degraded() -> Health {
+    app().add(hostile().optional()).add(behind()).build()
+}
+
+/// A required one is down, and another has not answered yet.
+pub fn down() -> Health {
+    let forever = async || {
+        std::future::pending::<()>().await;
+        Ok(Outcome::up())
+    };
+    let mail = Dependency::new("mail", forever).timeout(FOREVER).optional();
+    app()
+        .add(hostile())
+        .add(behind())
+        .add(mail)
+        .answer_within(Duration::from_millis(20))
+        .build()
+}
+
+fn hostile() -> Dependency {
+    Dependency::new(HOSTILE, async || {
+        let failure = Failure::new(Reason::Saturated).message(MESSAGE);
+        Err(failure.pool(PoolNumbers::new(10, 10, 0)))
+    })
+    .kind("<u>postgres</u>")
+    .cache_for(FOREVER)
+}
+
+fn behind() -> Dependency {
+    Dependency::new("1", async || {
+        Ok(Outcome::degraded(Reason::Behind).message("replica is 12 s behind"))
+    })
+    .cache_for(FOREVER)
+}
