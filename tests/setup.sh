@@ -48,6 +48,16 @@ have_venv() {
   python3 -c 'import ensurepip, venv' 2>/dev/null
 }
 
+# The same names as in tests/browser/binary.rs.
+have_browser() {
+  [ -z "${TOWER_HEALTH_CHROMIUM:-}" ] || return 0
+  local name
+  for name in chromium chromium-browser google-chrome chrome; do
+    if command -v "$name" >/dev/null; then return 0; fi
+  done
+  return 1
+}
+
 # A compiler alone does not link: libc's start files are another package.
 have_linker() {
   local output works=1
@@ -98,6 +108,9 @@ setup() {
   command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }
   # Makes the private environment of `setup_wheels`.
   have_venv || { apt+=(python3-venv) && brew+=(python); }
+  # Opens the page, and brings what checks its accessibility.
+  have_browser || { apt+=(chromium) && brew+=(chromium); }
+  command -v npm >/dev/null || { apt+=(npm) && brew+=(node); }
   command -v promtool >/dev/null || { apt+=(prometheus) && brew+=(prometheus); }
   [ ${#apt[@]} = 0 ] && return
 
@@ -128,6 +141,19 @@ setup_wheels() {
   echo "${wheels[*]}" >"$venv/wheels"
 }
 
+# The rules of accessibility that the page is held to. Pinned, as above.
+setup_axe() {
+  local axe=axe-core@4.14.1 directory
+  [ -z "${TOWER_HEALTH_AXE:-}" ] || return 0
+  directory="$(dirname "${BASH_SOURCE[0]}")/../target/page"
+  [ "$(cat "$directory/axe" 2>/dev/null)" = "$axe" ] && return
+  echo "setup: installing $axe" >&2
+  npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$directory" "$axe" ||
+    setup_fail "npm could not install $axe"
+  echo "$axe" >"$directory/axe"
+}
+
 have_rust
 setup
 setup_wheels
+setup_axe

@@ -7,8 +7,9 @@ use std::fmt;
 use super::words::latency;
 use crate::report::{Run, Status, rounded_millis};
 
-const WIDTH: usize = 320;
-const STEP: usize = 10;
+// Small, since every number is written out once a run.
+const WIDTH: usize = 64;
+const STEP: usize = 2;
 /// The line runs between these two, from the longest run to none.
 const TOP: f64 = 4.0;
 const BOTTOM: f64 = 44.0;
@@ -23,11 +24,11 @@ impl fmt::Display for Chart<'_> {
         let runs = self.0;
         write!(
             f,
-            r#"<svg class="chart" viewBox="0 0 320 72" preserveAspectRatio="none" role="img" aria-label="{}">"#,
+            r#"<svg class="chart" viewBox="0 0 64 72" preserveAspectRatio="none" role="img" aria-label="{}">"#,
             Label(runs)
         )?;
         // Where runs will stand that have not been yet.
-        f.write_str(r#"<path class="none" d="M1.5 67H320"/>"#)?;
+        f.write_str(r#"<path class="none" d="M.3 67H64"/>"#)?;
         write!(f, r#"<path class="line" d="{}"/>"#, Line(runs))?;
         let last = &runs[runs.len().saturating_sub(1)..];
         write!(
@@ -101,6 +102,7 @@ impl fmt::Display for Dot<'_> {
     }
 }
 
+/// Upside down, which is shorter; the style turns them over and stands them at the bottom.
 struct Marks<'a>(&'a [Run], Status);
 
 impl fmt::Display for Marks<'_> {
@@ -111,7 +113,7 @@ impl fmt::Display for Marks<'_> {
             Status::Unknown | Status::Down => 20,
         };
         for (x, _) in placed(self.0).filter(|(_, run)| run.status == self.1) {
-            write!(f, "M{x} 71v-{height}")?;
+            write!(f, "M{x} 0v{height}")?;
         }
         Ok(())
     }
@@ -152,13 +154,13 @@ mod tests {
             .then(Status::Degraded, Duration::from_millis(20));
         let svg = Chart(history.runs()).to_string();
         assert!(
-            svg.contains(r#"class="line" d="M295 34L305 4L315 24""#),
+            svg.contains(r#"class="line" d="M59 34L61 4L63 24""#),
             "{svg}"
         );
-        assert!(svg.contains(r#"class="last" d="M315 24h0""#), "{svg}");
-        assert!(svg.contains(r#"class="up" d="M295 71v-8""#), "{svg}");
-        assert!(svg.contains(r#"class="down" d="M305 71v-20""#), "{svg}");
-        assert!(svg.contains(r#"class="degraded" d="M315 71v-14""#), "{svg}");
+        assert!(svg.contains(r#"class="last" d="M63 24h0""#), "{svg}");
+        assert!(svg.contains(r#"class="up" d="M59 0v8""#), "{svg}");
+        assert!(svg.contains(r#"class="down" d="M61 0v20""#), "{svg}");
+        assert!(svg.contains(r#"class="degraded" d="M63 0v14""#), "{svg}");
         assert!(
             svg.contains("Last 3 runs: 1 up, 1 degraded, 1 failed"),
             "{svg}"
@@ -173,7 +175,7 @@ mod tests {
             history = history.then(Status::Up, Duration::from_micros(300));
         }
         let svg = Chart(history.runs()).to_string();
-        assert!(svg.contains(r#"d="M5 32L15 32"#), "{svg}");
+        assert!(svg.contains(r#"d="M1 32L3 32"#), "{svg}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// One shape for each status: a colour alone says nothing to one reader in twelve.
-const ICONS: &str = r#"<svg hidden><symbol id="i-up"><path d="M8 0a8 8 0 1 0 0 16A8 8 0 0 0 8 0zM7 11.6 3.5 8.1l1.4-1.4L7 8.8l4.1-4.1 1.4 1.4z"/></symbol><symbol id="i-degraded"><path d="M8 .8 0 15.2h16zM7.1 6h1.8v4.6H7.1zm0 5.6h1.8v1.8H7.1z"/></symbol><symbol id="i-down"><path d="M4.7 0 0 4.7v6.6L4.7 16h6.6l4.7-4.7V4.7L11.3 0zM5.2 3.8 8 6.6l2.8-2.8 1.4 1.4L9.4 8l2.8 2.8-1.4 1.4L8 9.4l-2.8 2.8-1.4-1.4L6.6 8 3.8 5.2z"/></symbol><symbol id="i-unknown"><path d="M8 0a8 8 0 1 0 0 16A8 8 0 0 0 8 0zM3.5 7h2v2h-2zM7 7h2v2H7zm3.5 0h2v2h-2z"/></symbol></svg>"#;
+const ICONS: &str = r#"<svg hidden><symbol viewBox="0 0 16 16" id="i-up"><path d="M8 0a8 8 0 1 0 0 16A8 8 0 0 0 8 0zM7 11.6 3.5 8.1l1.4-1.4L7 8.8l4.1-4.1 1.4 1.4z"/></symbol><symbol viewBox="0 0 16 16" id="i-degraded"><path d="M8 .8 0 15.2h16zM7.1 6h1.8v4.6H7.1zm0 5.6h1.8v1.8H7.1z"/></symbol><symbol viewBox="0 0 16 16" id="i-down"><path d="M4.7 0 0 4.7v6.6L4.7 16h6.6l4.7-4.7V4.7L11.3 0zM5.2 3.8 8 6.6l2.8-2.8 1.4 1.4L9.4 8l2.8 2.8-1.4 1.4L8 9.4l-2.8 2.8-1.4-1.4L6.6 8 3.8 5.2z"/></symbol><symbol viewBox="0 0 16 16" id="i-unknown"><path d="M8 0a8 8 0 1 0 0 16A8 8 0 0 0 8 0zM3.5 7h2v2h-2zM7 7h2v2H7zm3.5 0h2v2h-2z"/></symbol></svg>"#;
 
 /// The whole document.
 pub(super) fn document(view: &View<'_>) -> String {
@@ -43,7 +43,7 @@ pub(super) fn document(view: &View<'_>) -> String {
 <header class="bar"><span class="where" id="where">/{name}</span><span id="live">{as_of}</span><noscript>reloads every 5 s</noscript><button type="button" id="pause" hidden>Pause</button></header>
 <p class="lost" id="lost" role="alert" hidden></p>
 <main id="main">
-<section class="whole" aria-labelledby="whole"><svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="{hash}i-{status}"/></svg><div><h1 id="whole">{word}</h1>"#,
+<section class="whole" aria-labelledby="whole"><svg class="icon" aria-hidden="true"><use href="{hash}i-{status}"/></svg><div><h1 id="whole">{word}</h1>"#,
         word = word(status),
         tint = tint(status),
         name = Text(view.name()),

@@ -38,14 +38,14 @@ const explain = (why, reason) => {
 const draw = ({part}, runs) => {
   const longest = Math.max(1, ...runs.map((run) => run[1])), marks = {up: "", degraded: "", down: ""};
   const counts = {up: 0, degraded: 0, down: 0};
-  let line = "", last = "", x = 325 - 10 * runs.length;
+  let line = "", last = "", x = 65 - 2 * runs.length;
   for (const [status, ms] of runs) {
     const y = Math.round(44 - 40 * ms / longest);
     line += `${line ? "L" : "M"}${x} ${y}`;
     last = `M${x} ${y}h0`;
-    marks[status] += `M${x} 71v-${MARKS[status]}`;
+    marks[status] += `M${x} 0v${MARKS[status]}`;
     counts[status] += 1;
-    x += 10;
+    x += 2;
   }
   put(part(".line"), "d", line);
   put(part(".last"), "d", last);
@@ -94,7 +94,7 @@ const patch = (row, name, check, at, news) => {
   if (check.runs) draw(row, check.runs);
   part(".pool").hidden = !pool;
   if (!pool) return;
-  const share = (count) => Math.min(100, Math.floor(count * 100 / Math.max(1, pool.max)));
+  const share = (count) => `${Math.min(100, Math.floor(count * 100 / Math.max(1, pool.max)))}%`;
   put(part(".used"), "width", share(pool.in_use));
   put(part(".idle"), "x", share(pool.in_use));
   put(part(".idle"), "width", share(pool.idle));

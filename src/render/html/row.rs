@@ -34,19 +34,18 @@ impl fmt::Display for Row<'_> {
         )?;
         write!(
             f,
-            r##"<div class="state"><p class="word"><svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><use href="#i-{}"/></svg><span>{}</span></p>"##,
+            r##"<div class="state"><p class="word"><svg class="icon" aria-hidden="true"><use href="#i-{}"/></svg><span>{}</span></p>"##,
             entry.status,
             word(entry.status)
         )?;
         let span = entry.status_for.map(|ago| format!("for {}", span(ago)));
-        let moment = entry.status_for.zip(self.now);
-        let moment = moment.map(|(ago, now)| moment(ago, now));
-        let moment = moment.map(|moment| format!("since {moment}"));
+        let since = entry.status_for.zip(self.now);
+        let since = since.map(|(ago, now)| format!("since {}", moment(ago, now)));
         write!(
             f,
             r#"{}{}</div><div class="what"><div class="name"><h2>{}</h2><span class="small kind">{}</span></div>{}"#,
             Paragraph("small span", span.as_deref()),
-            Paragraph("small since", moment.as_deref()),
+            Paragraph("small since", since.as_deref()),
             Text(&entry.name),
             Text(&kind(entry)),
             Why(entry.reason)
@@ -133,7 +132,7 @@ impl fmt::Display for Pool {
         let hidden = if self.0.is_none() { " hidden" } else { "" };
         write!(
             f,
-            r#"<div class="pool"{hidden}><svg class="gauge" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect class="used" width="{used}" height="1"/><rect class="idle" x="{used}" width="{idle}" height="1"/></svg><p class="small"><span class="heard">Pool: </span><span>{} in use · {} idle · max {}</span></p></div>"#,
+            r#"<div class="pool"{hidden}><svg class="gauge" aria-hidden="true"><rect class="used" width="{used}%" height="8"/><rect class="idle" x="{used}%" width="{idle}%" height="8"/></svg><p class="small"><span class="heard">Pool: </span><span>{} in use · {} idle · max {}</span></p></div>"#,
             pool.in_use, pool.idle, pool.max
         )
     }
