@@ -120,7 +120,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(HealthLayer::new(health));
     // The last handle goes with the server, and that ends the publisher.
     axum::serve(listener, app)
-        .with_graceful_shutdown(async move { drop(terminate.recv().await) })
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+        })
         .await?;
     // What is still to be told gets a moment.
     let _ = timeout(Duration::from_secs(1), publisher).await;

@@ -123,9 +123,8 @@ impl Envoy {
         let clusters = answer["cluster_statuses"].as_array().into_iter().flatten();
         let mut hosts =
             clusters.flat_map(|cluster| cluster["host_statuses"].as_array().into_iter().flatten());
-        let host = hosts.find(|host| {
-            host["address"]["socket_address"]["port_value"] == Value::from(instance.port())
-        });
+        let host =
+            hosts.find(|host| host["address"]["socket_address"]["port_value"] == instance.port());
         host.expect("stands in the file").clone()
     }
 

@@ -113,7 +113,7 @@ async fn ask(
     deep: bool,
 ) -> Result<(), String> {
     let payload = format!("this is number {number}");
-    let (method, path, body, expected) = if number % SLOW_EACH == 0 {
+    let (method, path, body, expected) = if number.is_multiple_of(SLOW_EACH) {
         (
             Method::POST,
             "/api/echo",
