@@ -37,6 +37,12 @@ const VARIANTS: &[(&str, &str)] = &[
     ("constant_3", "`constant` and `x-content-type-options`"),
     ("constant_4", "and `retry-after`"),
     ("probe", "our cached probe: the same bytes"),
+    ("probe_hyper", "the same, our layer as hyper's own service"),
+    (
+        "probe_hyper_around_router",
+        "the same, around an axum `Router`",
+    ),
+    ("pass_hyper", "a foreign path, likewise"),
     ("probe_down", "our 503, with `retry-after`"),
     ("probe_around_router", "our cached probe, around a `Router`"),
     ("probe_router_layer", "our cached probe, by `Router::layer`"),
@@ -50,16 +56,21 @@ const LIMITS: &[(&str, &str, f64)] = &[
     ("pass_same_body", "bare", 1.025),
     ("router_pass", "router", 1.010),
     ("router_pass_same_body", "router", 1.010),
-    ("probe", "constant", 1.05),
-    ("probe", "axum_handler", 0.58),
-    ("probe", "axum_health", 0.44),
+    ("probe_hyper", "constant", 1.05),
+    ("probe_hyper", "axum_handler", 0.58),
+    ("probe_hyper", "axum_health", 0.44),
 ];
 
 /// Without a limit, but good to know.
 const ASIDE: &[(&str, &str)] = &[
     ("router_layer", "router"),
     ("router_layer_same_body", "router"),
-    ("probe", "constant_eager"),
+    ("pass_hyper", "bare"),
+    ("probe", "constant"),
+    ("probe", "axum_handler"),
+    ("probe", "axum_health"),
+    ("probe_hyper", "constant_eager"),
+    ("probe_hyper_around_router", "constant"),
     ("probe_around_router", "constant"),
     ("probe_router_layer", "constant"),
 ];
@@ -152,6 +163,8 @@ fn check_answer(name: &str) {
         "probe"
         | "probe_around_router"
         | "probe_router_layer"
+        | "probe_hyper"
+        | "probe_hyper_around_router"
         | "axum_handler"
         | "constant_eager" => answer("constant"),
         "probe_down" => {
@@ -192,6 +205,9 @@ fn connection(variant: &str) -> Connection {
         "constant_3" => Connection::new(service_fn(constant::<3>), PROBE),
         "constant_4" => Connection::new(service_fn(constant::<4>), PROBE),
         "probe" => Connection::new(Hyper::new(layer.layer(Bare)), PROBE),
+        "probe_hyper" => Connection::new(layer.layer(Hyper::new(Bare)), PROBE),
+        "pass_hyper" => Connection::new(layer.layer(Hyper::new(Bare)), FOREIGN),
+        "probe_hyper_around_router" => Connection::new(layer.layer(Hyper::new(router())), PROBE),
         "probe_down" => {
             let layer = runtime.block_on(settled(false));
             Connection::new(Hyper::new(layer.layer(Bare)), PROBE)

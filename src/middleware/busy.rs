@@ -66,10 +66,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let kind = match self.service.probe(&mut request) {
+        let (front, inner) = self.service.parts_mut();
+        let kind = match front.probe(&mut request) {
             Some(probe) => Kind::Probe { probe },
             None => Kind::Inner {
-                future: Oneshot::new(self.service.inner_mut().clone(), request),
+                future: Oneshot::new(inner.clone(), request),
             },
         };
         BusyFuture { kind }

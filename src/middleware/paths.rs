@@ -52,21 +52,22 @@ pub(super) struct Filter {
 pub(super) struct Match {
     /// The number of the probe's path.
     pub(super) index: usize,
-    /// Where in the path the name of a dependency below it starts, if there is one.
-    pub(super) name_at: Option<usize>,
+    /// Whether the name of a dependency follows, as the last segment.
+    pub(super) is_below: bool,
 }
 
 impl Match {
     fn exact(index: usize) -> Self {
         Self {
             index,
-            name_at: None,
+            is_below: false,
         }
     }
 
     /// The name in `path`, still percent-encoded.
     pub(super) fn name(self, path: &str) -> Option<&str> {
-        self.name_at.and_then(|at| path.get(at..))
+        let (_, name) = path.rsplit_once('/').filter(|_| self.is_below)?;
+        Some(name)
     }
 }
 
@@ -142,7 +143,7 @@ impl Paths {
                 Some([b'/', rest @ ..]) if starts_with_a_name(rest) => {
                     below = Some(Match {
                         index,
-                        name_at: Some(probe.path.len() + 1),
+                        is_below: true,
                     });
                 }
                 _ => {}

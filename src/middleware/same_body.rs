@@ -61,7 +61,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.service.inner_mut().poll_ready(cx)
+        self.service.parts_mut().1.poll_ready(cx)
     }
 
     #[inline]
