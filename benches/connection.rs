@@ -57,7 +57,8 @@ const LIMITS: &[(&str, &str, f64)] = &[
     ("router_pass", "router", 1.010),
     ("router_pass_same_body", "router", 1.010),
     ("probe_hyper", "constant", 1.05),
-    ("probe_hyper", "axum_handler", 0.58),
+    // With one codegen unit axum gains more than hyper does.
+    ("probe_hyper", "axum_handler", 0.61),
     ("probe_hyper", "axum_health", 0.44),
 ];
 
