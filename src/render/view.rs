@@ -23,7 +23,7 @@ pub struct View<'a> {
     full: Option<&'a Report>,
     single: bool,
     question: Question<'a>,
-    /// `None` where times are left out.
+    /// `None` for a stranger, and where times are left out.
     at: Option<SystemTime>,
 }
 
@@ -62,7 +62,10 @@ impl<'a> View<'a> {
             },
             single: false,
             question: Question::default(),
-            at: Some(SystemTime::now()),
+            at: match detail {
+                Detail::Status => None,
+                Detail::Full => Some(SystemTime::now()),
+            },
         }
     }
 
@@ -78,8 +81,15 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The same as the answer to `question`.
+    /// The same as the answer to `question`, of which a stranger's view keeps the name alone.
     pub(crate) fn of(self, question: Question<'a>) -> Self {
+        let question = match self.full {
+            Some(_) => question,
+            None => Question {
+                name: question.name,
+                ..Question::default()
+            },
+        };
         Self { question, ..self }
     }
 
@@ -119,7 +129,7 @@ impl<'a> View<'a> {
 
     /// Whether the asker wants a passing probe spelt out (`?verbose`). Never without details.
     pub fn is_verbose(&self) -> bool {
-        self.question.verbose && self.full.is_some()
+        self.question.verbose
     }
 
     /// Why, where it is the app's own lifecycle. Nothing without details.
@@ -149,7 +159,7 @@ impl<'a> View<'a> {
 
     /// The names of the groups that dependencies are in, each once. None without details.
     pub fn groups(&self) -> &'a [Cow<'static, str>] {
-        self.full.map_or(&[], |_| self.question.groups)
+        self.question.groups
     }
 
     /// When the last completed run of `entry` started, by the wall clock.
@@ -161,14 +171,14 @@ impl<'a> View<'a> {
         self.at?.checked_sub(entry.age?)
     }
 
-    /// When it was made, by the wall clock. `None` where times are left out.
+    /// When it was made, by the wall clock. `None` without details and where times are left out.
     pub fn made_at(&self) -> Option<SystemTime> {
         self.at
     }
 
     /// What the asker wanted left out and nothing is called. None without details.
     pub(super) fn unmatched(&self) -> &'a [String] {
-        self.full.map_or(&[], |_| self.question.unmatched)
+        self.question.unmatched
     }
 
     pub(super) fn full(&self) -> Option<&'a Report> {
