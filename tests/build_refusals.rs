@@ -7,7 +7,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tower_health::{CheckResult, Dependency, Health, HealthLayer, Outcome, Probe};
+use tower_health::{
+    Access, CheckResult, Dependency, Format, Health, HealthLayer, Outcome, Probe, Render, View,
+};
 
 async fn up() -> CheckResult {
     Ok(Outcome::up())
@@ -26,6 +28,18 @@ fn panics_at(build: impl FnOnce()) -> Option<(String, u32)> {
     set_hook(hook);
     let place = place.lock().expect("no panic under it").take();
     result.err().and(place)
+}
+
+struct Misnamed(&'static str);
+
+impl Render for Misnamed {
+    fn content_type(&self) -> &'static str {
+        self.0
+    }
+
+    fn render(&self, _: &View<'_>) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 macro_rules! refused_here {
@@ -57,7 +71,14 @@ fn refusals_point_at_the_callers_line() {
     refused_here!(layer().path("/a b", Probe::Full));
     refused_here!(layer().path("/health", Probe::Full));
     refused_here!(layer().path("/a", Probe::group("nobody")));
+    refused_here!(layer().path_with_format("/a/", Probe::Full, Format::text()));
+    refused_here!(layer().path_with_format("/a", Probe::group("nobody"), Format::text()));
+    refused_here!(Format::custom(Misnamed("no media type")));
+    refused_here!(Format::custom(Misnamed("text/plain\r\nx: y")));
+    refused_here!(Access::bearer([""]));
+    refused_here!(Access::bearer(["good", "bad\n"]));
     assert_eq!(panics_at(|| drop(layer().path("/a", Probe::Full))), None);
+    assert_eq!(panics_at(|| drop(Format::custom(Misnamed("text/plain; a=b")))), None);
     // Whatever comes first, the group or its member.
     let group = Health::builder().group("storage", ["a"]).group("empty", None::<&str>);
     let layer = HealthLayer::new(group.check("a", up).build());

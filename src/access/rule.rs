@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 
@@ -81,7 +85,7 @@ impl Access {
         }
     }
 
-    /// Whoever `allows` says yes to. It runs on every probe: keep it fast.
+    /// Whoever `allows` says yes to. It runs on every probe: keep it fast. A panic in it is a no.
     pub fn closure(allows: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self {
             rule: Rule::Closure(Arc::new(allows)),
@@ -155,7 +159,10 @@ impl Rule {
                 .client()
                 .is_some_and(|client| contains(networks, client)),
             Self::Bearer(tokens) => tokens.open_to(head),
-            Self::Closure(allows) => allows(head),
+            // The head is read only: nothing is left half done.
+            Self::Closure(allows) => {
+                catch_unwind(AssertUnwindSafe(|| allows(head))).unwrap_or(false)
+            }
             Self::Either(both) => both.0.allows(head) || both.1.allows(head),
             Self::Behind(behind) => behind.0.allows(&head.behind(&behind.1)),
         }
