@@ -226,6 +226,38 @@ async fn a_path_keeps_its_own_format_whatever_accept_says() {
     assert_eq!(ask(address, "GET", "/words", "").await.body, "database");
 }
 
+/// Native JSON by its media type, and something else by its bytes.
+struct Legacy;
+
+impl Render for Legacy {
+    fn content_type(&self) -> &'static str {
+        "application/json; charset=utf-8"
+    }
+
+    fn render(&self, _: &View<'_>) -> Vec<u8> {
+        b"{}".to_vec()
+    }
+}
+
+#[tokio::test]
+async fn a_form_of_ones_own_takes_the_place_of_ours_with_its_media_type() {
+    let address = serve(open(healthy()).format(Format::custom(Legacy))).await;
+    for accept in [
+        "",
+        "*/*",
+        JSON,
+        "application/*",
+        "text/plain;q=0.9, application/json",
+    ] {
+        assert_eq!(
+            ask(address, "GET", "/readyz", accept).await.body,
+            "{}",
+            "{accept}"
+        );
+    }
+    assert_eq!(content_type(address, "/readyz", "text/plain").await, TEXT);
+}
+
 #[cfg(feature = "html")]
 #[tokio::test]
 async fn the_page_is_guarded_and_gives_its_script_the_json() {

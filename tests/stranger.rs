@@ -220,6 +220,7 @@ fn walk() -> Vec<Question> {
         "text/plain",
         "application/openmetrics-text",
         "text/html",
+        "application/vnd.tower-health.page+json",
         "image/png",
     ];
     let disguises = [

@@ -28,23 +28,31 @@ pub(crate) fn choose<'h>(
     offers: impl Iterator<Item = &'h str>,
     fallback: usize,
 ) -> usize {
-    let mut kept = [None; MAX_RANGES];
+    let mut kept = [Range::NONE; MAX_RANGES];
+    let mut count = 0;
     let mut length = 0;
     let fields = fields.take_while(|field| {
         length += field.len();
         length <= MAX_LENGTH
     });
     let ranges = fields.flat_map(|field| Split::new(field, b',')).map(range);
-    for (place, range) in kept.iter_mut().zip(ranges) {
-        *place = range;
+    // Malformed ones count, too: they are read.
+    for range in ranges.take(MAX_RANGES) {
+        if let Some(range) = range {
+            kept[count] = range;
+            count += 1;
+        }
     }
+    let kept = &kept[..count];
     offers
         .enumerate()
         .filter_map(|(index, offer)| {
-            let covering = kept.iter().flatten().enumerate();
+            let (kind, subkind) = offer.split_once('/')?;
+            let covering = kept.iter().enumerate();
             let (precision, order, quality) = covering
                 .filter_map(|(order, range)| {
-                    Some((range.precision(offer)?, Reverse(order), range.quality))
+                    let precision = range.precision(kind, subkind)?;
+                    Some((precision, Reverse(order), range.quality))
                 })
                 .max()?;
             let preferred = (index == fallback, Reverse(index));
@@ -63,9 +71,14 @@ struct Range<'h> {
 }
 
 impl Range<'_> {
-    /// How precisely it names `offer`; `None` where it does not.
-    fn precision(&self, offer: &str) -> Option<u8> {
-        let (kind, subkind) = offer.split_once('/')?;
+    const NONE: Self = Self {
+        kind: "",
+        subkind: "",
+        quality: 0,
+    };
+
+    /// How precisely it names `kind/subkind`; `None` where it does not.
+    fn precision(&self, kind: &str, subkind: &str) -> Option<u8> {
         match (self.kind, self.subkind) {
             ("*", "*") => Some(0),
             (own, "*") if own.eq_ignore_ascii_case(kind) => Some(1),
