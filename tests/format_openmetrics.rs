@@ -22,12 +22,14 @@ mod wire;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn serve(health: Health, details: Access) -> SocketAddr {
+/// In this form alone.
+fn layer(health: Health) -> HealthLayer {
+    HealthLayer::new(health).path_with_format("/metrics", Probe::Full, Format::openmetrics())
+}
+
+async fn serve(layer: HealthLayer) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("bound");
-    let layer = HealthLayer::new(health)
-        .path_with_format("/metrics", Probe::Full, Format::openmetrics())
-        .details(details);
     let app = Router::new().layer(layer);
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
@@ -85,7 +87,7 @@ fn parser() -> Command {
 async fn two_parsers_read_it_whoever_asks() {
     let postgres = Postgres::start().await;
     for (full, details) in [(true, Access::everybody()), (false, Access::nobody())] {
-        let address = serve(health(&postgres), details).await;
+        let address = serve(layer(health(&postgres)).details(details)).await;
         for path in ["/metrics", "/metrics/database"] {
             let answer = wire::get(address, path).await;
             if !full && path != "/metrics" {
@@ -129,7 +131,9 @@ fn a_parser_refuses_what_is_not_openmetrics() {
 async fn prometheus_scrapes_an_app_that_is_down() {
     let mut postgres = Postgres::start().await;
     let health = health(&postgres);
-    let address = serve(health, Access::everybody()).await;
+    // In any form: what Prometheus itself says that it accepts must lead to this one.
+    let layer = HealthLayer::new(health).path("/metrics", Probe::Full);
+    let address = serve(layer.details(Access::everybody())).await;
     let rules =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy/prometheus/health.rules.yml");
     let prometheus = Prometheus::start(&address.to_string(), &rules).await;

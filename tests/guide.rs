@@ -6,7 +6,8 @@ use std::{collections::BTreeSet, path::Path};
 use tower_health::Reason;
 
 const OPERATORS: &str = include_str!("../src/guide/operators.md");
-const PAGES: [&str; 3] = [
+const PAGES: [&str; 4] = [
+    include_str!("../src/guide/formats.md"),
     include_str!("../src/guide/placement.md"),
     include_str!("../src/guide/policy.md"),
     OPERATORS,

@@ -19,6 +19,7 @@ use super::{View, health_json, json, openmetrics, spring, text};
 /// | [`spring`](Self::spring) | `application/vnd.spring-boot.actuator.v3+json` | `{"status":"UP"}` | `components` with `details`, `groups` |
 /// | [`text`](Self::text) | `text/plain` | `ok` or `readyz check failed` | with `?verbose`, or failing, a line for each dependency |
 /// | [`openmetrics`](Self::openmetrics) | `application/openmetrics-text` | the gauge `health_status` | the gauges of each check |
+/// | `html`, feature `html` | `text/html` | the page, with one word | the page for whoever is on call |
 /// | [`custom`](Self::custom) | its own | what a [`View`] without details gives | what one with them gives |
 ///
 /// Which one answers, in evaluation order:
@@ -29,6 +30,9 @@ use super::{View, health_json, json, openmetrics, spring, text};
 ///    the table can be named.
 /// 3. The layer's, set by [`format`](crate::HealthLayer::format), for `*/*`, for no `accept` and for
 ///    one that names nothing served here. Default: `json`. Never 406.
+///
+/// Each verdict is rendered once for each form and audience, however many ask. Samples:
+/// [`guide::formats`](crate::guide::formats).
 #[derive(Clone)]
 pub struct Format {
     kind: Kind,

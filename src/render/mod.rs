@@ -15,6 +15,8 @@
 
 mod accept;
 mod format;
+#[cfg(test)]
+mod guide_tests;
 mod health_json;
 #[cfg(feature = "html")]
 mod html;
