@@ -61,12 +61,15 @@ impl Face {
     /// Makes the answer and keeps it for those who come next.
     fn keep(&self, asked: Asked, gathering: &Gathering) -> Holding {
         let answer = self.make(asked, gathering, &Query::default());
-        let answer = match asked.detail {
-            Detail::Full => answer.for_many(),
-            // Nearly always static.
-            Detail::Status => answer,
+        let offer = self.offer(asked);
+        // Static bytes have no count to fight over.
+        let is_static = asked.detail == Detail::Status && offer.format.is_json();
+        let answer = if is_static {
+            answer
+        } else {
+            answer.for_many()
         };
-        self.offer(asked).slot(asked.detail).put(answer)
+        offer.slot(asked.detail).put(answer)
     }
 
     /// For those allowed details alone: to a stranger the query changes nothing.

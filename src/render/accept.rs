@@ -36,12 +36,10 @@ pub(crate) fn choose<'h>(
         length <= MAX_LENGTH
     });
     let ranges = fields.flat_map(|field| Split::new(field, b',')).map(range);
-    // Malformed ones count, too: they are read.
-    for range in ranges.take(MAX_RANGES) {
-        if let Some(range) = range {
-            kept[count] = range;
-            count += 1;
-        }
+    // Malformed ones are read, too, and count.
+    for range in ranges.take(MAX_RANGES).flatten() {
+        kept[count] = range;
+        count += 1;
     }
     let kept = &kept[..count];
     offers

@@ -251,6 +251,11 @@ impl Format {
         }
     }
 
+    /// Whether it is native JSON, whose words to strangers are static.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.kind, Kind::Json)
+    }
+
     /// Whether it spells out a query's `verbose` and `exclude`, whatever the probe.
     pub(crate) fn is_text(&self) -> bool {
         matches!(self.kind, Kind::Text)
