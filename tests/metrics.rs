@@ -332,3 +332,31 @@ async fn a_recorder_without_a_size_is_told_everything() {
     let probes = r#"health_probe_requests_total{probe="readiness",code="200"}"#;
     assert_eq!(value(&handle, probes), Some(3.0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_one_is_neither_up_nor_down_until_it_returns() {
+    let recorder = recorder();
+    let handle = recorder.handle();
+    let _guard = set_default_local_recorder(&recorder);
+    let health = Health::builder().add(scripted([down()])).build();
+    run(&health).await;
+    let gauges = || {
+        ["health_check_status", "health_check_consecutive_failures"]
+            .map(|name| value(&handle, &format!(r#"{name}{{check="database"}}"#)))
+    };
+    assert_eq!(gauges(), [Some(0.0), Some(1.0)]);
+    assert!(health.remove("database"));
+    for gauge in gauges() {
+        // No alert compares to it.
+        assert!(gauge.is_some_and(f64::is_nan), "{gauge:?}");
+    }
+    health.add(scripted([])).expect("free again");
+    run(&health).await;
+    assert_eq!(gauges(), [Some(1.0), Some(0.0)]);
+    // Of one that no run has judged nothing is said, nor when it goes.
+    health
+        .add(Dependency::new("unjudged", async || Ok(Outcome::up())))
+        .expect("new");
+    assert!(health.remove("unjudged"));
+    assert!(!handle.render().contains("unjudged"));
+}

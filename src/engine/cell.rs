@@ -93,6 +93,9 @@ impl Cell {
         if let Some(hub) = self.hub.upgrade() {
             hub.forget(&self.dependency.name);
         }
+        if let (Some(last), _) = self.flight.peek() {
+            self.numbers.retire(&self.dependency, &last);
+        }
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -142,6 +145,11 @@ impl Cell {
         }
         self.epoch.advance();
         self.numbers.record(&self.dependency, &published.value);
+        if self.is_retired() {
+            // Meanwhile: the number just recorded must not be the last.
+            self.numbers.retire(&self.dependency, &published.value);
+            return;
+        }
         transition::observe(&self.dependency, published, cause);
         if let Some(transition) = Transition::of(&self.dependency, published, self.made)
             && let Some(hub) = self.hub.upgrade()

@@ -54,9 +54,10 @@ impl Health {
 
     /// Removes the dependency called `name`. Returns whether there was one.
     ///
-    /// From the return on no answer mentions it, and its run under way, if there is one, is
-    /// not heard any more: it is no transition, no log event and no answer, and ends by itself
-    /// within its timeout. One of the same name that is added later starts without a past.
+    /// From the return on no answer and no listener is told of it. A run of it that is under way
+    /// ends by itself within its timeout and is not heard; only its log event may still come if it ended
+    /// at this very moment. Its gauges stand at `NaN`. One of the same name that is added later
+    /// starts without a past.
     pub fn remove(&self, name: &str) -> bool {
         let shared = self.shared();
         let removed = shared.members.remove(name).is_some();

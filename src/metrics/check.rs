@@ -27,6 +27,12 @@ impl CheckNumbers {
         self.with(dependency, |series| series.record(verdict));
     }
 
+    /// Its dependency is gone, and `last` was what it left. A recorder forgets no series: one that went
+    /// on to say 0 would be an outage for ever.
+    pub(crate) fn retire(&self, dependency: &Dependency, last: &Verdict) {
+        self.with(dependency, |series| series.retire(last));
+    }
+
     fn with(&self, dependency: &Dependency, act: impl FnOnce(&Series)) {
         if let Some(series) = self.0.get() {
             return act(series);
@@ -91,10 +97,23 @@ impl Series {
             _ => self.down.increment(1),
         }
         if let Some(numbers) = &verdict.observations.pool {
-            self.pool
-                .get_or_init(|| register(|recorder| Pool::new(recorder, &self.name)).0)
-                .set(numbers);
+            self.pool().set(numbers);
         }
+    }
+
+    fn retire(&self, last: &Verdict) {
+        if status_value(last.status).is_some() {
+            self.status().set(f64::NAN);
+        }
+        self.failures.set(f64::NAN);
+        if last.observations.pool.is_some() {
+            self.pool().retire();
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        self.pool
+            .get_or_init(|| register(|recorder| Pool::new(recorder, &self.name)).0)
     }
 
     fn status(&self) -> &Gauge {
@@ -134,6 +153,12 @@ impl Pool {
             open: gauge("open"),
             idle: gauge("idle"),
             in_use: gauge("in_use"),
+        }
+    }
+
+    fn retire(&self) {
+        for gauge in [&self.max, &self.open, &self.idle, &self.in_use] {
+            gauge.set(f64::NAN);
         }
     }
 

@@ -12,4 +12,6 @@ impl CheckNumbers {
     }
 
     pub(crate) fn record(&self, _: &Dependency, _: &Verdict) {}
+
+    pub(crate) fn retire(&self, _: &Dependency, _: &Verdict) {}
 }
