@@ -322,3 +322,18 @@ async fn coming_and_going_beside_askers_leaves_nothing_behind() {
     assert_eq!(names(&health), ["a"]);
     assert_eq!(face.get("/readyz").await.0, 200);
 }
+
+#[test]
+fn one_may_be_added_from_a_thread_outside_the_runtime() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let builder = Health::builder().refresh_every(Duration::from_millis(10));
+    let health = runtime.block_on(async { builder.build() });
+    health.add(Dependency::new("a", up)).expect("new");
+    // Nothing could run here, which is no failure of the dependency.
+    assert_ne!(health.snapshot().status, Status::Down);
+    runtime.block_on(async {
+        while health.report().await.status != Status::Up {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+}

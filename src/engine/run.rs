@@ -2,7 +2,8 @@
 //!
 //! Two tasks, since a check that blocks its thread cannot be interrupted: the
 //! check runs in one, the deadline is kept by the other. When the runtime shuts
-//! down both are dropped, and with them the right to run, which wakes the waiters.
+//! down both are dropped, and with them the right to run, which wakes the waiters. That says
+//! nothing of the dependency: no verdict, and no alarm in the log of each deploy.
 
 use std::{
     collections::hash_map::RandomState,
@@ -12,7 +13,6 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    task::JoinError,
     time::{Instant, timeout_at},
 };
 
@@ -28,22 +28,14 @@ use crate::{
 
 /// Starts a run of `cell`'s check that belongs to nobody.
 pub(super) fn detach(cell: Arc<Cell>, run: Run<Verdict>, started: Instant) {
-    let run = LastWord {
-        cell,
-        run,
-        started,
-        spoken: false,
-    };
-    match Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn(drive(runtime.clone(), run));
-        }
-        // Asked from outside a runtime: the guard says so by failing.
-        Err(_) => drop(run),
+    // Outside a runtime nothing can run, and that is no verdict either: it would be everybody's.
+    if let Ok(runtime) = Handle::try_current() {
+        let run = UnderWay { cell, run, started };
+        runtime.spawn(drive(runtime.clone(), run));
     }
 }
 
-async fn drive(runtime: Handle, mut run: LastWord) {
+async fn drive(runtime: Handle, run: UnderWay) {
     let dependency = &run.cell.dependency;
     let check = dependency.check.clone();
     let timeout = dependency.settings.timeout;
@@ -51,7 +43,13 @@ async fn drive(runtime: Handle, mut run: LastWord) {
     let mut task = runtime.spawn(async move { check.check_boxed().await });
     match timeout_at(run.started + timeout, &mut task).await {
         Ok(Ok(result)) => run.speak(result),
-        Ok(Err(error)) => run.speak(Err(lost(&error))),
+        Ok(Err(error)) if error.is_panic() => {
+            run.speak(Err(
+                Failure::new(Reason::Panicked).message("the check panicked")
+            ));
+        }
+        // Nobody aborts it but a runtime that shuts down.
+        Ok(Err(_)) => {}
         Err(_) => {
             let message = format!("no answer within {} ms", timeout.as_millis());
             run.speak(Err(Failure::new(Reason::Timeout).message(message)));
@@ -63,29 +61,14 @@ async fn drive(runtime: Handle, mut run: LastWord) {
     }
 }
 
-fn lost(error: &JoinError) -> Failure {
-    if error.is_panic() {
-        Failure::new(Reason::Panicked).message("the check panicked")
-    } else {
-        shut_down()
-    }
-}
-
-fn shut_down() -> Failure {
-    Failure::new(Reason::Failed).message("the runtime that ran the check is gone")
-}
-
-/// Sees to it that a run says something before it goes.
-struct LastWord {
+struct UnderWay {
     cell: Arc<Cell>,
     run: Run<Verdict>,
     started: Instant,
-    spoken: bool,
 }
 
-impl LastWord {
-    fn speak(&mut self, result: CheckResult) {
-        self.spoken = true;
+impl UnderWay {
+    fn speak(&self, result: CheckResult) {
         let span = Span {
             started: self.started,
             ended: Instant::now(),
@@ -96,14 +79,6 @@ impl LastWord {
             .run
             .publish(|last| Verdict::after(last, result, span, settings, random_share()));
         self.cell.published(&published, cause.as_deref());
-    }
-}
-
-impl Drop for LastWord {
-    fn drop(&mut self) {
-        if !self.spoken {
-            self.speak(Err(shut_down()));
-        }
     }
 }
 

@@ -1,6 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
 
 use super::Health;
 use crate::{
@@ -134,12 +137,20 @@ impl Gathering {
 
     /// Waits for the runs under way, as long as the asker's patience lasts.
     pub(crate) async fn settle(&mut self) {
+        // Outside a runtime there is no run to wait for, and no clock that could end the wait.
+        let runs = Handle::try_current().is_ok();
         for part in &mut self.parts {
             if let PartState::Wait(wait, since) = &mut part.state {
+                if !runs {
+                    part.state = PartState::Pending(*since);
+                    continue;
+                }
                 // One after the other, all with the same deadline: the runs go side by side.
-                part.state = match timeout_at(self.patience, wait).await {
-                    Ok(_) => PartState::Look,
-                    Err(_) => PartState::Pending(*since),
+                let said = timeout_at(self.patience, wait).await.ok().flatten();
+                // A run may end without a word, when its runtime does.
+                part.state = match said {
+                    Some(verdict) if verdict.started >= *since => PartState::Look,
+                    _ => PartState::Pending(*since),
                 };
             }
         }

@@ -21,7 +21,8 @@ use crate::{
 /// Cheap to clone; all clones are one. Faces are made from it: a
 /// [`HealthLayer`](crate::HealthLayer), or as many as there are listeners.
 ///
-/// Checks run on the tokio runtime of the asker that starts them, detached from it.
+/// Checks run on the tokio runtime of the asker that starts them, detached from it. Who asks from
+/// outside a runtime starts none, and is told what is known.
 #[derive(Clone)]
 pub struct Health {
     shared: Arc<Shared>,
