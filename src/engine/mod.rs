@@ -17,3 +17,5 @@ mod sync;
 pub(crate) mod verdict;
 #[cfg(test)]
 mod verdict_properties;
+#[cfg(test)]
+mod verdict_tests;
