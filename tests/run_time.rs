@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::{
     sync::{Notify, Semaphore},
     task::yield_now,
-    time::{advance, sleep},
+    time::{advance, sleep, timeout},
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{
@@ -336,4 +336,61 @@ fn one_may_be_added_from_a_thread_outside_the_runtime() {
             sleep(Duration::from_millis(1)).await;
         }
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_name_that_is_used_anew_while_old_runs_end_has_no_past() {
+    let health = Health::builder().check("a", up).build();
+    let face = Face::new(&health);
+    let mut transitions = health.subscribe();
+    let mut ended = 0;
+    for round in 0..400_u64 {
+        // Fails within some microseconds of its removal, before or after.
+        let failing = move || async move {
+            for _ in 0..round % 20 {
+                yield_now().await;
+            }
+            Err(Failure::new(Reason::Refused))
+        };
+        health.add(Dependency::new("x", failing)).expect("free");
+        let asked: Vec<_> = (0..2)
+            .map(|_| {
+                let face = face.clone();
+                tokio::spawn(async move { face.get("/readyz").await })
+            })
+            .collect();
+        for _ in 0..round % 23 {
+            yield_now().await;
+        }
+        let known = health.snapshot().entry("x").map(|entry| entry.status);
+        ended += u32::from(known == Some(Status::Down));
+        assert!(health.remove("x"));
+        // What was told of it is forgotten, and nothing follows.
+        while let Ok(Some(old)) = timeout(Duration::ZERO, transitions.next()).await {
+            assert_eq!(&*old.name, "a", "{old:?}");
+        }
+        health.add(Dependency::new("x", up)).expect("free again");
+        let (code, body) = face.get("/readyz").await;
+        assert_eq!(
+            (code, &body["checks"]["x"]["status"]),
+            (200, &"up".into()),
+            "{body}"
+        );
+        for asked in asked {
+            asked.await.expect("no panic");
+        }
+        // Its answer was from before the change, and is not kept.
+        assert_eq!(face.get("/readyz").await.0, 200);
+        let told = soon(transitions.next()).await.expect("a handle lives");
+        assert_eq!(
+            (&*told.name, told.from, told.to),
+            ("x", Status::Unknown, Status::Up)
+        );
+        assert!(health.remove("x"));
+    }
+    println!("{ended} of 400 old runs ended before their removal");
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(30 * SECOND, future).await.expect("in time")
 }
