@@ -1,4 +1,4 @@
-//! Checks of one's own: a closure, a type, and a worker's heartbeat.
+//! Checks of one's own: a closure, a type, a worker's heartbeat, and the runtime itself.
 #![allow(missing_docs)]
 
 use std::{
@@ -16,7 +16,7 @@ use axum::{Router, routing::get};
 use tokio::net::{TcpListener, TcpStream};
 use tower_health::{
     Access, Check, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Reason,
-    checks::Heartbeat,
+    checks::{Heartbeat, RuntimeLag},
 };
 
 /// Whether something listens at an address: a type, since it has a setting.
@@ -56,6 +56,7 @@ fn health(queue: Arc<AtomicU64>, worker: Heartbeat, search: SocketAddr) -> Healt
         )
         // Inside the process: the one kind that liveness takes.
         .liveness("worker", worker)
+        .liveness("runtime", RuntimeLag::new(Duration::from_millis(100)))
         .build()
 }
 

@@ -139,7 +139,8 @@ impl Dependency {
     ///
     /// Lengthened by up to a tenth at random, so that a fleet does not beat in
     /// step. However many probers ask, the dependency sees at most one run in
-    /// this time from this handle.
+    /// this time from this handle. A [background refresh](crate::HealthBuilder::refresh_every) has
+    /// its own period instead.
     pub fn cache_for(mut self, period: Duration) -> Self {
         self.settings.cache_for = period.min(LONGEST);
         self

@@ -1,5 +1,8 @@
 //! Ready-made checks on the app's own pools and workers.
 //!
+//! [`Heartbeat`] and [`RuntimeLag`] look inside the process, at a worker of the app's and at the runtime
+//! that runs it: the two that liveness may use.
+//!
 //! `checks::postgres`, `checks::redis` and `checks::pool` look at a `bb8::Pool` of the app's. All three
 //! keep to the same rules:
 //!

@@ -154,7 +154,8 @@ impl HealthBuilder {
     /// Runs all checks in the background each `period`, so that no asker waits. Default: off; at least 10 ms.
     ///
     /// The first phase is random and each period lengthened by up to a tenth, so that a
-    /// fleet does not beat in step. A verdict older than period and timeout, doubled, is
+    /// fleet does not beat in step. What has been failing for long is
+    /// [left alone](Dependency::back_off_up_to) for longer. A verdict older than period and timeout, doubled, is
     /// down with reason `stale`: a refresher that is dead cannot lie. The task runs on
     /// the runtime in which the handle is built, or else first asked, and ends with the
     /// last clone of the handle.

@@ -9,6 +9,8 @@
 //! 3. Without a listener nothing is kept.
 
 mod feed;
+#[cfg(test)]
+mod feed_properties;
 mod hub;
 mod transition;
 

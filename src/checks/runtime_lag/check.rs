@@ -22,8 +22,8 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// A thread of its own looks each period, in two ways:
 ///
 /// 1. It hands the runtime an empty task and measures how late that runs.
-/// 2. It looks at each worker thread: one that is neither parked nor has got through 61 polls since
-///    the last look stands still. So a process is not alive merely because another worker
+/// 2. It looks at each worker thread: one that is neither parked nor has got through 61 polls (the
+///    runtime's `event_interval`) since the last look stands still. So a process is not alive merely because another worker
 ///    answers the probe: whatever waits on the wedged one (its connections, its timers, the task it was
 ///    handed last) waits for ever.
 ///

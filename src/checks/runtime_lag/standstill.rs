@@ -2,8 +2,8 @@ use std::time::Duration;
 
 /// What a worker thread's counters say: how often it has parked and unparked, and how long it was busy.
 ///
-/// Tokio writes them when a worker parks, when it wakes, and after each 61 polls: one that is awake
-/// and leaves both as they were is within one of these stretches.
+/// Tokio writes them when a worker parks, when it wakes, and after each 61 polls (its default
+/// `event_interval`): one that is awake and leaves both as they were is within one of these stretches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) parks_and_unparks: u64,
