@@ -14,7 +14,8 @@ pub enum Probe {
     Startup,
     /// How is everything? All dependencies.
     Full,
-    /// How is this named group of dependencies?
+    /// How is this named group of dependencies? One that was not
+    /// [declared](crate::HealthBuilder::group) exists while it has a member, and is unknown otherwise.
     Group(Cow<'static, str>),
 }
 

@@ -95,6 +95,23 @@ async fn one_without_members_is_up_and_takes_those_that_come_later() {
     assert_eq!(code(&layer, "/tenantsz").await, 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_is_neither_declared_nor_named_by_a_member_is_unknown() {
+    let health = Health::builder()
+        .add(Dependency::new("search", up).group("storage"))
+        .build();
+    let layer = HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage"));
+    assert_eq!(code(&layer, "/storagez").await, 200);
+    let typo = group(&health, "sotrage").await;
+    assert_eq!(
+        (typo.status, typo.reason),
+        (Status::Unknown, Some(Reason::NotFound))
+    );
+    // It went with its last member.
+    health.remove("search");
+    assert_eq!(code(&layer, "/storagez").await, 503);
+}
+
 #[test]
 #[should_panic(expected = r#"the group "storage" has the member "serach""#)]
 fn an_unknown_member_is_refused_at_build() {

@@ -90,8 +90,8 @@ impl HealthBuilder {
     /// Declares the group `name`, which a [probe](crate::Probe::Group) of its own answers for, and makes
     /// dependencies its members, whether they were added already or not.
     ///
-    /// Those that name it themselves, by [`Dependency::group`], are members, too. One without members
-    /// is up; [`Health::add`] may bring it some.
+    /// Those that name it themselves, by [`Dependency::group`], are members, too. A declared one without
+    /// members is up; [`Health::add`] may bring it some.
     ///
     /// ```
     /// use tower_health::{Health, HealthLayer, Outcome, Probe};

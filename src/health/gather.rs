@@ -251,9 +251,13 @@ impl Gathering {
         {
             return report.overruled(Status::Down, reason).saying(message);
         }
-        match self.probe {
+        match &self.probe {
             Some(Probe::Readiness | Probe::Startup) if !self.health.is_started() => {
                 report.overruled(Status::Unknown, Reason::Starting)
+            }
+            // A misspelt group has no member that is down, either.
+            Some(Probe::Group(group)) if !self.health.has_group(group) => {
+                report.overruled(Status::Unknown, Reason::NotFound)
             }
             _ => report,
         }
