@@ -327,3 +327,18 @@ async fn the_error_is_one_line_and_says_when_the_app_itself_wants_no_traffic() {
     let error = health.verify().await.expect_err("is draining");
     assert_eq!(error.to_string(), "not ready: draining");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_added_during_the_try_is_named_too() {
+    let health = Health::builder().check("slow", slow(SECOND / 2)).build();
+    let verified = tokio::spawn({
+        let health = health.clone();
+        async move { health.verify().await }
+    });
+    sleep(SECOND / 4).await;
+    let late = Dependency::new("late", switched(&switch(false)));
+    health.add(late).expect("new");
+    let error = verified.await.expect("no panic").expect_err("down");
+    let names: Vec<_> = error.failing().iter().map(|entry| &*entry.name).collect();
+    assert_eq!(names, ["late"]);
+}

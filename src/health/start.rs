@@ -64,13 +64,18 @@ impl Health {
     }
 
     async fn try_to_start(&self, deadline: Instant) -> Result<(), NotReady> {
-        let mut gathering = Gathering::ask_to_start(self.clone(), deadline);
-        gathering.settle().await;
-        let report = gathering.finish().report;
-        if report.status.is_serving() {
-            Ok(())
-        } else {
-            Err(NotReady::of(report))
+        loop {
+            let mut gathering = Gathering::ask_to_start(self.clone(), deadline);
+            gathering.settle().await;
+            let report = gathering.finish().report;
+            if report.status.is_serving() {
+                return Ok(());
+            }
+            let not_ready = NotReady::of(report);
+            // An error without a reason helps nobody: what was added meanwhile is asked, too.
+            if not_ready.names_something() || Instant::now() >= deadline {
+                return Err(not_ready);
+            }
         }
     }
 }
@@ -136,6 +141,10 @@ impl NotReady {
             reason: report.reason.filter(|reason| *reason != Reason::Starting),
             message: report.message,
         }
+    }
+
+    fn names_something(&self) -> bool {
+        !self.failing.is_empty() || self.reason.is_some()
     }
 
     /// The required dependencies that do not serve, in the order of their registration.
