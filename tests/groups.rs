@@ -1,12 +1,9 @@
 //! Named groups of dependencies are probes of their own.
 #![allow(missing_docs)]
 
-use std::convert::Infallible;
+mod face;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{Empty, Full};
-use tower::{Layer, ServiceExt, service_fn};
+use face::Face;
 use tower_health::{
     Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Report,
     Status,
@@ -26,16 +23,6 @@ async fn group(health: &Health, name: &'static str) -> Report {
 
 fn names(report: &Report) -> Vec<&str> {
     report.entries.iter().map(|entry| &*entry.name).collect()
-}
-
-async fn code(layer: &HealthLayer, path: &str) -> u16 {
-    let inner = service_fn(async |_: Request<Empty<Bytes>>| {
-        let response = Response::builder().status(299);
-        Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).expect("valid"))
-    });
-    let request = Request::builder().uri(path).body(Empty::new());
-    let response = layer.layer(inner).oneshot(request.expect("valid")).await;
-    response.expect("infallible").status().as_u16()
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,10 +55,12 @@ async fn a_probe_of_a_group_is_answered_over_http_for_its_members_alone() {
         .group("storage", ["orders"])
         .group("messages", ["mail"])
         .build();
-    let layer = HealthLayer::new(health)
-        .path("/storagez", Probe::group("storage"))
-        .path("/messagesz", Probe::group("messages"))
-        .details(Access::everybody());
+    let face = Face(
+        HealthLayer::new(health)
+            .path("/storagez", Probe::group("storage"))
+            .path("/messagesz", Probe::group("messages"))
+            .details(Access::everybody()),
+    );
     for (path, expected) in [
         ("/storagez", 200),
         ("/storagez/orders", 200),
@@ -79,20 +68,20 @@ async fn a_probe_of_a_group_is_answered_over_http_for_its_members_alone() {
         ("/messagesz", 503),
         ("/messagesz/mail", 503),
     ] {
-        assert_eq!(code(&layer, path).await, expected, "{path}");
+        assert_eq!(face.code(path).await, expected, "{path}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_without_members_is_up_and_takes_those_that_come_later() {
     let health = Health::builder().group("tenants", None::<&str>).build();
-    let layer = HealthLayer::new(health.clone()).path("/tenantsz", Probe::group("tenants"));
-    assert_eq!(code(&layer, "/tenantsz").await, 200);
+    let face = Face(HealthLayer::new(health.clone()).path("/tenantsz", Probe::group("tenants")));
+    assert_eq!(face.code("/tenantsz").await, 200);
     let tenant = Dependency::new("tenant-7", down).group("tenants");
     health.add(tenant).expect("new");
-    assert_eq!(code(&layer, "/tenantsz").await, 503);
+    assert_eq!(face.code("/tenantsz").await, 503);
     health.remove("tenant-7");
-    assert_eq!(code(&layer, "/tenantsz").await, 200);
+    assert_eq!(face.code("/tenantsz").await, 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,8 +89,8 @@ async fn one_that_is_neither_declared_nor_named_by_a_member_is_unknown() {
     let health = Health::builder()
         .add(Dependency::new("search", up).group("storage"))
         .build();
-    let layer = HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage"));
-    assert_eq!(code(&layer, "/storagez").await, 200);
+    let face = Face(HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage")));
+    assert_eq!(face.code("/storagez").await, 200);
     let typo = group(&health, "sotrage").await;
     assert_eq!(
         (typo.status, typo.reason),
@@ -109,7 +98,7 @@ async fn one_that_is_neither_declared_nor_named_by_a_member_is_unknown() {
     );
     // It went with its last member.
     health.remove("search");
-    assert_eq!(code(&layer, "/storagez").await, 503);
+    assert_eq!(face.code("/storagez").await, 503);
 }
 
 #[test]

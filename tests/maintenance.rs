@@ -1,61 +1,46 @@
 //! The manual switch: out of traffic by hand, with a reason, and back.
 #![allow(missing_docs)]
 
-use std::{convert::Infallible, time::Duration};
+mod face;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, Full};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_health::{Access, Health, HealthLayer, Outcome, Probe, Reason, Status};
+use std::time::Duration;
+
+use face::Face;
+use tower_health::{Health, HealthLayer, Outcome, Probe, Reason, Status};
 
 fn health() -> Health {
     let health = Health::builder().check("a", async || Ok(Outcome::up()));
     health.build()
 }
 
-/// The code and the body that answer `path` over one face.
-async fn get(face: &HealthLayer, path: &str) -> (u16, String) {
-    let inner = service_fn(async |_: Request<Empty<Bytes>>| {
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-    });
-    let request = Request::builder().uri(path).body(Empty::new());
-    let response = face.layer(inner).oneshot(request.expect("valid")).await;
-    let response = response.expect("infallible");
-    let code = response.status().as_u16();
-    let body = response.into_body().collect().await.expect("whole");
-    let body = String::from_utf8(body.to_bytes().into());
-    (code, body.expect("text"))
-}
-
 #[tokio::test(start_paused = true)]
 async fn only_readiness_says_that_it_is_out() {
     let health = health();
-    let face = HealthLayer::new(health.clone()).details(Access::everybody());
+    let face = Face::new(&health);
     // Twice: the second answer is a kept one, which the switch must spoil though no time passes.
     for _ in 0..2 {
-        assert_eq!(get(&face, "/readyz").await.0, 200);
+        assert_eq!(face.get("/readyz").await.0, 200);
     }
     health.take_out("moving the disk");
-    let (code, body) = get(&face, "/readyz").await;
+    let (code, body) = face.get("/readyz").await;
     let whole = r#"{"status":"down","reason":"maintenance","message":"moving the disk","checks":{"#;
     assert_eq!(code, 503);
     assert!(body.starts_with(whole), "{body}");
     for path in ["/livez", "/startupz", "/health"] {
-        let (code, body) = get(&face, path).await;
+        let (code, body) = face.get(path).await;
         assert_eq!(code, 200, "{path}");
         assert!(!body.contains("maintenance"), "{body}");
     }
     health.put_back();
-    assert_eq!(get(&face, "/readyz").await.0, 200);
+    assert_eq!(face.get("/readyz").await.0, 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stranger_is_not_told_why() {
     let health = health();
-    let face = HealthLayer::new(health.clone());
+    let face = Face(HealthLayer::new(health.clone()));
     health.take_out("moving the disk");
-    let answer = get(&face, "/readyz").await;
+    let answer = face.get("/readyz").await;
     assert_eq!(answer, (503, r#"{"status":"down"}"#.to_owned()));
 }
 

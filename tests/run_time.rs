@@ -1,8 +1,9 @@
 //! Dependencies that come and go while the app runs.
 #![allow(missing_docs)]
 
+mod face;
+
 use std::{
-    convert::Infallible,
     future::{Ready, ready},
     sync::{
         Arc,
@@ -11,19 +12,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, Full};
-use serde_json::Value;
+use face::Face;
 use tokio::{
     sync::{Notify, Semaphore},
     task::yield_now,
-    time::{advance, sleep, timeout},
+    time::{advance, sleep},
 };
-use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{
-    Access, AddErrorKind, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe,
-    Reason, Status,
+    AddErrorKind, CheckResult, Dependency, Failure, Health, Outcome, Probe, Reason, Status,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,54 +56,30 @@ fn names(health: &Health) -> Vec<String> {
     entries.iter().map(|entry| entry.name.to_string()).collect()
 }
 
-/// A face over `health` that shows everything to everybody.
-#[derive(Clone)]
-struct Face(HealthLayer);
-
-impl Face {
-    fn new(health: &Health) -> Self {
-        Self(HealthLayer::new(health.clone()).details(Access::everybody()))
-    }
-
-    /// The code and the body that answer `path`.
-    async fn get(&self, path: &str) -> (u16, Value) {
-        let inner = service_fn(async |_: Request<Empty<Bytes>>| {
-            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-        });
-        let request = Request::builder().uri(path).body(Empty::new());
-        let response = self.0.layer(inner).oneshot(request.expect("valid")).await;
-        let response = response.expect("infallible");
-        let code = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("whole");
-        let body = serde_json::from_slice(&body.to_bytes()).unwrap_or(Value::Null);
-        (code, body)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_added_one_counts_from_the_next_question_on() {
     let health = Health::builder().check("a", up).build();
     let face = Face::new(&health);
     // The first answer starts the app, which spoils it; the second one is kept.
     for _ in 0..2 {
-        assert_eq!(face.get("/readyz").await.0, 200);
+        assert_eq!(face.json("/readyz").await.0, 200);
     }
-    assert_eq!(face.get("/health/b").await.0, 404);
+    assert_eq!(face.json("/health/b").await.0, 404);
     // No time passes: the answer that is kept must be spoiled by the change alone.
     health.add(Dependency::new("b", refused)).expect("new");
-    let (code, body) = face.get("/readyz").await;
+    let (code, body) = face.json("/readyz").await;
     assert_eq!(
         (code, &body["checks"]["b"]["reason"]),
         (503, &"refused".into())
     );
-    assert_eq!(face.get("/health/b").await.0, 503);
+    assert_eq!(face.json("/health/b").await.0, 503);
     assert!(health.remove("b"));
-    let (code, body) = face.get("/readyz").await;
+    let (code, body) = face.json("/readyz").await;
     assert_eq!(
         (code, body["checks"].as_object().map(|all| all.len())),
         (200, Some(1))
     );
-    assert_eq!(face.get("/health/b").await.0, 404);
+    assert_eq!(face.json("/health/b").await.0, 404);
     assert!(!health.remove("b"));
 }
 
@@ -194,7 +166,7 @@ async fn the_run_of_a_removed_one_is_not_heard() {
     let face = Face::new(&health);
     let asker = tokio::spawn({
         let face = face.clone();
-        async move { face.get("/readyz").await }
+        async move { face.json("/readyz").await }
     });
     while runs.load(Ordering::SeqCst) == 0 {
         yield_now().await;
@@ -204,7 +176,7 @@ async fn the_run_of_a_removed_one_is_not_heard() {
     // Who asked before the removal, and was answered after it, hears no more of it either.
     let (code, body) = asker.await.expect("no panic");
     assert_eq!((code, body["checks"].get("b")), (200, None));
-    let (code, body) = face.get("/readyz").await;
+    let (code, body) = face.json("/readyz").await;
     assert_eq!((code, body["checks"].get("b")), (200, None));
     assert_eq!(names(&health), ["a"]);
 
@@ -215,7 +187,7 @@ async fn the_run_of_a_removed_one_is_not_heard() {
         (entry.status, entry.consecutive_failures),
         (Status::Unknown, 0)
     );
-    assert_eq!(face.get("/readyz").await.0, 200);
+    assert_eq!(face.json("/readyz").await.0, 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,14 +210,14 @@ async fn an_answer_from_before_an_addition_serves_nobody_after_it() {
     let face = Face::new(&health);
     let early = tokio::spawn({
         let face = face.clone();
-        async move { face.get("/readyz").await }
+        async move { face.json("/readyz").await }
     });
     started.notified().await;
     health.add(Dependency::new("b", refused)).expect("new");
     gate.notify_one();
     let (code, body) = early.await.expect("no panic");
     assert_eq!((code, body["checks"].get("b")), (200, None));
-    assert_eq!(face.get("/readyz").await.0, 503);
+    assert_eq!(face.json("/readyz").await.0, 503);
 }
 
 #[tokio::test(start_paused = true)]
@@ -284,45 +256,6 @@ async fn a_removed_one_is_let_go() {
     assert_eq!(Arc::strong_count(&pool), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn coming_and_going_beside_askers_leaves_nothing_behind() {
-    let health = Health::builder().check("a", up).build();
-    let face = Face::new(&health);
-    let changers: Vec<_> = (0..2)
-        .map(|number| {
-            let health = health.clone();
-            tokio::spawn(async move {
-                let name = format!("tenant-{number}");
-                for _ in 0..500 {
-                    let one = Dependency::new(name.clone(), refused);
-                    health.add(one).expect("free: this task alone uses it");
-                    // Added before this question, so that it counts.
-                    assert_eq!(health.report().await.status, Status::Down);
-                    assert!(health.remove(&name));
-                    assert!(health.report().await.entry(&name).is_none());
-                }
-            })
-        })
-        .collect();
-    let askers: Vec<_> = (0..2)
-        .map(|_| {
-            let face = face.clone();
-            tokio::spawn(async move {
-                for _ in 0..2_000 {
-                    let (code, body) = face.get("/health").await;
-                    let others = body["checks"].as_object().map_or(0, |all| all.len() - 1);
-                    assert_eq!(code == 200, others == 0, "{body}");
-                }
-            })
-        })
-        .collect();
-    for task in changers.into_iter().chain(askers) {
-        task.await.expect("no panic");
-    }
-    assert_eq!(names(&health), ["a"]);
-    assert_eq!(face.get("/readyz").await.0, 200);
-}
-
 #[test]
 fn one_may_be_added_from_a_thread_outside_the_runtime() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -336,61 +269,4 @@ fn one_may_be_added_from_a_thread_outside_the_runtime() {
             sleep(Duration::from_millis(1)).await;
         }
     });
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_name_that_is_used_anew_while_old_runs_end_has_no_past() {
-    let health = Health::builder().check("a", up).build();
-    let face = Face::new(&health);
-    let mut transitions = health.subscribe();
-    let mut ended = 0;
-    for round in 0..400_u64 {
-        // Fails within some microseconds of its removal, before or after.
-        let failing = move || async move {
-            for _ in 0..round % 20 {
-                yield_now().await;
-            }
-            Err(Failure::new(Reason::Refused))
-        };
-        health.add(Dependency::new("x", failing)).expect("free");
-        let asked: Vec<_> = (0..2)
-            .map(|_| {
-                let face = face.clone();
-                tokio::spawn(async move { face.get("/readyz").await })
-            })
-            .collect();
-        for _ in 0..round % 23 {
-            yield_now().await;
-        }
-        let known = health.snapshot().entry("x").map(|entry| entry.status);
-        ended += u32::from(known == Some(Status::Down));
-        assert!(health.remove("x"));
-        // What was told of it is forgotten, and nothing follows.
-        while let Ok(Some(old)) = timeout(Duration::ZERO, transitions.next()).await {
-            assert_eq!(&*old.name, "a", "{old:?}");
-        }
-        health.add(Dependency::new("x", up)).expect("free again");
-        let (code, body) = face.get("/readyz").await;
-        assert_eq!(
-            (code, &body["checks"]["x"]["status"]),
-            (200, &"up".into()),
-            "{body}"
-        );
-        for asked in asked {
-            asked.await.expect("no panic");
-        }
-        // Its answer was from before the change, and is not kept.
-        assert_eq!(face.get("/readyz").await.0, 200);
-        let told = soon(transitions.next()).await.expect("a handle lives");
-        assert_eq!(
-            (&*told.name, told.from, told.to),
-            ("x", Status::Unknown, Status::Up)
-        );
-        assert!(health.remove("x"));
-    }
-    println!("{ended} of 400 old runs ended before their removal");
-}
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(30 * SECOND, future).await.expect("in time")
 }

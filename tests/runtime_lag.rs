@@ -1,28 +1,22 @@
 //! An executor that is wedged, wholly or in part, is not alive.
 #![allow(missing_docs)]
 
+mod face;
 mod support;
 
 use std::{
-    convert::Infallible,
     sync::mpsc::{Sender, channel},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, Full};
+use face::Face;
+use support::wait_until;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     task::{block_in_place, yield_now},
     time::{Instant, sleep},
 };
-use tower::{Layer, ServiceExt, service_fn};
-use tower_health::{
-    Access, Dependency, Health, HealthLayer, Probe, Reason, Report, Status, checks::RuntimeLag,
-};
-
-use support::wait_until;
+use tower_health::{Dependency, Health, Probe, Reason, Report, Status, checks::RuntimeLag};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const PERIOD: Duration = Duration::from_millis(10);
@@ -73,21 +67,6 @@ async fn becomes(health: &Health, status: Status) -> Report {
     last
 }
 
-/// The code and the body that answer `/livez`.
-async fn livez(health: &Health) -> (u16, String) {
-    let inner = service_fn(async |_: Request<Empty<Bytes>>| {
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-    });
-    let face = HealthLayer::new(health.clone()).details(Access::everybody());
-    let request = Request::builder().uri("/livez").body(Empty::new());
-    let response = face.layer(inner).oneshot(request.expect("valid")).await;
-    let response = response.expect("infallible");
-    let code = response.status().as_u16();
-    let body = response.into_body().collect().await.expect("whole");
-    let body = String::from_utf8(body.to_bytes().into());
-    (code, body.expect("text"))
-}
-
 #[test]
 fn one_wedged_worker_is_down_though_another_one_answers() {
     let runtime = workers(2);
@@ -99,7 +78,7 @@ fn one_wedged_worker_is_down_though_another_one_answers() {
         // All of this is answered by the other worker of the same runtime.
         let report = becomes(&health, Status::Down).await;
         assert_eq!(report.entries[0].reason, Some(Reason::Lagging));
-        let (code, body) = livez(&health).await;
+        let (code, body) = Face::new(&health).get("/livez").await;
         assert_eq!(code, 503);
         assert!(body.contains(r#""reason":"lagging""#), "{body}");
         assert!(body.contains("a worker thread has not moved"), "{body}");
@@ -108,7 +87,7 @@ fn one_wedged_worker_is_down_though_another_one_answers() {
         // It runs again, and has run late lately: 200, and somebody should look.
         let report = becomes(&health, Status::Degraded).await;
         assert_eq!(report.entries[0].reason, Some(Reason::Lagging));
-        assert_eq!(livez(&health).await.0, 200);
+        assert_eq!(Face::new(&health).code("/livez").await, 200);
         becomes(&health, Status::Up).await;
     });
 }
