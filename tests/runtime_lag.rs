@@ -130,7 +130,16 @@ fn a_runtime_that_nobody_drives_is_down() {
 
 #[test]
 fn workers_that_are_busy_and_go_on_are_alive() {
-    let runtime = workers(2);
+    busy_and_alive(&workers(2));
+}
+
+#[test]
+fn so_is_the_one_thread_of_a_runtime_that_has_no_other() {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    busy_and_alive(&runtime.expect("a runtime"));
+}
+
+fn busy_and_alive(runtime: &Runtime) {
     runtime.block_on(async {
         let health = watching(runtime.handle(), LATE);
         let busy: Vec<_> = (0..4)

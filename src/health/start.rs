@@ -25,10 +25,10 @@ const OVERTIME: Duration = Duration::from_millis(100);
 impl Health {
     /// Waits until every required dependency serves, trying again with pauses of 50 ms to 1 s.
     ///
-    /// A failure is tried again after 1 s at the latest, even where it serves others for
-    /// longer, and no dependency is tried more often than its
-    /// [`cache_for`](crate::Dependency::cache_for) allows. Optional ones are not waited for.
-    /// Dropping the future cancels no run.
+    /// A failure is tried again once it has served its time
+    /// ([`cache_failure_for`](crate::Dependency::cache_failure_for)), and after 1 s at the latest, even
+    /// where it serves others for longer. Optional ones are not waited for. Dropping the future
+    /// cancels no run.
     ///
     /// # Errors
     ///
