@@ -14,6 +14,8 @@ mod whole;
 #[cfg(test)]
 mod whole_properties;
 
+#[cfg(feature = "html")]
+pub(crate) use self::entry::whole_millis;
 #[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_io;
 pub use self::{
@@ -26,7 +28,7 @@ pub use self::{
     whole::Report,
 };
 pub(crate) use self::{
-    entry::{Excluded, rounded_millis, whole_millis},
+    entry::{Excluded, rounded_millis},
     history::History,
     observation::{Observations, bounded, one_line},
 };
