@@ -19,9 +19,10 @@ use tower_health::{
     Access, AddError, AddErrorKind, BusyFuture, BusyLayer, BusyService, Check, CheckResult,
     Dependency, Detail, Entry, Failure, Format, Head, Health, HealthBuilder, HealthLayer,
     HealthService, InvalidName, InvalidNetwork, LocalCheck, NotReady, Outcome, PeerAddr,
-    PoolNumbers, Probe, Reason, Render, Report, ResponseBody, ResponseFuture, Run, SameBodyFuture,
-    SameBodyLayer, SameBodyService, Status, Transition, Transitions, Value, View,
-    checks::Heartbeat,
+    PoolNumbers, Probe, ProbeMark, Reason, Render, Report, ResponseBody, ResponseFuture, Run,
+    SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled, SignalledFuture,
+    Status, Transition, Transitions, Value, View, Warning, WarningKind,
+    checks::{Heartbeat, RuntimeLag},
 };
 
 fn shared<T: Send + Sync + Debug>() {}
@@ -39,11 +40,15 @@ fn public_types_cross_threads_and_clone() {
     cloned::<SameBodyService<()>>();
     cloned::<BusyLayer>();
     cloned::<BusyService<()>>();
+    cloned::<SignalLayer<HealthLayer>>();
+    cloned::<Signalled<()>>();
     cloned::<Access>();
     cloned::<Dependency>();
     cloned::<Entry>();
     cloned::<Format>();
     cloned::<Heartbeat>();
+    cloned::<RuntimeLag>();
+    cloned::<Warning>();
     cloned::<Outcome>();
     cloned::<Probe>();
     cloned::<Report>();
@@ -56,9 +61,11 @@ fn public_types_cross_threads_and_clone() {
     plain::<Detail>();
     plain::<PeerAddr>();
     plain::<PoolNumbers>();
+    plain::<ProbeMark>();
     plain::<Reason>();
     plain::<Run>();
     plain::<Status>();
+    plain::<WarningKind>();
     // Each holds something that is nobody else's: checks, or an error's source.
     shared::<HealthBuilder>();
     shared::<Failure>();
@@ -71,6 +78,7 @@ fn public_types_cross_threads_and_clone() {
     unpinned::<ResponseBody<Full<Bytes>>>();
     unpinned::<ResponseFuture<std::future::Ready<()>>>();
     unpinned::<SameBodyFuture<std::future::Ready<()>>>();
+    unpinned::<SignalledFuture<std::future::Ready<()>>>();
 }
 
 #[test]
@@ -86,6 +94,7 @@ fn what_apps_implement_crosses_threads() {
         is_shared::<R>();
     }
     local::<Heartbeat>();
+    local::<RuntimeLag>();
     renders::<dyn Render>();
 }
 
@@ -111,24 +120,25 @@ fn checks_of_pools_cross_threads() {
 /// A type that is new must be asserted above: its name is looked for in this very file.
 #[test]
 fn no_public_type_is_left_out() {
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|letter: char| !letter.is_alphanumeric())
+    }
     let asserted = include_str!("types.rs");
-    for exports in [
+    let exports = [
         include_str!("../src/lib.rs"),
         include_str!("../src/checks/mod.rs"),
         include_str!("../src/metrics/mod.rs"),
-    ] {
-        let names = exports
-            .split("pub use ")
-            .skip(1)
-            .filter_map(|export| export.split(';').next())
-            .flat_map(|export| export.split(|letter: char| !letter.is_alphanumeric()))
-            .filter(|name| name.starts_with(char::is_uppercase));
-        for name in names {
-            // Once to import it, and at least once more.
-            let uses = asserted.split(|letter: char| !letter.is_alphanumeric());
-            assert!(uses.filter(|word| *word == name).count() > 1, "{name}");
-        }
-    }
+    ];
+    let exports = exports
+        .iter()
+        .flat_map(|file| file.split("pub use ").skip(1));
+    let names = exports
+        .filter_map(|export| export.split(';').next())
+        .flat_map(words)
+        .filter(|name| name.starts_with(char::is_uppercase));
+    // Once to import it, and at least once more.
+    let forgotten = names.filter(|name| words(asserted).filter(|word| word == name).count() < 2);
+    assert_eq!(forgotten.collect::<Vec<_>>(), [""; 0]);
 }
 
 /// The inner service's future and body decide, and nothing of the layer's.

@@ -106,8 +106,9 @@ mod tests {
         assert_eq!(Query::parse(&many), Query::default(), "too long");
         let many: String = (0..100).map(|n| format!("exclude={n}&")).collect();
         assert_eq!(Query::parse(&many).excluded.len(), MAX_EXCLUDED);
-        let long = format!("verbose&{}", "x".repeat(MAX_LENGTH));
-        assert!(!Query::parse(&long).verbose);
+        let longest = format!("verbose&{}", "x".repeat(MAX_LENGTH - 8));
+        assert!(Query::parse(&longest).verbose);
+        assert!(!Query::parse(&(longest + "x")).verbose);
     }
 
     #[test]
