@@ -333,6 +333,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_quoted_separates_nothing() {
+        let table = [
+            (
+                r#"text/plain;x="a,text/html;q=1";q=0.1, application/json;q=0.2"#,
+                JSON,
+            ),
+            (r#"text/plain;x="\"";q=0.1, application/json;q=0.2"#, JSON),
+            (r#"text/plain;x="\\";q=0.1, application/json;q=0.2"#, JSON),
+            // Outside of quotes a backslash is a character.
+            (r"text/x\,text/plain", TEXT),
+            // Nobody's: whatever follows belongs to it.
+            (r#"text/plain;x="a, application/json"#, TEXT),
+        ];
+        for (header, expected) in table {
+            assert_eq!(chosen(header, HTML), expected, "{header}");
+        }
+    }
+
+    #[test]
     fn a_quality_has_three_decimals_at_most() {
         let table = [
             ("0", Some(0)),
