@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use http::Request;
+use http::{Method, Request};
 
 use super::{Access, Head, PeerAddr};
 
@@ -123,4 +123,46 @@ fn behind_a_proxy_nobody_is_local_and_tokens_open_as_ever() {
     assert!(allows(&access, Some("127.0.0.1:1"), &[]));
     let token = [("x-forwarded-for", "junk"), ("authorization", "Bearer t")];
     assert!(allows(&access, Some("127.0.0.1:1"), &token));
+}
+
+#[test]
+fn a_closure_sees_the_head_as_it_came() {
+    let access = Access::closure(|head| {
+        *head.method() == Method::HEAD
+            && head
+                .uri()
+                .path_and_query()
+                .is_some_and(|uri| uri == "/livez?x")
+            && head.headers()["x-team"] == "ops"
+            && head.extensions().get() == Some(&7_u8)
+            && head.client() == head.peer()
+    });
+    let head = |method, uri, extension: u8| {
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header("x-team", "ops").extension(extension);
+        access.allows(&Head::of(&request.body(()).expect("valid")))
+    };
+    assert!(head("HEAD", "/livez?x", 7));
+    assert!(!head("GET", "/livez?x", 7));
+    assert!(!head("HEAD", "/livez", 7));
+    assert!(!head("HEAD", "/livez?x", 8));
+}
+
+#[test]
+fn a_rule_prints_its_networks_and_no_token() {
+    let access = Access::networks(["10.0.0.0/8"]).expect("valid");
+    let access = access
+        .or(Access::bearer(["hunter2"]))
+        .or(Access::loopback());
+    let access = access.trusted_proxies(["192.0.2.1"]).expect("valid");
+    assert_eq!(
+        format!("{access:?}"),
+        "Behind(Either(Either(Networks([10.0.0.0/8]), Bearer(..)), Loopback), [192.0.2.1/32])"
+    );
+    let others = [
+        Access::nobody(),
+        Access::everybody(),
+        Access::closure(|_| true),
+    ];
+    assert_eq!(format!("{others:?}"), "[Nobody, Everybody, Closure(..)]");
 }

@@ -128,9 +128,15 @@ fn reason_in_chain(error: &(dyn Error + 'static)) -> Reason {
         if let Some(reason) = error.downcast_ref().and_then(reason_of_io) {
             return reason;
         }
-        next = error.source();
+        next = inside(error).or_else(|| error.source());
     }
     Reason::Failed
+}
+
+/// What an `io` error is made of: its `source` is that one's source, and leaves it out.
+fn inside<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    Some(inner)
 }
 
 /// The word for an `io` error, by kind; by text only where `std` gives no kind.
@@ -160,9 +166,9 @@ pub(crate) fn reason_of_io(error: &io::Error) -> Option<Reason> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, num::ParseIntError};
+    use std::{error::Error, fmt, io, num::ParseIntError};
 
-    use super::{Failure, Reason};
+    use super::{Failure, Reason, reason_of_io};
 
     #[test]
     fn an_io_error_keeps_its_reason_and_hides_its_text() {
@@ -173,6 +179,75 @@ mod tests {
         assert_eq!(failure.reason(), Reason::Refused);
         assert!(!format!("{failure} {failure:?}").contains("hunter2"));
         assert!(failure.source().is_some());
+    }
+
+    #[test]
+    fn each_kind_of_io_error_has_its_reason() {
+        use io::ErrorKind as Kind;
+        let table = [
+            (Kind::ConnectionRefused, Some(Reason::Refused)),
+            (Kind::NotFound, Some(Reason::Refused)),
+            (Kind::ConnectionReset, Some(Reason::Reset)),
+            (Kind::ConnectionAborted, Some(Reason::Reset)),
+            (Kind::BrokenPipe, Some(Reason::Reset)),
+            (Kind::UnexpectedEof, Some(Reason::Reset)),
+            (Kind::HostUnreachable, Some(Reason::Unreachable)),
+            (Kind::NetworkUnreachable, Some(Reason::Unreachable)),
+            (Kind::NetworkDown, Some(Reason::Unreachable)),
+            (Kind::AddrNotAvailable, Some(Reason::Unreachable)),
+            (Kind::TimedOut, Some(Reason::Timeout)),
+            (Kind::WouldBlock, Some(Reason::Timeout)),
+            (Kind::InvalidData, Some(Reason::Protocol)),
+            (Kind::Other, None),
+            (Kind::PermissionDenied, None),
+        ];
+        for (kind, expected) in table {
+            let error = io::Error::new(kind, "x");
+            assert_eq!(reason_of_io(&error), expected, "{kind}");
+            let other = expected.unwrap_or(Reason::Failed);
+            // Wherever in the chain it is.
+            let wrapped = io::Error::other(error);
+            assert_eq!(Failure::from(wrapped).reason(), other, "{kind}");
+        }
+        let lookup =
+            io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(reason_of_io(&lookup), Some(Reason::Dns));
+        // One with a code says by that what it is.
+        assert_eq!(reason_of_io(&io::Error::from_raw_os_error(-1)), None);
+    }
+
+    #[test]
+    fn it_shows_reason_and_message_and_keeps_the_rest_for_the_log() {
+        #[derive(Debug)]
+        struct Outer(io::Error);
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("cannot log in")
+            }
+        }
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let inner = io::Error::other("user app password=hunter2 refused");
+        let failure = Failure::new(Reason::Auth).caused_by(Outer(inner));
+        assert_eq!(failure.to_string(), "auth");
+        assert_eq!(failure.message_text(), None);
+        let log = failure.cause_for_the_log().expect("there is a source");
+        assert!(log.starts_with("cannot log in: user app "), "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+        let failure = failure.message("no such user");
+        assert_eq!(failure.to_string(), "auth: no such user");
+        assert_eq!(
+            failure.message_text().map(|text| &**text),
+            Some("no such user")
+        );
+        assert_eq!(
+            format!("{failure:?}"),
+            r#"Failure { reason: Auth, message: Some("no such user"), .. }"#
+        );
+        assert_eq!(Failure::new(Reason::Auth).cause_for_the_log(), None);
     }
 
     #[test]

@@ -105,8 +105,10 @@ impl Serialize for ByName<'_> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::{Entry, Report, Status};
-    use crate::report::{History, Observations};
+    use crate::report::{Excluded, History, Observations, PoolNumbers, Reason};
 
     pub(in crate::report) fn entry(name: &str, required: bool, status: Status) -> Entry {
         Entry {
@@ -126,6 +128,37 @@ pub(super) mod tests {
             history: History::default(),
             excluded: None,
         }
+    }
+
+    /// Whoever compares two answers sees what a person would call a change, and nothing else.
+    #[test]
+    fn what_is_stable_has_no_number_and_no_sentence() {
+        let time = Some(Duration::from_millis(7));
+        let mut observations = Observations::default();
+        observations.pool = Some(PoolNumbers::new(10, 10, 8));
+        let lasting = Entry {
+            kind: Some("postgres".into()),
+            reason: Some(Reason::Timeout),
+            excluded: Some(Excluded::ByName),
+            ..entry("database", false, Status::Down)
+        };
+        let passing = Entry {
+            message: Some("no answer within 800 ms".into()),
+            duration: time,
+            age: time,
+            failing_for: time,
+            consecutive_failures: 12,
+            pending_for: time,
+            status_for: time,
+            observations,
+            history: History::default().then(Status::Down, Duration::from_millis(7)),
+            ..lasting.clone()
+        };
+        let info = || [("version".into(), "2.0.0".into())].into();
+        let said = Report::of(vec![passing], info()).saying(Some("back at noon".into()));
+        let bare = Report::of(vec![lasting], info());
+        assert_ne!(format!("{said:?}"), format!("{bare:?}"));
+        assert_eq!(format!("{:?}", said.stable()), format!("{bare:?}"));
     }
 
     #[test]
