@@ -162,6 +162,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_entry_is_found_by_its_name() {
+        let entries = vec![entry("a", true, Status::Up), entry("b", true, Status::Down)];
+        let report = Report::of(entries, [].into());
+        let status_of = |name| report.entry(name).map(|entry| entry.status);
+        assert_eq!(status_of("a"), Some(Status::Up));
+        assert_eq!(status_of("b"), Some(Status::Down));
+        assert_eq!(status_of("c"), None);
+    }
+
+    #[test]
     fn the_worst_counts_and_an_optional_one_degrades_at_most() {
         use Status::{Degraded, Down, Unknown, Up};
         let table: &[(&[(bool, Status)], Status)] = &[

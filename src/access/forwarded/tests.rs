@@ -94,6 +94,8 @@ fn forwarded_elements_are_read_likewise() {
         ("for=", None),
         ("=203.0.113.9", None),
         ("for =203.0.113.9", None),
+        ("=x;for=203.0.113.9", None),
+        ("f-r=x;for=203.0.113.9", None),
         ("for=203.0.113.9 x", None),
         ("for=\"203.0.113.9\"x", None),
         ("for=\"203.0.113.9", None),
