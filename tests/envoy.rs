@@ -2,7 +2,7 @@
 #![cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
 #![allow(missing_docs)]
 
-use balanced::{Cluster, Envoy, Instance, Load};
+use balanced::{Cluster, Envoy, Instance, Load, turn};
 use support::{Postgres, Redis};
 
 mod balanced;
@@ -11,6 +11,7 @@ mod wire;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_loses_no_request_and_waits_for_no_probe() {
+    let _turn = turn().await;
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
     let start = || Instance::start(&postgres, &redis);
     let (first, second, third) = tokio::join!(start(), start(), start());
@@ -41,6 +42,7 @@ async fn a_rolling_restart_under_load_loses_no_request_and_waits_for_no_probe() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
+    let _turn = turn().await;
     let (own, shared, redis) = tokio::join!(Postgres::start(), Postgres::start(), Redis::start());
     let (first, second, third) = tokio::join!(
         Instance::start(&own, &redis),
@@ -61,6 +63,7 @@ async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
     }
     envoy.until_used(addresses[0]).await;
     let tally = load.stop().await;
+    println!("{tally:?}");
     assert_eq!(tally.failed, 0, "{tally:?}");
     for address in &addresses[1..] {
         assert!(envoy.is_up(*address).await);

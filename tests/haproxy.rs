@@ -2,7 +2,7 @@
 #![cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
 #![allow(missing_docs)]
 
-use balanced::{Balancer, DRAIN, Instance, LIMIT, Load, Storm};
+use balanced::{Balancer, DRAIN, Instance, LIMIT, Load, Storm, turn};
 use support::{Postgres, Redis, wait_until};
 use tokio::time::Instant;
 use wire::Wire;
@@ -20,6 +20,7 @@ async fn three(postgres: &Postgres, redis: &Redis) -> [Instance; 3] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_loses_no_request() {
+    let _turn = turn().await;
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
     let mut instances = three(&postgres, &redis).await;
     // The table is made by the first visit.
@@ -46,6 +47,7 @@ async fn a_rolling_restart_under_load_loses_no_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
+    let _turn = turn().await;
     let (own, shared, redis) = tokio::join!(Postgres::start(), Postgres::start(), Redis::start());
     let (first, second, third) = tokio::join!(
         Instance::start(&own, &redis),
@@ -67,6 +69,7 @@ async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
     }
     balancer.until_used(0).await;
     let tally = load.stop().await;
+    println!("{tally:?}");
     assert_eq!(tally.failed, 0, "{tally:?}");
     for index in [1, 2] {
         assert!(balancer.server(index).await.is_up);
@@ -75,6 +78,7 @@ async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_during_a_storm_of_probes_ends_the_instance_and_hangs_no_probe() {
+    let _turn = turn().await;
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
     let mut instance = Instance::start(&postgres, &redis).await;
     wait_until("it is ready", LIMIT, async || {

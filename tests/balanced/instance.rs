@@ -6,14 +6,12 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
-use tokio::time::Instant;
-
 use super::LIMIT;
 use crate::{
     support::{Postgres, Program, Redis, example, unused_port, wait_until},
     wire,
 };
+use nix::sys::signal::Signal;
 
 /// Above the 1.3 s that HAProxy may need to notice: see `examples/deploy/haproxy.cfg`.
 pub const DRAIN: Duration = Duration::from_secs(2);
@@ -58,18 +56,7 @@ impl Instance {
 
     /// Waits until the process has ended by itself; how it ended.
     pub async fn ends(&mut self) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            if let Some(end) = self.program.end() {
-                return end;
-            }
-            assert!(
-                start.elapsed() < LIMIT,
-                "still there:\n{}",
-                self.program.log()
-            );
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        self.program.ends().await
     }
 
     /// Ends it as an orchestrator does, and starts another one in its place.

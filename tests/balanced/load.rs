@@ -23,7 +23,7 @@ use super::LIMIT;
 const SLOW_EACH: usize = 25;
 const SLOW: Duration = Duration::from_millis(400);
 /// Every so many requests one goes through to the databases.
-const DEEP_EACH: usize = 10;
+const DEEP_EACH: usize = 25;
 
 type Body = Either<Full<Bytes>, StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>>;
 
@@ -37,6 +37,8 @@ pub struct Load {
 pub struct Tally {
     pub sent: usize,
     pub failed: usize,
+    /// By how much the load itself was late at worst: how starved the machine is.
+    pub late: Duration,
     /// The first few failures, for the message.
     pub failures: Vec<String>,
 }
@@ -80,9 +82,10 @@ async fn send(
     let mut ticks = interval(period);
     // What a busy machine delays is sent all the same: the rate holds on average.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut sent = 0;
+    let (mut sent, mut late) = (0, Duration::ZERO);
     while stopped.try_recv().is_err() {
-        ticks.tick().await;
+        let due = ticks.tick().await;
+        late = late.max(due.elapsed());
         sent += 1;
         let (client, failures) = (client.clone(), failures.clone());
         open.spawn(async move {
@@ -103,6 +106,7 @@ async fn send(
     while open.join_next().await.is_some() {}
     let mut tally = failures.lock().await.clone();
     tally.sent = sent;
+    tally.late = late;
     tally
 }
 

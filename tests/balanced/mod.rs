@@ -16,5 +16,14 @@ pub use storm::Storm;
 
 use std::time::Duration;
 
+use tokio::sync::{Mutex, MutexGuard};
+
 /// No step takes longer, on a machine that is busy.
 pub const LIMIT: Duration = Duration::from_secs(60);
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// One at a time: each of these tests loads a whole machine, which may have two cores.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
