@@ -57,6 +57,31 @@ fn every_prober_has_a_paragraph() {
     }
 }
 
+/// The code blocks in `language`.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    let after = page.split(&*fence).skip(1);
+    let blocks: Vec<_> = after.filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty(), "{language}");
+    blocks
+}
+
+#[test]
+fn what_can_be_copied_can_be_read_by_a_parser() {
+    for block in blocks(OPERATORS, "json") {
+        serde_json::from_str::<serde_json::Value>(block).expect("JSON");
+    }
+    for block in blocks(OPERATORS, "yaml") {
+        yaml_rust2::YamlLoader::load_from_str(block).expect("YAML");
+    }
+    for language in ["hcl", "nginx"] {
+        for block in blocks(OPERATORS, language) {
+            let count = |sign: char| block.matches(sign).count();
+            assert_eq!(count('{'), count('}'), "{block}");
+        }
+    }
+}
+
 #[test]
 fn the_files_that_the_pages_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
