@@ -39,6 +39,14 @@ fn every_code_that_the_layer_answers_stands_in_the_table() {
 }
 
 #[test]
+fn every_serving_status_of_grpc_stands_in_the_table() {
+    let table = section(OPERATORS, "gRPC");
+    for status in ["SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] {
+        assert!(table.contains(&format!("`{status}`")), "{status}");
+    }
+}
+
+#[test]
 fn every_prober_has_a_paragraph() {
     let wiring = section(OPERATORS, "Wiring");
     for prober in [
