@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests and the examples need besides Rust, and says nothing if all of it is there.
+# With `demo` as its argument no more than the demo needs: a compiler, Postgres and Redis.
 # May be run, or sourced by another bash script, which then also finds cargo where rustup puts it.
 # Real servers: PostgreSQL's programs and redis-server, of which every test starts its own.
 # promtool, from the package of Prometheus, runs the tests of the alert rules.
@@ -102,16 +103,18 @@ setup() {
   have_linker || apt+=(gcc libc6-dev)
   have_postgres || { apt+=(postgresql) && brew+=(postgresql@17); }
   have_redis || { apt+=(redis-server) && brew+=(redis); }
-  # The balancer of the deployment tests.
-  have_haproxy || { apt+=(haproxy) && brew+=(haproxy); }
-  # Makes the certificate of the TLS tests.
-  command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }
-  # Makes the private environment of `setup_wheels`.
-  have_venv || { apt+=(python3-venv) && brew+=(python); }
-  # Opens the page, and brings what checks its accessibility.
-  have_browser || { apt+=(chromium) && brew+=(chromium); }
-  command -v npm >/dev/null || { apt+=(npm) && brew+=(node); }
-  command -v promtool >/dev/null || { apt+=(prometheus) && brew+=(prometheus); }
+  if [ "$1" != demo ]; then
+    # The balancer of the deployment tests.
+    have_haproxy || { apt+=(haproxy) && brew+=(haproxy); }
+    # Makes the certificate of the TLS tests.
+    command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }
+    # Makes the private environment of `setup_wheels`.
+    have_venv || { apt+=(python3-venv) && brew+=(python); }
+    # Opens the page, and brings what checks its accessibility.
+    have_browser || { apt+=(chromium) && brew+=(chromium); }
+    command -v npm >/dev/null || { apt+=(npm) && brew+=(node); }
+    command -v promtool >/dev/null || { apt+=(prometheus) && brew+=(prometheus); }
+  fi
   [ ${#apt[@]} = 0 ] && return
 
   if [ "$(uname)" = Darwin ]; then
@@ -154,6 +157,8 @@ setup_axe() {
 }
 
 have_rust
-setup
-setup_wheels
-setup_axe
+setup "${1:-}"
+if [ "${1:-}" != demo ]; then
+  setup_wheels
+  setup_axe
+fi
