@@ -14,14 +14,15 @@
 //!
 //! ```dockerfile
 //! FROM rust AS build
-//! COPY . /src
-//! RUN cd /src && rustup target add "$(uname -m)-unknown-linux-musl" && \
-//!     rustc -O --edition 2024 --target "$(uname -m)-unknown-linux-musl" -o /healthcheck examples/healthcheck.rs
+//! COPY examples/healthcheck.rs .
+//! RUN rustc -O --edition 2024 -C target-feature=+crt-static -C strip=symbols -o /healthcheck healthcheck.rs
 //!
 //! FROM scratch
 //! COPY --from=build /healthcheck /healthcheck
 //! HEALTHCHECK --interval=5s --timeout=3s --retries=3 CMD ["/healthcheck", "http://127.0.0.1:3000/readyz"]
 //! ```
+//!
+//! An address and no name: a scratch image has nothing that resolves one.
 
 use std::{
     env,
@@ -106,6 +107,9 @@ fn question(arguments: impl Iterator<Item = String>) -> Result<Question, String>
     let rest = rest.split('#').next().unwrap_or_default();
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
+    if authority.contains('@') {
+        return Err(fault("has a user, and a probe has none"));
+    }
     // A colon in brackets is part of an IPv6 address.
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (
@@ -115,8 +119,8 @@ fn question(arguments: impl Iterator<Item = String>) -> Result<Question, String>
         ),
         _ => (authority, 80),
     };
-    if host.is_empty() || host.contains('@') {
-        return Err(fault("needs a host, and no user"));
+    if host.is_empty() {
+        return Err(fault("has no host"));
     }
     Ok(Question {
         host: host.trim_matches(['[', ']']).to_owned(),

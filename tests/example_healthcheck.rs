@@ -5,8 +5,11 @@
 mod support;
 
 use std::{
+    env,
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
     thread,
 };
 
@@ -78,6 +81,31 @@ async fn names_and_ipv6_are_found() {
     }
 }
 
+/// As its documentation builds it.
+#[test]
+fn it_is_one_file_that_needs_std_alone() {
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("healthcheck");
+    let rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args([
+            "-O",
+            "--edition",
+            "2024",
+            "-C",
+            "target-feature=+crt-static",
+        ])
+        .args(["-C", "strip=symbols", "-o"])
+        .arg(&binary)
+        .arg("examples/healthcheck.rs")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(rustc.expect("rustc starts").success());
+    let addr = answering(b"HTTP/1.1 200 OK\r\n\r\n", true);
+    let ended = Command::new(binary)
+        .arg(format!("http://{addr}/readyz"))
+        .output();
+    assert_eq!(ended.expect("starts").status.code(), Some(0));
+}
+
 #[test]
 fn no_answer_in_time_is_1() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("binds");
@@ -130,8 +158,8 @@ fn a_wrong_call_is_64_and_says_what_is_wrong() {
         (&[][..], "no URL"),
         (&["https://127.0.0.1/"], "http://"),
         (&["127.0.0.1/"], "http://"),
-        (&["http://"], "host"),
-        (&["http://user:hunter2@host/"], "host"),
+        (&["http://"], "no host"),
+        (&["http://user:hunter2@host/"], "user"),
         (&["http://host:port/"], "port"),
         (&["http://host:99999/"], "port"),
         (&["http://host/a b"], "character"),
