@@ -63,8 +63,7 @@ async fn every_configured_backend_is_tried_and_the_plug_in_too() {
     .await;
     app.is_complete().await;
     // As bytes: the order is part of it.
-    let (code, body) = get(&app.url).await;
-    assert_eq!(code, StatusCode::OK);
+    let body = becomes(&app.url, StatusCode::OK).await;
     let checks = r#""database.default":"UP","database.reports":"UP","cache.default":"UP","cache.sessions":"UP","storage.default":"UP""#;
     assert_eq!(
         body,

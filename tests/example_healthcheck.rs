@@ -22,6 +22,11 @@ fn check(arguments: &[&str]) -> Ended {
     run_example("healthcheck", &[], arguments)
 }
 
+/// With all the time that a busy machine may need.
+fn patient(url: &str) -> Ended {
+    check(&["--timeout", "30", url])
+}
+
 /// A server whose answer is `bytes`, whatever it is asked; it then closes, or keeps silent for good.
 fn answering(bytes: &'static [u8], closes: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
@@ -63,7 +68,7 @@ async fn up_is_0_and_down_is_1_with_the_answer_in_a_line() {
         ("?a=b", 0, "200 Some(\"a=b\")\n"),
         ("/?a=b#c", 0, "200 Some(\"a=b\")\n"),
     ] {
-        let ended = block_in_place(|| check(&[&format!("http://{addr}{target}")]));
+        let ended = block_in_place(|| patient(&format!("http://{addr}{target}")));
         assert_eq!((ended.code, &*ended.stdout), (Some(code), line), "{target}");
     }
 }
@@ -72,11 +77,11 @@ async fn up_is_0_and_down_is_1_with_the_answer_in_a_line() {
 async fn names_and_ipv6_are_found() {
     let port = app("127.0.0.1:0").await.port();
     // `localhost` may be `::1` first, where nobody listens.
-    let ended = block_in_place(|| check(&[&format!("http://localhost:{port}/livez")]));
+    let ended = block_in_place(|| patient(&format!("http://localhost:{port}/livez")));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     if TcpListener::bind("[::1]:0").is_ok() {
         let addr = app("[::1]:0").await;
-        let ended = block_in_place(|| check(&[&format!("http://{addr}/livez")]));
+        let ended = block_in_place(|| patient(&format!("http://{addr}/livez")));
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
 }
@@ -122,7 +127,7 @@ fn no_answer_in_time_is_1() {
 #[test]
 fn nobody_there_and_no_http_are_1() {
     let refused = format!("http://127.0.0.1:{}/readyz", unused_port());
-    let ended = check(&[&refused]);
+    let ended = patient(&refused);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stdout.starts_with("unhealthy: "), "{ended:?}");
     for bytes in [
@@ -131,7 +136,7 @@ fn nobody_there_and_no_http_are_1() {
         b"HTTP/1.1 2xx\r\n\r\n",
         b"\xff\xfe\xff\xfe\xff\xfe",
     ] {
-        let ended = check(&[&format!("http://{}/", answering(bytes, true))]);
+        let ended = patient(&format!("http://{}/", answering(bytes, true)));
         assert_eq!(ended.code, Some(1), "{ended:?}");
     }
 }
@@ -139,7 +144,7 @@ fn nobody_there_and_no_http_are_1() {
 #[test]
 fn a_long_or_colourful_answer_is_one_short_line() {
     let addr = answering(b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred\r\nsecond", true);
-    let ended = check(&[&format!("http://{addr}/")]);
+    let ended = patient(&format!("http://{addr}/"));
     assert_eq!((ended.code, &*ended.stdout), (Some(0), "200 [31mred\n"));
     let endless: &'static [u8] = Box::leak(
         [b"HTTP/1.1 503 No\r\n\r\n".to_vec(), vec![b'x'; 1 << 20]]
@@ -147,7 +152,7 @@ fn a_long_or_colourful_answer_is_one_short_line() {
             .into(),
     );
     let listener = answering(endless, false);
-    let ended = check(&[&format!("http://{listener}/")]);
+    let ended = patient(&format!("http://{listener}/"));
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.starts_with("503 xxx") && ended.stdout.len() < 600);
 }

@@ -102,6 +102,9 @@ async fn the_third_failure_in_a_row_alerts_once_and_its_end_is_told() {
     let log = app.program.log();
     assert_eq!(log.matches("ALERT").count(), 1, "{log}");
     assert_eq!(log.matches("RESOLVED").count(), 1, "{log}");
+    // However many asked: one event for each transition, with the length of the outage.
+    assert_eq!(log.matches("dependency is down").count(), 1, "{log}");
+    assert_eq!(log.matches("outage_ms=").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

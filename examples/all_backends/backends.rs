@@ -9,6 +9,8 @@ use tower_health::{
     checks::{self, GuardedManager},
 };
 
+/// A verdict from before a fault is no answer here: each question reaches the servers, a thousand a second at most.
+const SHARED_FOR: Duration = Duration::from_millis(1);
 /// No request of the app's waits longer for a connection.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -24,10 +26,9 @@ pub(crate) fn configured() -> Result<Vec<Dependency>, String> {
     if found.is_empty() {
         tracing::warn!("neither DATABASE_URL nor REDIS_URL is set: there is no backend to check");
     }
-    // Each question reaches the servers; those that come at the same time share one.
     Ok(found
         .into_iter()
-        .map(|backend| backend.cache_for(Duration::ZERO))
+        .map(|backend| backend.cache_for(SHARED_FOR))
         .collect())
 }
 

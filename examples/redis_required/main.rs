@@ -16,7 +16,7 @@
 //! | `ADDR` | `127.0.0.1:3000` | where it listens |
 //!
 //! 1. The start validates step by step and prints a line for each. The first that fails is said in one
-//!    line without the password, and the exit code is 1.
+//!    line without the password, and the exit code is 1. Redis is given 3 s.
 //! 2. `/health`: 503 when Redis or the queue is down, except in demo mode, for everybody.
 //!    `{"status":"healthy","version":"…","environment":"production","redis":{"status":"healthy","backend":"redis"},"queue":{"status":"healthy","backend":"redis","queue_depth":0}}`
 //! 3. `/admin/health/redis`, for this host alone: 403 to others.
@@ -34,6 +34,7 @@ use std::{
     error::Error,
     net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
+    time::Duration,
 };
 
 use axum::{ServiceExt, extract::Request};
@@ -46,6 +47,9 @@ use crate::{
     settings::Settings,
     store::Store,
 };
+
+/// So long is Redis given at the start: it may be starting, too.
+const AT_START: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -93,8 +97,7 @@ async fn start(settings: &Settings) -> Result<Store, String> {
     let (store, server) = Store::in_redis(url)?;
     println!("ok: REDIS_URL names {server}");
     let health = health(&store, &settings.environment, true);
-    // Once: whoever starts this process decides whether and when to try again.
-    if let Err(not_ready) = health.verify().await {
+    if let Err(not_ready) = health.wait_until_ready(AT_START).await {
         return Err(format!(
             "cannot connect to Redis at {server}: {}",
             cause(&not_ready)

@@ -9,6 +9,8 @@ use tower_health::Dependency;
 
 use self::{memory::Memory, redis::Redis};
 
+/// A verdict from before a fault is no answer here: each question reaches the server, a thousand a second at most.
+const SHARED_FOR: Duration = Duration::from_millis(1);
 /// A count of requests holds for this long.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -39,14 +41,13 @@ impl Store {
         Self::Memory(Arc::default())
     }
 
-    /// What `/health` looks at: `redis`, which must keep what is written, and `queue`.
+    /// What is checked: `redis`, which must keep what is written, and `queue`.
     pub(crate) fn dependencies(&self) -> [Dependency; 2] {
         let both = match self {
             Self::Redis(redis) => redis.dependencies(),
             Self::Memory(memory) => memory::dependencies(memory),
         };
-        // Each question reaches the server; those that come at the same time share one.
-        both.map(|dependency| dependency.cache_for(Duration::ZERO))
+        both.map(|dependency| dependency.cache_for(SHARED_FOR))
     }
 
     /// Counts one request of `who`'s; how many there were within a minute.
