@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/setup.sh demo
-exec cargo run --quiet --example quickstart --features axum -- "$@"
+exec cargo run --quiet --example quickstart --features axum,html -- "$@"

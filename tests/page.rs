@@ -37,7 +37,7 @@ async fn a_frozen_postgres_shows_and_so_does_its_return() {
     assert_eq!(text(&mut browser, "h1").await, "Up");
     assert_eq!(
         text(&mut browser, "#summary").await,
-        "All 2 dependencies are up."
+        "Both dependencies are up."
     );
     assert_eq!(
         text(&mut browser, "#d0 .pool p").await,

@@ -29,6 +29,11 @@ use tower_health::{Access, Health, HealthLayer};
 /// With its jitter of a tenth less than a second: whoever asks each second then starts a run each time.
 /// The default, 1 s, would tell every other one the last verdict, and a failure would cost two periods.
 const VERDICT_SERVES: Duration = Duration::from_millis(900);
+const EVERYTHING: &str = if cfg!(feature = "html") {
+    "everything, with details for this host; open it in a browser"
+} else {
+    "everything, with details for this host"
+};
 /// Open requests get this long after the drain.
 const LAST_REQUESTS: Duration = Duration::from_millis(700);
 
@@ -83,7 +88,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         ("/livez", "liveness"),
         ("/readyz", "readiness"),
         ("/startupz", "startup"),
-        ("/health", "everything, with details for this host"),
+        ("/health", EVERYTHING),
         ("/health/database", "one dependency"),
         ("/health/cache", "one dependency"),
     ] {

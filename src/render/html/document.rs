@@ -105,12 +105,8 @@ impl fmt::Display for Details<'_, '_> {
         f.write_str(
             r#"</dl></section>
 <div class="heads" aria-hidden="true"><span>State</span><span>Dependency</span><span>Last 32 runs</span><span>Connections</span></div>
-<ul class="rows" id="rows""#,
+<ul class="rows" id="rows">"#,
         )?;
-        if let Some(entry) = view.single_entry() {
-            write!(f, r#" data-single="{}""#, Text(&entry.name))?;
-        }
-        f.write_str(">")?;
         for (number, entry) in (0..).zip(view.entries()) {
             let now = view.made_at();
             write!(f, "\n{}", Row { number, entry, now })?;

@@ -32,8 +32,8 @@ pub(in crate::render) use data::page_data;
 ///
 /// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them anew.
 pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-/BJtA34JSVlhNqmF2DVtgzUmLFH/x7Uw8fMNNroQcPE='; \
-    script-src 'sha256-Y/PXtALS9DkYqU+Ufda8ZL6yL2IRmswI1ob06gJbQRM='; \
+    style-src 'sha256-etNho2F/zhc10/0nZmIu+x4czTuhjSJYq6k0fnevm10='; \
+    script-src 'sha256-S5vYTw7C4hoJ6/41cSr+FOfRVgXUQILTsJwmpICX2Yw='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page.

@@ -104,7 +104,7 @@ const patch = (row, name, check, at, news) => {
 const summarise = (asked) => {
   const others = asked.filter(([, {check}]) => check.status !== "up"), count = asked.length, nodes = [];
   if (!count) nodes.push("Nothing is checked.");
-  else if (!others.length) nodes.push(count === 1 ? "The one dependency is up." : `All ${count} dependencies are up.`);
+  else if (!others.length) nodes.push(["The one dependency is up.", "Both dependencies are up."][count - 1] ?? `All ${count} dependencies are up.`);
   else {
     for (const [name, {node, check}] of others.slice(0, NAMED)) {
       const link = document.createElement("a");
@@ -120,9 +120,11 @@ const summarise = (asked) => {
 };
 
 const title = () => { document.title = `${WORDS[root.dataset.status]} · ${location.host}${location.pathname}`; };
-const apply = ({status, at = Date.now(), reason, message, checks = {}}) => {
+const apply = ({status, at = Date.now(), reason, message, checks}) => {
   const news = lost ? ["Connected again."] : [];
   if (!WORDS[status]) throw new TypeError("no health answer");
+  // The reader may see more than before, or less.
+  if (!list !== !checks) return location.reload();
   if (status !== root.dataset.status) {
     news.push(`Health is ${status}.`);
     put(root, "data-status", status);

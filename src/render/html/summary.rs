@@ -21,6 +21,7 @@ impl fmt::Display for Summary<'_> {
         match (count, others.len()) {
             (0, _) => return f.write_str("Nothing is checked."),
             (1, 0) => return f.write_str("The one dependency is up."),
+            (2, 0) => return f.write_str("Both dependencies are up."),
             (_, 0) => return write!(f, "All {count} dependencies are up."),
             _ => {}
         }
