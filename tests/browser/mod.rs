@@ -169,7 +169,7 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", json!({"features": features}))
             .await;
         let metrics =
-            json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": false});
+            json!({"width": width, "height": height, "deviceScaleFactor": 1.6, "mobile": false});
         self.call("Emulation.setDeviceMetricsOverride", metrics)
             .await;
     }
