@@ -195,6 +195,13 @@ async fn a_stranger_sees_a_word_and_sees_it_change() {
     let mut browser = Browser::launch().await;
     browser.open_live(&site.url("/readyz")).await;
     assert_eq!(browser.text("main").await, "Up");
+    let all = browser.evaluate("document.body.outerHTML").await;
+    for secret in [
+        "database", "cache", "postgres", "2.0.0", "region", "1 s", "max", "As of",
+    ] {
+        let all = all.as_str().expect("markup").split("<script").next();
+        assert!(!all.is_some_and(|all| all.contains(secret)), "{secret}");
+    }
     health.take_out("moving the disk");
     browser
         .settled("document.querySelector('main').innerText.trim() === 'Down'")

@@ -3,8 +3,10 @@
 #![allow(missing_docs)]
 
 mod browser;
+mod support;
 
 use browser::{Browser, Site, axe, sample};
+use support::{Mode, Proxy};
 use tower_health::Health;
 
 const RUN: &str = "axe.run().then(({violations, incomplete, passes}) => ({
@@ -22,15 +24,7 @@ async fn is_accessible(browser: &mut Browser, url: &str) {
     ] {
         browser.view(scheme, width, height).await;
         browser.open_live(url).await;
-        browser
-            .evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
-            .await;
-        browser.evaluate(&axe()).await;
-        let found = browser.evaluate(RUN).await;
-        let nothing = serde_json::json!([]);
-        assert_eq!(found["violations"], nothing, "{url} {scheme} {width}");
-        assert_eq!(found["unsure"], nothing, "{url} {scheme} {width}");
-        assert!(found["rules"].as_u64() > Some(10), "{found}");
+        passes(browser, &format!("{url} {scheme} {width}")).await;
         let wider = "document.documentElement.scrollWidth > innerWidth";
         assert_eq!(
             browser.evaluate(wider).await,
@@ -38,6 +32,19 @@ async fn is_accessible(browser: &mut Browser, url: &str) {
             "{url} scrolls sideways at {width}"
         );
     }
+}
+
+/// Holds what the page shows now to the rules. Those that axe cannot decide count as broken.
+async fn passes(browser: &mut Browser, what: &str) {
+    browser
+        .evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+        .await;
+    browser.evaluate(&axe()).await;
+    let found = browser.evaluate(RUN).await;
+    let nothing = serde_json::json!([]);
+    assert_eq!(found["violations"], nothing, "{what}");
+    assert_eq!(found["unsure"], nothing, "{what}");
+    assert!(found["rules"].as_u64() > Some(10), "{found}");
 }
 
 #[tokio::test]
@@ -63,4 +70,20 @@ async fn axe_finds_nothing_when_the_app_is_out_or_its_reader_a_stranger() {
     is_accessible(&mut browser, &site.url("/health")).await;
     let site = Site::open(&Health::builder().build()).await;
     is_accessible(&mut browser, &site.url("/health")).await;
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_when_nobody_answers() {
+    let mut browser = Browser::launch().await;
+    let health = sample::degraded();
+    health.report().await;
+    let site = Site::open(&health).await;
+    let proxy = Proxy::start(site.port()).await;
+    let url = format!("http://127.0.0.1:{}/health", proxy.port());
+    browser.open_live(&url).await;
+    proxy.set(Mode::Refuse).await;
+    browser
+        .settled("!document.getElementById('lost').hidden")
+        .await;
+    passes(&mut browser, "lost").await;
 }

@@ -19,7 +19,7 @@ use super::{View, health_json, json, openmetrics, spring, text};
 /// | [`spring`](Self::spring) | `application/vnd.spring-boot.actuator.v3+json` | `{"status":"UP"}` | `components` with `details`, `groups` |
 /// | [`text`](Self::text) | `text/plain` | `ok` or `readyz check failed` | with `?verbose`, or failing, a line for each dependency |
 /// | [`openmetrics`](Self::openmetrics) | `application/openmetrics-text` | the gauge `health_status` | the gauges of each check |
-/// | `html`, feature `html` | `text/html` | the page, with one word | the page for whoever is on call |
+/// | `html` (feature `html`) | `text/html` | the status in a word | the page for whoever is on call |
 /// | [`custom`](Self::custom) | its own | what a [`View`] without details gives | what one with them gives |
 ///
 /// Which one answers, in evaluation order:
