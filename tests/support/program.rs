@@ -1,7 +1,7 @@
 //! A program under test that runs until it is told to end, such as an example or a balancer.
 
 use std::collections::HashMap;
-use std::env::current_exe;
+use std::env::{current_exe, vars_os};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -122,7 +122,16 @@ pub fn example(name: &'static str) -> PathBuf {
 }
 
 fn build(name: &str) -> PathBuf {
-    let built = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo tells a test of its package, the build scripts of others (ring's) would take for
+    // news, and all that depends on them would be built anew, here and by the next cargo outside.
+    for (variable, _) in vars_os() {
+        let text = variable.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(variable);
+        }
+    }
+    let built = cargo
         .args(["build", "--quiet", "--all-features", "--example", name])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
