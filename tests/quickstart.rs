@@ -5,11 +5,9 @@
 mod support;
 
 use std::{
-    env, fs,
+    fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
-    sync::OnceLock,
     time::Duration,
 };
 
@@ -21,7 +19,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use support::{Postgres, Redis, is_alive, wait_until};
+use support::{Postgres, Redis, example, is_alive, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -34,7 +32,7 @@ struct Quickstart {
 
 impl Quickstart {
     fn start(variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(program())
+        let mut child = Command::new(example("quickstart"))
             .env_remove("DATABASE_URL")
             .env_remove("REDIS_URL")
             .env("ADDR", "127.0.0.1:0")
@@ -127,29 +125,6 @@ impl Drop for Quickstart {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The demo's program, built by `cargo test` along with this one, or now.
-fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--all-features",
-                "--example",
-                "quickstart",
-            ])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo starts");
-        assert!(built.success());
-        // target/debug/deps/quickstart-123 is this program.
-        let own = env::current_exe().expect("has a path");
-        let profile = own.ancestors().nth(2).expect("a target folder");
-        profile.join("examples/quickstart")
-    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,7 +223,7 @@ fn a_malformed_url_is_refused_without_its_password() {
         ("DATABASE_URL", "postgres:/u:hunter2@h"),
         ("REDIS_URL", "http://u:hunter2@h"),
     ] {
-        let output = Command::new(program())
+        let output = Command::new(example("quickstart"))
             .env("DATABASE_URL", "postgres://u@127.0.0.1:1/d")
             .env("REDIS_URL", "redis://127.0.0.1:1")
             .env("ADDR", "127.0.0.1:0")
@@ -264,7 +239,7 @@ fn a_malformed_url_is_refused_without_its_password() {
 #[test]
 fn without_programs_the_demo_names_the_package() {
     // `support` takes these for the programs; nothing is there.
-    let output = Command::new(program())
+    let output = Command::new(example("quickstart"))
         .env_remove("DATABASE_URL")
         .env("REDIS_URL", "redis://127.0.0.1:1")
         .env("TOWER_HEALTH_PG_BIN", "/nonexistent")
