@@ -9,6 +9,7 @@
 
 pub mod callgrind;
 pub mod contestants;
+pub mod statistics;
 pub mod wire;
 
 use std::{
