@@ -1,1 +1,102 @@
-fn main() {}
+//! How long those wait who all ask while one run is under way, over what the run itself takes.
+//!
+//! `cargo bench --bench storm`
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Request;
+use support::{Bare, statistics::Spread};
+use tokio::{
+    sync::Barrier,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tower::ServiceExt;
+use tower_health::{Dependency, Health, HealthLayer, Outcome};
+use tower_layer::Layer;
+
+const ROUNDS: usize = 15;
+const RUN: Duration = Duration::from_millis(50);
+const PERIOD: Duration = Duration::from_millis(400);
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    println!(
+        "| askers of one run of {} ms | runs a storm | waited over the run: half, ms | 99 %, ms | the last, ms | limit of the 99 %, ms |",
+        RUN.as_millis()
+    );
+    println!("|---:|---:|---:|---:|---:|---:|");
+    for (askers, limit) in [(1_000, ""), (10_000, "10"), (100_000, "")] {
+        let mut waits = [Vec::new(), Vec::new(), Vec::new()];
+        let mut runs = 0;
+        for _ in 0..ROUNDS {
+            let (over, more) = runtime.block_on(storm(askers));
+            runs += more;
+            for (all, one) in waits.iter_mut().zip(over) {
+                all.push(one);
+            }
+        }
+        let [half, most, last] = waits.map(Spread::of);
+        println!(
+            "| {askers} | {} | {half:.1} | {most:.1} | {last:.1} | {limit} |",
+            runs as f64 / ROUNDS as f64
+        );
+    }
+}
+
+/// Milliseconds over the run that half of the askers wait, 99 %, and the last; and how many runs it took.
+async fn storm(askers: usize) -> ([f64; 3], usize) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = runs.clone();
+    let check = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {
+            sleep(RUN).await;
+            Ok(Outcome::up())
+        }
+    };
+    let health = Health::builder()
+        .add(Dependency::new("database", check).cache_for(PERIOD))
+        .answer_within(Duration::from_secs(10))
+        .build();
+    let service = HealthLayer::new(health).layer(Bare);
+
+    let gate = Arc::new(Barrier::new(askers + 1));
+    let mut tasks = JoinSet::new();
+    for _ in 0..askers {
+        let (service, gate) = (service.clone(), gate.clone());
+        tasks.spawn(async move {
+            gate.wait().await;
+            let asked = Instant::now();
+            let mut request = Request::new(());
+            *request.uri_mut() = http::Uri::from_static("/readyz");
+            let answer = service.oneshot(request).await.expect("answers");
+            assert_eq!(answer.status(), 200);
+            asked.elapsed()
+        });
+    }
+    gate.wait().await;
+    let mut waits = Vec::with_capacity(askers);
+    while let Some(wait) = tasks.join_next().await {
+        let wait = wait.expect("does not panic");
+        waits.push((wait.as_secs_f64() - RUN.as_secs_f64()) * 1e3);
+    }
+    waits.sort_by(f64::total_cmp);
+    let at = |share: f64| waits[(askers as f64 * share) as usize];
+    (
+        [at(0.5), at(0.99), waits[askers - 1]],
+        runs.load(Ordering::Relaxed),
+    )
+}

@@ -9,6 +9,7 @@
 
 pub mod callgrind;
 pub mod contestants;
+pub mod plot;
 pub mod statistics;
 pub mod wire;
 
