@@ -1,11 +1,13 @@
 //! User instructions of a whole HTTP/1.1 connection per request: hyper, the service, and what is written.
 //!
 //! Without sockets, so that nothing of the kernel's is in it. Counted by callgrind as in
-//! `instructions`; fails when a ratio is over its limit.
+//! `instructions`; fails when a ratio is over what it was when it was last made better.
 //!
-//! `cargo bench --bench connection`
+//! `cargo bench --bench connection [-- --plot FILE]`
 
 mod support;
+
+use std::{env, fs};
 
 use axum::{Router, routing::get};
 use hyper::service::service_fn;
@@ -16,6 +18,7 @@ use support::{
     contestants::{
         FOREIGN, PROBE, axum_handler, axum_health, constant, eager_constant, router, settled,
     },
+    plot::Bars,
     wire::Connection,
 };
 use tower_layer::Layer;
@@ -50,16 +53,18 @@ const VARIANTS: &[(&str, &str)] = &[
     ("axum_health", "`axum-health`, one trivial indicator"),
 ];
 
-/// What may cost at most so many times what.
-const LIMITS: &[(&str, &str, f64)] = &[
-    ("pass", "bare", 1.025),
-    ("pass_same_body", "bare", 1.025),
-    ("router_pass", "router", 1.010),
-    ("router_pass_same_body", "router", 1.010),
-    ("probe_hyper", "constant", 1.05),
-    // With one codegen unit axum gains more than hyper does.
-    ("probe_hyper", "axum_handler", 0.61),
-    ("probe_hyper", "axum_health", 0.44),
+/// Of what a variant may cost so many times another: what is aimed at, and what fails the bench.
+const LIMITS: &[(&str, &str, f64, f64)] = &[
+    ("pass", "bare", 1.025, 1.030),
+    ("pass_same_body", "bare", 1.025, 1.030),
+    ("router_pass", "router", 1.010, 1.012),
+    ("router_pass_same_body", "router", 1.010, 1.014),
+    ("probe", "constant", 1.05, 1.09),
+    ("probe", "axum_handler", 0.58, 0.66),
+    ("probe", "axum_health", 0.44, 0.47),
+    ("probe_hyper", "constant", 1.05, 1.05),
+    ("probe_hyper", "axum_handler", 0.58, 0.64),
+    ("probe_hyper", "axum_health", 0.44, 0.45),
 ];
 
 /// Without a limit, but good to know.
@@ -130,18 +135,18 @@ fn measure_all() {
     };
     let ratio = |name, over| of(name) as f64 / of(over) as f64;
 
-    println!("\n| variant | over | more | ratio | limit |");
-    println!("|---|---|---:|---:|---:|");
+    println!("\n| variant | over | more | ratio | aim | fails at |");
+    println!("|---|---|---:|---:|---:|---:|");
     let mut failed = false;
-    for (name, over, limit) in LIMITS {
+    for (name, over, aim, most) in LIMITS {
         let (more, ratio) = (of(name) - of(over), ratio(name, over));
-        failed |= ratio > *limit;
-        let verdict = if ratio > *limit { " **over**" } else { "" };
-        println!("| `{name}` | `{over}` | {more:+} | {ratio:.4} | {limit:.3}{verdict} |");
+        failed |= ratio > *most;
+        let missed = if ratio > *aim { ", missed" } else { "" };
+        println!("| `{name}` | `{over}` | {more:+} | {ratio:.4} | {aim:.3}{missed} | {most:.3} |");
     }
     for (name, over) in ASIDE {
         let (more, ratio) = (of(name) - of(over), ratio(name, over));
-        println!("| `{name}` | `{over}` | {more:+} | {ratio:.4} | |");
+        println!("| `{name}` | `{over}` | {more:+} | {ratio:.4} | | |");
     }
 
     println!("\n| header | instructions |");
@@ -149,7 +154,26 @@ fn measure_all() {
     for (header, with, without) in HEADERS {
         println!("| `{header}` | {:+} |", of(with) - of(without));
     }
+    draw(of);
     assert!(!failed, "a variant costs more than its limit");
+}
+
+/// The probes, if a place for the picture is named.
+fn draw(of: impl Fn(&str) -> i64) {
+    let Some(file) = env::args().skip_while(|word| word != "--plot").nth(1) else {
+        return;
+    };
+    let title = "A probe on a whole HTTP/1.1 connection, without sockets";
+    let mut plot = Bars::new(title, "user instructions");
+    for (variant, name) in [
+        ("constant", "hyper, a constant by hand"),
+        ("probe", "our cached probe"),
+        ("axum_handler", "axum, a static handler"),
+        ("axum_health", "axum-health, one indicator"),
+    ] {
+        plot.add(name, of(variant) as f64, variant == "probe");
+    }
+    fs::write(file, plot.draw()).expect("the plot's place can be written");
 }
 
 /// A comparison of answers that differ would be none.

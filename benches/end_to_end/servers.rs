@@ -17,7 +17,7 @@ use hyper::{
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService as Hyper};
 use tokio::{net::TcpListener, runtime};
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tower_layer::Layer;
 
 use super::{
@@ -119,7 +119,7 @@ impl Start {
             let (_reporter, service) = tonic_health::server::health_reporter();
             let _ = tonic::transport::Server::builder()
                 .add_service(service)
-                .serve_with_incoming(TcpListenerStream::new(listener))
+                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
                 .await;
         })
     }

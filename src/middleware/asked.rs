@@ -64,11 +64,7 @@ impl Face {
         let offer = self.offer(asked);
         // Static bytes have no count to fight over.
         let is_static = asked.detail == Detail::Status && offer.format.is_json();
-        let answer = if is_static {
-            answer
-        } else {
-            answer.for_many()
-        };
+        let answer = if is_static { answer } else { answer.for_many() };
         offer.slot(asked.detail).put(answer)
     }
 
