@@ -3,7 +3,7 @@
 //! Without sockets, so that nothing of the kernel's is in it. Counted by callgrind as in
 //! `instructions`; fails when a ratio is over what it was when it was last made better.
 //!
-//! `cargo bench --bench connection [-- --plot FILE]`
+//! `cargo bench --bench connection --features hyper [-- --plot FILE]`
 
 mod support;
 
@@ -72,9 +72,6 @@ const ASIDE: &[(&str, &str)] = &[
     ("router_layer", "router"),
     ("router_layer_same_body", "router"),
     ("pass_hyper", "bare"),
-    ("probe", "constant"),
-    ("probe", "axum_handler"),
-    ("probe", "axum_health"),
     ("probe_hyper", "constant_eager"),
     ("probe_hyper_around_router", "constant"),
     ("probe_around_router", "constant"),
@@ -167,11 +164,12 @@ fn draw(of: impl Fn(&str) -> i64) {
     let mut plot = Bars::new(title, "user instructions");
     for (variant, name) in [
         ("constant", "hyper, a constant by hand"),
-        ("probe", "our cached probe"),
+        ("probe_hyper", "our cached probe, hyper's service"),
+        ("probe", "our cached probe, tower's service"),
         ("axum_handler", "axum, a static handler"),
         ("axum_health", "axum-health, one indicator"),
     ] {
-        plot.add(name, of(variant) as f64, variant == "probe");
+        plot.add(name, of(variant) as f64, variant.starts_with("probe"));
     }
     fs::write(file, plot.draw()).expect("the plot's place can be written");
 }

@@ -8,14 +8,14 @@ results=benches/RESULTS.md
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 
-bench() { cargo bench --quiet --bench "$@"; }
+bench() { cargo bench --quiet --features hyper --bench "$@"; }
 # Of what the benches were built with: name and version.
 version() { cargo tree --quiet --edges normal,dev --prefix none | sed -n "s/^$1 v\([0-9.]*\).*/\1/p" | head -1; }
 cpu() { sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1; }
 busy() { cut -d' ' -f1 /proc/loadavg; }
 
 # Nothing is compiled while something is timed.
-cargo bench --quiet --no-run --benches
+cargo bench --quiet --features hyper --no-run --benches
 
 {
   cat <<END

@@ -74,6 +74,7 @@ pub(super) fn all(threads: usize) -> Vec<Server> {
         start("a tower service by itself", FOREIGN).http1(Hyper::new(Bare)),
         ours("it in our layer", FOREIGN).http1(Hyper::new(layer.layer(Bare))),
         ours("our cached probe", PROBE).http1(Hyper::new(layer.layer(Bare))),
+        ours("our cached probe, hyper's service", PROBE).http1(layer.layer(Hyper::new(Bare))),
         start("axum, a static handler", PROBE).http1(Hyper::new(axum_handler())),
         start("axum, cached in a `Mutex`", PROBE).http1(Hyper::new(mutex_cached(
             Duration::from_secs(3_600),
