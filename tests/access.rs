@@ -17,6 +17,9 @@ use support::{Program, ask, installed, unused_port, wait_until};
 use tokio::net::TcpListener;
 use tower_health::{Access, Failure, Health, HealthLayer, Outcome, Reason};
 
+/// Names and values of a request's headers.
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
 mod support;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,7 +75,7 @@ async fn each_kind_of_access_opens_to_its_own() {
     const WRONG: &[(&str, &str)] = &[("authorization", "Bearer new-toke")];
     const BADGE: &[(&str, &str)] = &[("x-badge", "")];
     const PROXIED: &[(&str, &str)] = &[("x-forwarded-for", "127.0.0.5")];
-    let table: [(Access, &str, &[(&str, &str)], bool); 20] = [
+    let table: [(Access, &str, Fields<'_>, bool); 20] = [
         (Access::nobody(), "127.0.0.1", &[], false),
         (Access::everybody(), "127.0.0.9", &[], true),
         (Access::everybody(), "127.0.0.9", PROXIED, true),
@@ -155,7 +158,7 @@ async fn behind_proxies() -> SocketAddr {
 async fn only_a_trusted_proxy_speaks_for_its_client() {
     let address = behind_proxies().await;
     let operator = "127.0.5.1";
-    let table: &[(&str, &[(&str, &str)], bool)] = &[
+    let table: &[(&str, Fields<'_>, bool)] = &[
         // Without a proxy.
         (operator, &[], true),
         ("127.0.0.9", &[], false),

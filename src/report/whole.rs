@@ -134,8 +134,10 @@ pub(super) mod tests {
     #[test]
     fn what_is_stable_has_no_number_and_no_sentence() {
         let time = Some(Duration::from_millis(7));
-        let mut observations = Observations::default();
-        observations.pool = Some(PoolNumbers::new(10, 10, 8));
+        let observations = Observations {
+            pool: Some(PoolNumbers::new(10, 10, 8)),
+            ..Observations::default()
+        };
         let lasting = Entry {
             kind: Some("postgres".into()),
             reason: Some(Reason::Timeout),
