@@ -69,6 +69,11 @@ mod check;
 pub mod checks;
 mod dependency;
 mod engine;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+#[cfg(not(feature = "grpc"))]
+#[path = "grpc/off.rs"]
+mod grpc;
 pub mod guide;
 mod health;
 mod lifecycle;
@@ -90,9 +95,9 @@ pub use self::{
     dependency::{Dependency, InvalidName},
     health::{AddError, AddErrorKind, Health, HealthBuilder, NotReady, Warning, WarningKind},
     middleware::{
-        BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, ProbeMark, ResponseBody,
-        ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled,
-        SignalledFuture,
+        BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, MaybeStatic, ProbeMark,
+        ResponseBody, ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer,
+        Signalled, SignalledFuture,
     },
     probe::Probe,
     render::{Detail, Format, Render, View},

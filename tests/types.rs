@@ -18,9 +18,9 @@ use tower_health::checks::{GuardedError, GuardedManager, PingFuture, PoolCheck};
 use tower_health::{
     Access, AddError, AddErrorKind, BusyFuture, BusyLayer, BusyService, Check, CheckResult,
     Dependency, Detail, Entry, Failure, Format, Head, Health, HealthBuilder, HealthLayer,
-    HealthService, InvalidName, InvalidNetwork, LocalCheck, NotReady, Outcome, PeerAddr,
-    PoolNumbers, Probe, ProbeMark, Reason, Render, Report, ResponseBody, ResponseFuture, Run,
-    SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled, SignalledFuture,
+    HealthService, InvalidName, InvalidNetwork, LocalCheck, MaybeStatic, NotReady, Outcome,
+    PeerAddr, PoolNumbers, Probe, ProbeMark, Reason, Render, Report, ResponseBody, ResponseFuture,
+    Run, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled, SignalledFuture,
     Status, Transition, Transitions, Value, View, Warning, WarningKind,
     checks::{Heartbeat, RuntimeLag},
 };
@@ -157,11 +157,13 @@ fn futures_and_bodies_are_send_where_the_inner_ones_are() {
 /// What a service of response body `B` becomes, for any request body `A`.
 fn wraps<A, B>()
 where
+    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
     fn is_service<S, A, B, E>(_: &S)
     where
+        A: MaybeStatic,
         S: Service<Request<A>, Response = Response<ResponseBody<B>>, Error = E>,
     {
     }
@@ -199,7 +201,7 @@ fn every_usual_body_is_wrapped() {
 
 #[test]
 fn bodies_made_of_bytes_may_stay_as_they_are() {
-    fn same<B: From<Bytes>>() {
+    fn same<B: From<Bytes> + MaybeStatic>() {
         fn is_service<S: Service<Request<()>, Response = Response<B>>, B>(_: &S) {}
         let layer = HealthLayer::new(Health::builder().build()).same_body();
         let _ = |inner: Inner<(), B, std::io::Error>| is_service::<_, B>(&layer.layer(inner));

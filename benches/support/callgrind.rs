@@ -34,6 +34,8 @@ pub fn count(variant: &str) -> i64 {
         .output()
         .expect("valgrind starts");
     let text = String::from_utf8_lossy(&output.stderr);
+    // One that ends early would pass for one that costs little.
+    assert!(output.status.success(), "{variant} fails:\n{text}");
     let total: i64 = text
         .lines()
         .find_map(|line| line.split_once("Collected :"))

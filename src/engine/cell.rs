@@ -25,15 +25,33 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// Counts what makes an answer that was made before wrong: any published verdict, any turn of the lifecycle.
 #[derive(Debug, Default)]
-pub(crate) struct Epoch(AtomicU64);
+pub(crate) struct Epoch {
+    count: AtomicU64,
+    #[cfg(feature = "grpc")]
+    moved: Arc<tokio::sync::Notify>,
+}
 
 impl Epoch {
     pub(crate) fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.count.load(Ordering::Acquire)
     }
 
     pub(crate) fn advance(&self) {
-        self.0.fetch_add(1, Ordering::Release);
+        self.count.fetch_add(1, Ordering::Release);
+        #[cfg(feature = "grpc")]
+        self.nudge();
+    }
+
+    /// Wakes whoever waits for it to move.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn nudge(&self) {
+        self.moved.notify_waiters();
+    }
+
+    /// Resolves when it advances after this call, or is nudged.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn moved(&self) -> tokio::sync::futures::OwnedNotified {
+        self.moved.clone().notified_owned()
     }
 }
 

@@ -24,6 +24,8 @@ pub struct HealthBuilder {
     pub(super) info: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(super) answer_within: Duration,
     pub(super) refresh_every: Option<Duration>,
+    #[cfg(feature = "grpc")]
+    pub(crate) services: crate::grpc::Services,
 }
 
 /// A group that the builder was told of, with its members.
@@ -42,6 +44,8 @@ impl HealthBuilder {
             info: Vec::new(),
             answer_within: Duration::from_millis(900),
             refresh_every: None,
+            #[cfg(feature = "grpc")]
+            services: crate::grpc::Services::default(),
         }
     }
 

@@ -38,6 +38,12 @@ pub(super) struct Shared {
     pub(super) groups: Vec<Cow<'static, str>>,
     pub(super) answer_within: Duration,
     pub(super) refresh: Option<Refresh>,
+    #[cfg(feature = "grpc")]
+    pub(super) services: crate::grpc::Services,
+    #[cfg(feature = "grpc")]
+    pub(super) watchers: crate::grpc::Watchers,
+    #[cfg(feature = "grpc")]
+    pub(super) checks: crate::grpc::Memo,
 }
 
 impl Health {
@@ -68,8 +74,16 @@ impl Health {
                 groups: builder.groups.into_iter().map(|group| group.name).collect(),
                 answer_within: builder.answer_within,
                 refresh: builder.refresh_every.map(Refresh::new),
+                #[cfg(feature = "grpc")]
+                services: builder.services,
+                #[cfg(feature = "grpc")]
+                watchers: crate::grpc::Watchers::default(),
+                #[cfg(feature = "grpc")]
+                checks: crate::grpc::Memo::default(),
             }),
         };
+        #[cfg(feature = "grpc")]
+        health.services().check(|group| health.has_group(group));
         health.keep_refreshing();
         health
     }
@@ -175,6 +189,34 @@ impl Health {
     /// Moves whenever an answer made before may be wrong now.
     pub(crate) fn epoch(&self) -> u64 {
         self.shared.epoch.now()
+    }
+
+    /// Resolves when the epoch moves after this call, or is [nudged](Self::nudge).
+    #[cfg(feature = "grpc")]
+    pub(crate) fn epoch_moved(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.shared.epoch.moved()
+    }
+
+    /// Wakes whoever waits for the epoch to move.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn nudge(&self) {
+        self.shared.epoch.nudge();
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(crate) fn services(&self) -> &crate::grpc::Services {
+        &self.shared.services
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(crate) fn watchers(&self) -> &crate::grpc::Watchers {
+        &self.shared.watchers
+    }
+
+    /// The last answers of `Check`.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn checks(&self) -> &crate::grpc::Memo {
+        &self.shared.checks
     }
 
     /// The cells of all dependencies, in the order of their addition, as of now.

@@ -4,6 +4,7 @@
 //! - `handle`: the handle itself.
 //! - `gather`: one question to several cells: who is fresh, who runs, what comes of it.
 //! - `exclude`: the same question without some of them.
+//! - `glance`: the status alone, without waiting and without making a report.
 //! - `members`: what is checked may change while the app runs.
 //! - `refresh`: runs in the background, so that no asker waits.
 //! - `rotation`: out of traffic and back: draining, maintenance.
@@ -13,6 +14,8 @@
 mod builder;
 mod exclude;
 mod gather;
+#[cfg(feature = "grpc")]
+mod glance;
 mod handle;
 mod members;
 mod refresh;
@@ -21,6 +24,8 @@ mod start;
 mod warning;
 
 pub(crate) use self::gather::Gathering;
+#[cfg(feature = "grpc")]
+pub(crate) use self::glance::Subject;
 pub use self::{
     builder::HealthBuilder,
     handle::Health,

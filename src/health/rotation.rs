@@ -14,6 +14,8 @@ impl Health {
     /// Liveness stays 200. May be called again, as from a second signal; each call waits its own
     /// delay. Dropping the future leaves the app draining.
     pub async fn drain(&self, delay: Duration) {
+        #[cfg(feature = "grpc")]
+        self.end_watches_in(delay);
         self.set_draining(true);
         sleep(delay).await;
     }
@@ -21,6 +23,8 @@ impl Health {
     /// Sets or ends draining without waiting. Setting what is set already changes nothing.
     pub fn set_draining(&self, draining: bool) {
         if self.shared().lifecycle.set_draining(draining) {
+            #[cfg(feature = "grpc")]
+            self.watchers().drains(draining);
             self.shared().epoch.advance();
             log(
                 if draining {

@@ -5,6 +5,8 @@
 //! once, and a request that passes through waits for readiness inside its own
 //! future, on a clone of the inner service.
 
+#[cfg(feature = "grpc")]
+use std::ops::ControlFlow;
 use std::{
     fmt,
     future::Future,
@@ -20,7 +22,8 @@ use tower::util::Oneshot;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{HealthLayer, HealthService, ResponseBody, future::Probe};
+use super::{HealthLayer, HealthService, MaybeStatic, ResponseBody, future::Probe};
+use crate::grpc::Answering;
 
 /// A [`HealthLayer`] that answers while the inner service is busy. Made by [`HealthLayer::answer_when_busy`].
 #[derive(Clone, Debug)]
@@ -54,6 +57,7 @@ pub struct BusyService<S> {
 impl<S, A, B> Service<Request<A>> for BusyService<S>
 where
     S: Service<Request<A>, Response = Response<B>> + Clone,
+    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
@@ -67,6 +71,15 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let (front, inner) = self.service.parts_mut();
+        #[cfg(feature = "grpc")]
+        match front.grpc(request) {
+            ControlFlow::Break(answer) => {
+                return BusyFuture {
+                    kind: Kind::Grpc { answer },
+                };
+            }
+            ControlFlow::Continue(other) => request = other,
+        }
         let kind = match front.probe(&mut request) {
             Some(probe) => Kind::Probe { probe },
             None => Kind::Inner {
@@ -90,6 +103,7 @@ pin_project! {
     enum Kind<S: Service<R>, R> {
         Inner { #[pin] future: Oneshot<S, R> },
         Probe { probe: Probe },
+        Grpc { answer: Answering },
     }
 }
 
@@ -107,6 +121,9 @@ where
             KindProjection::Probe { probe } => probe
                 .poll(cx)
                 .map(|response| Ok(response.map(ResponseBody::answer))),
+            KindProjection::Grpc { answer } => answer
+                .poll(cx)
+                .map(|response| Ok(response.map(ResponseBody::grpc))),
         }
     }
 }

@@ -10,6 +10,7 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use super::ResponseBody;
+use crate::grpc::Answering;
 
 pin_project! {
     /// The future of a [`HealthService`](super::HealthService).
@@ -27,6 +28,7 @@ pin_project! {
     enum Kind<F> {
         Inner { #[pin] future: F },
         Probe { probe: Probe },
+        Grpc { answer: Answering },
     }
 }
 
@@ -67,8 +69,15 @@ impl<F> ResponseFuture<F> {
     /// Where it lies: taken out, a response is copied once more.
     pub(super) fn probe_mut(&mut self) -> Option<&mut Probe> {
         match &mut self.kind {
-            Kind::Inner { .. } => None,
+            Kind::Inner { .. } | Kind::Grpc { .. } => None,
             Kind::Probe { probe } => Some(probe),
+        }
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(super) fn grpc(answer: Answering) -> Self {
+        Self {
+            kind: Kind::Grpc { answer },
         }
     }
 }
@@ -77,6 +86,7 @@ impl<F> ResponseFuture<F> {
 pub(super) enum Source<'a, F> {
     Inner(Pin<&'a mut F>),
     Probe(&'a mut Probe),
+    Grpc(&'a mut Answering),
 }
 
 impl<F> ResponseFuture<F> {
@@ -85,6 +95,7 @@ impl<F> ResponseFuture<F> {
         match self.project().kind.project() {
             KindProjection::Inner { future } => Source::Inner(future),
             KindProjection::Probe { probe } => Source::Probe(probe),
+            KindProjection::Grpc { answer } => Source::Grpc(answer),
         }
     }
 }
@@ -104,6 +115,9 @@ where
             Source::Probe(probe) => probe
                 .poll(cx)
                 .map(|response| Ok(response.map(ResponseBody::answer))),
+            Source::Grpc(answer) => answer
+                .poll(cx)
+                .map(|response| Ok(response.map(ResponseBody::grpc))),
         }
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Settings {
     format: Format,
     stable: bool,
     pub(super) marks: bool,
+    #[cfg(feature = "grpc")]
+    grpc: crate::grpc::Interception,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ impl HealthLayer {
                 format: Format::json(),
                 stable: false,
                 marks: false,
+                #[cfg(feature = "grpc")]
+                grpc: crate::grpc::Interception::default(),
             },
             face: Arc::default(),
         }
@@ -167,6 +171,21 @@ impl HealthLayer {
         self.with(|settings| settings.codes.set(status, code))
     }
 
+    /// Leaves calls of `grpc.health.v1.Health` to the inner service. Default: they are answered here.
+    #[cfg(feature = "grpc")]
+    pub fn without_grpc(self) -> Self {
+        self.with(|settings| settings.grpc.on = false)
+    }
+
+    /// Answers gRPC calls also where a request's body is an `A`. Others pass through: known are the
+    /// bodies of axum, hyper and tonic, and the usual boxes around them.
+    ///
+    /// For a layer further out that changes the body's type, such as a limit on its size.
+    #[cfg(feature = "grpc")]
+    pub fn grpc_body<A: http_body::Body + Send + 'static>(self) -> Self {
+        self.with(|settings| settings.grpc.named.add::<A>())
+    }
+
     /// Keeps the inner service's response body, where that can be made from `Bytes`, as axum's can.
     ///
     /// For `axum::serve`, which takes no other body than axum's.
@@ -227,6 +246,12 @@ impl Settings {
                 None => Route::negotiated(path, probe, self.format.clone()),
             });
         }
+        // After all routes: a call is what has no route.
+        #[cfg(feature = "grpc")]
+        if self.grpc.on {
+            let service = crate::grpc::PATH;
+            paths.add(service).map_err(|fault| (service, fault))?;
+        }
         Ok((paths, routes))
     }
 
@@ -243,6 +268,8 @@ impl Settings {
             codes: self.codes,
             stable: self.stable,
             marks: self.marks,
+            #[cfg(feature = "grpc")]
+            grpc: self.grpc.clone(),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::mem;
 
-use bytes::Bytes;
 use http::{Response, Uri, uri::PathAndQuery};
 
 use super::{HealthLayer, future::Probe};
@@ -64,7 +63,7 @@ impl Probe {
     }
 }
 
-fn marked(mut response: Response<Bytes>) -> Response<Bytes> {
+pub(super) fn marked<B>(mut response: Response<B>) -> Response<B> {
     response.extensions_mut().insert(ProbeMark);
     response
 }

@@ -23,6 +23,7 @@ mod face;
 mod future;
 mod layer;
 mod mark;
+mod maybe_static;
 mod paths;
 #[cfg(test)]
 mod paths_properties;
@@ -39,6 +40,7 @@ pub use self::{
     future::ResponseFuture,
     layer::HealthLayer,
     mark::ProbeMark,
+    maybe_static::MaybeStatic,
     same_body::{SameBodyFuture, SameBodyLayer, SameBodyService},
     service::HealthService,
     signal::{SignalLayer, Signalled, SignalledFuture},

@@ -17,9 +17,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    HealthLayer, HealthService,
+    HealthLayer, HealthService, MaybeStatic,
     future::{ResponseFuture, Source},
 };
+use crate::grpc;
 
 /// A [`HealthLayer`] that keeps the inner service's response body. Made by [`HealthLayer::same_body`].
 #[derive(Clone, Debug)]
@@ -53,7 +54,8 @@ pub struct SameBodyService<S> {
 impl<S, A, B> Service<Request<A>> for SameBodyService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
-    B: From<Bytes>,
+    A: MaybeStatic,
+    B: From<Bytes> + MaybeStatic,
 {
     type Response = Response<B>;
     type Error = S::Error;
@@ -67,7 +69,7 @@ where
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
         SameBodyFuture {
-            future: self.service.start(request),
+            future: self.service.start(request, grpc::holds_trailers::<B>()),
         }
     }
 }
@@ -83,7 +85,7 @@ pin_project! {
 impl<F, B, E> Future for SameBodyFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: From<Bytes>,
+    B: From<Bytes> + MaybeStatic,
 {
     type Output = Result<Response<B>, E>;
 
@@ -92,6 +94,9 @@ where
         match self.project().future.source() {
             Source::Inner(future) => future.poll(cx),
             Source::Probe(probe) => probe.poll(cx).map(|response| Ok(response.map(B::from))),
+            Source::Grpc(answer) => answer
+                .poll(cx)
+                .map(|response| Ok(response.map(grpc::body_as))),
         }
     }
 }

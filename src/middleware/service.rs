@@ -1,3 +1,5 @@
+#[cfg(feature = "grpc")]
+use std::ops::ControlFlow;
 use std::{
     mem,
     task::{Context, Poll},
@@ -9,7 +11,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    ResponseBody, ResponseFuture,
+    MaybeStatic, ResponseBody, ResponseFuture,
     face::{Face, Turn},
     future::Probe,
     paths::{Filter, Match},
@@ -52,15 +54,20 @@ impl<S> HealthService<S> {
     /// Answers `request`, or passes it to the inner service.
     // Always: returned by a function of its own, the inner future would be copied once more.
     #[inline(always)]
-    pub(super) fn start<A>(&mut self, request: Request<A>) -> ResponseFuture<S::Future>
+    pub(super) fn start<A>(
+        &mut self,
+        request: Request<A>,
+        answers_grpc: bool,
+    ) -> ResponseFuture<S::Future>
     where
         S: Service<Request<A>>,
+        A: MaybeStatic,
     {
         match self.front.find(request.uri()) {
             None => ResponseFuture::inner(self.inner.call(request)),
-            Some(found) => self
-                .front
-                .answer(request, found, |request| self.inner.call(request)),
+            Some(found) => self.front.answer(request, found, answers_grpc, |request| {
+                self.inner.call(request)
+            }),
         }
     }
 }
@@ -69,6 +76,10 @@ impl Front {
     /// The probe's part of the future, if `request` is one whose sender may know that.
     pub(super) fn probe<A>(&self, request: &mut Request<A>) -> Option<Probe> {
         let found = self.find(request.uri())?;
+        #[cfg(feature = "grpc")]
+        if self.face.is_grpc(found) {
+            return None;
+        }
         match self.face.value().turn(request, found) {
             Turn::Pass => None,
             Turn::Stay(stay) => {
@@ -78,6 +89,18 @@ impl Front {
                 }
                 Some(probe)
             }
+        }
+    }
+
+    /// Starts to answer a gRPC call, or gives back what is none or is to pass.
+    #[cfg(feature = "grpc")]
+    pub(super) fn grpc<A: 'static>(
+        &self,
+        request: Request<A>,
+    ) -> ControlFlow<crate::grpc::Answering, Request<A>> {
+        match self.find(request.uri()) {
+            Some(found) if self.face.is_grpc(found) => self.face.call(found, request),
+            _ => ControlFlow::Continue(request),
         }
     }
 
@@ -94,12 +117,25 @@ impl Front {
 
     // Out of the way of the requests that pass through.
     #[cold]
-    fn answer<A, F>(
+    fn answer<A: MaybeStatic, F>(
         &self,
         mut request: Request<A>,
         found: Match,
+        #[cfg_attr(not(feature = "grpc"), allow(unused_variables))] answers_grpc: bool,
         inner: impl FnOnce(Request<A>) -> F,
     ) -> ResponseFuture<F> {
+        #[cfg(feature = "grpc")]
+        if self.face.is_grpc(found) {
+            let answer = if answers_grpc {
+                self.face.call(found, request)
+            } else {
+                ControlFlow::Continue(request)
+            };
+            return match answer {
+                ControlFlow::Break(answer) => ResponseFuture::grpc(answer),
+                ControlFlow::Continue(request) => ResponseFuture::inner(inner(request)),
+            };
+        }
         match self.face.value().turn(&mut request, found) {
             Turn::Pass => ResponseFuture::inner(inner(request)),
             // The request is dropped here, before anything is awaited: hyper reuses its
@@ -124,6 +160,7 @@ impl Front {
 impl<S, A, B> Service<Request<A>> for HealthService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
+    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
@@ -138,7 +175,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        self.start(request)
+        self.start(request, true)
     }
 }
 
@@ -148,6 +185,7 @@ where
 impl<S, A, B> hyper::service::Service<Request<A>> for HealthService<S>
 where
     S: hyper::service::Service<Request<A>, Response = Response<B>>,
+    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
@@ -161,7 +199,7 @@ where
             None => ResponseFuture::inner(self.inner.call(request)),
             Some(found) => self
                 .front
-                .answer(request, found, |request| self.inner.call(request)),
+                .answer(request, found, true, |request| self.inner.call(request)),
         }
     }
 }

@@ -1,0 +1,172 @@
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant};
+
+use super::{Gathering, Health};
+use crate::{
+    engine::{
+        cell::{Ask, Cell, Seen},
+        verdict::Verdict,
+    },
+    probe::Probe,
+    report::Status,
+};
+
+/// What depends on no run is looked at this often all the same.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject<'a> {
+    Probe(&'a Probe),
+    Group(&'a str),
+    Dependency(&'a str),
+}
+
+/// The status as it is known at one moment. The same as the report's, found without making one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glance {
+    pub(crate) status: Status,
+    /// Nothing changes by time alone before then.
+    pub(crate) holds_until: Instant,
+}
+
+impl Glance {
+    /// Whether no run is due: asking would find the same.
+    pub(crate) fn holds(&self, now: Instant) -> bool {
+        now < self.holds_until
+    }
+
+    fn of(status: Status, holds_until: Instant) -> Self {
+        Self {
+            status,
+            holds_until,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            status: self.status.max(other.status),
+            holds_until: self.holds_until.min(other.holds_until),
+        }
+    }
+}
+
+impl Health {
+    /// The status of `subject` as known now; with `asks` a run starts where one is due.
+    pub(crate) fn glance(&self, subject: Subject<'_>, now: Instant, asks: bool) -> Glance {
+        let mut glance = Glance::of(Status::Up, now + LONGEST);
+        if subject.leaves_rotation() && self.shared().lifecycle.out_of_rotation().is_some() {
+            glance.status = Status::Down;
+            return glance;
+        }
+        if let Subject::Probe(Probe::Readiness | Probe::Startup) = subject {
+            if !self.is_started() {
+                // Whatever makes a report remembers the first moment at which all serve.
+                drop(Gathering::look(self.clone(), &Probe::Readiness).finish());
+            }
+            if !self.is_started() {
+                glance.status = Status::Unknown;
+            } else if subject == Subject::Probe(&Probe::Startup) {
+                return glance;
+            }
+        }
+        let asks = asks && !self.keep_refreshing();
+        for cell in self.cells().iter().filter(|cell| subject.covers(cell)) {
+            let mut part = self.glance_at(cell, now, asks);
+            // Asked for by name, it is what it is.
+            let counted = cell.dependency.required || matches!(subject, Subject::Dependency(_));
+            if !counted && !part.status.is_serving() {
+                part.status = Status::Degraded;
+            }
+            glance = glance.and(part);
+        }
+        glance
+    }
+
+    fn glance_at(&self, cell: &Arc<Cell>, now: Instant, asks: bool) -> Glance {
+        let seen = match asks.then(|| cell.ask(now)) {
+            Some(Ask::Now(seen @ Seen::Counts(_))) => seen,
+            // Its end moves the epoch.
+            _ => cell.look(now),
+        };
+        match seen {
+            Seen::Counts(last) => self.glance_at_verdict(cell, &last, now),
+            Seen::Stuck(_) | Seen::Stale(_) => Glance::of(Status::Down, now),
+            Seen::Pending(..) | Seen::Unknown => {
+                if self.keep_refreshing() {
+                    // Not left to the first phase of the refresh.
+                    cell.refresh(now);
+                }
+                Glance::of(Status::Unknown, now)
+            }
+        }
+    }
+
+    fn glance_at_verdict(&self, cell: &Cell, last: &Verdict, now: Instant) -> Glance {
+        let settings = &cell.dependency.settings;
+        match self.refresh_period() {
+            Some(period) => {
+                let stale_from = last.started + (period + settings.timeout) * 2;
+                if now > stale_from {
+                    Glance::of(Status::Down, now)
+                } else {
+                    Glance::of(last.status, stale_from)
+                }
+            }
+            None if last.is_fresh(now) || last.is_usable(settings, now) => {
+                Glance::of(last.status, last.fresh_until)
+            }
+            None => Glance::of(Status::Unknown, now),
+        }
+    }
+
+    /// Asks what `subject` covers; `None` for a dependency that there is not.
+    pub(crate) fn gather_subject(&self, subject: Subject<'_>) -> Option<Gathering> {
+        match subject {
+            Subject::Probe(probe) => Some(self.gather(probe)),
+            Subject::Group(name) => Some(self.gather(&Probe::group(name.to_owned()))),
+            Subject::Dependency(name) => self.gather_one(&Probe::Full, name),
+        }
+    }
+
+    /// Whether there is a dependency called `name`.
+    pub(crate) fn has_dependency(&self, name: &str) -> bool {
+        let cells = self.cells();
+        cells.iter().any(|cell| &*cell.dependency.name == name)
+    }
+
+    /// Every group that has a member, once, and every dependency, in order of registration.
+    pub(crate) fn names(&self) -> (Vec<String>, Vec<String>) {
+        let mut groups: Vec<String> = Vec::new();
+        let mut dependencies = Vec::new();
+        for cell in self.cells().iter() {
+            dependencies.push(cell.dependency.name.as_ref().to_owned());
+            for group in &cell.dependency.groups {
+                if !groups.iter().any(|other| other == group) {
+                    groups.push(group.as_ref().to_owned());
+                }
+            }
+        }
+        (groups, dependencies)
+    }
+}
+
+impl Subject<'_> {
+    /// Whether it serves nobody once the app wants no traffic, whatever the dependencies say.
+    ///
+    /// Liveness and startup stay as they are: a prober that asks for them would kill the
+    /// app while it drains.
+    fn leaves_rotation(self) -> bool {
+        !matches!(self, Self::Probe(Probe::Liveness | Probe::Startup))
+    }
+
+    fn covers(self, cell: &Cell) -> bool {
+        let dependency = &cell.dependency;
+        match self {
+            Self::Probe(probe) => probe.covers(dependency),
+            Self::Group(group) => dependency.groups.iter().any(|name| name == group),
+            Self::Dependency(name) => &*dependency.name == name,
+        }
+    }
+}

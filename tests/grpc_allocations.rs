@@ -1,0 +1,123 @@
+#![cfg(feature = "grpc")]
+//! What a `Check` costs in memory, counted.
+// One allocator that counts; the crate itself forbids unsafe code.
+#![allow(unsafe_code)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    convert::Infallible,
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower::{Layer, Service, service_fn};
+use tower_health::{Dependency, Health, HealthLayer, Outcome};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // Gone only while the thread itself goes.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(old, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(old, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+type Asked = Request<Full<Bytes>>;
+
+fn request(method: &str, message: &'static [u8]) -> Asked {
+    Request::post(format!("/grpc.health.v1.Health/{method}"))
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .header("user-agent", "kube-probe/1.33")
+        .body(Full::new(Bytes::from_static(message)))
+        .expect("valid")
+}
+
+/// Allocations from the call to the last frame, and the count of frames.
+fn allocations<S, B>(service: &mut S, request: Asked) -> (usize, usize)
+where
+    S: Service<Asked, Response = Response<B>, Error = Infallible>,
+    B: Body,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    let before = ALLOCATIONS.get();
+    let mut frames = 0;
+    {
+        let mut future = pin!(service.call(request));
+        let Poll::Ready(Ok(response)) = future.as_mut().poll(&mut cx) else {
+            panic!("everything here is ready at once")
+        };
+        let mut body = pin!(response.into_body());
+        while let Poll::Ready(Some(frame)) = Pin::as_mut(&mut body).poll_frame(&mut cx) {
+            assert!(frame.is_ok());
+            frames += 1;
+        }
+    }
+    (ALLOCATIONS.get() - before, frames)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_allocates_at_most_twice() {
+    let up = async || Ok(Outcome::up());
+    let minute = Duration::from_secs(60);
+    let health = Health::builder()
+        .add(Dependency::new("database", up).cache_for(minute).group("a"))
+        .build();
+    health.report().await;
+    let mut service = HealthLayer::new(health).layer(service_fn(async |_: Asked| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }));
+    // Method, message, allocations, frames. Trailers are two, the name of an unknown service is one.
+    let table: [(&str, &[u8], usize, usize); 5] = [
+        ("Check", b"\0\0\0\0\0", 2, 2),
+        ("Check", b"\0\0\0\0\x03\x0a\x01a", 2, 2),
+        // Refusals have no trailers: their head is.
+        ("Check", b"\0\0\0\0\x03\x0a\x01x", 1, 0),
+        ("Check", b"\x01\0\0\0\0", 0, 0),
+        ("Cheque", b"\0\0\0\0\0", 0, 0),
+    ];
+    for (method, message, most, frames) in table {
+        allocations(&mut service, request(method, message));
+        let found = allocations(&mut service, request(method, message));
+        assert!(found.0 <= most, "{method} {message:?}: {}", found.0);
+        assert_eq!(found.1, frames);
+    }
+}
