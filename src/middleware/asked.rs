@@ -6,7 +6,8 @@
 
 use std::{mem, sync::Arc};
 
-use http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
 
 use super::{
     answer::{Answer, Holding},
@@ -50,11 +51,10 @@ impl Face {
         Stay::Wait(Box::pin(async move {
             gathering.settle().await;
             // Of all who waited for this run, the first makes the answer.
-            face.offer(asked)
-                .slot(asked.detail)
-                .get(face.health.epoch())
-                .unwrap_or_else(|| face.keep(asked, &gathering))
-                .response(asked.is_head, &mut headers)
+            let kept = face.offer(asked).slot(asked.detail);
+            let kept = kept.get(face.health.epoch());
+            let answer = kept.unwrap_or_else(|| face.keep(asked, &gathering));
+            face.respond(asked, &answer, &mut headers)
         }))
     }
 
@@ -78,14 +78,8 @@ impl Face {
     ) -> Stay {
         let query = Query::parse(query);
         let probe = &self.route(asked).probe;
-        let mut gathering = self.health.gather_without(probe, &query.excluded);
-        let mut headers = mem::take(headers);
-        let face = self.clone();
-        Stay::Wait(Box::pin(async move {
-            gathering.settle().await;
-            let answer = face.make(asked, &gathering, &query);
-            answer.response(asked.is_head, &mut headers)
-        }))
+        let gathering = self.health.gather_without(probe, &query.excluded);
+        self.stay_alone(asked, gathering, query, headers)
     }
 
     /// For a stranger a name that exists is as unknown as any other.
@@ -101,16 +95,34 @@ impl Face {
             (Some(name), Detail::Full) => self.health.gather_one(probe, &name),
             _ => None,
         };
-        let Some(mut gathering) = gathering else {
-            return Stay::Refuse(StatusCode::NOT_FOUND);
-        };
+        match gathering {
+            Some(gathering) => self.stay_alone(asked, gathering, Query::default(), headers),
+            None => Stay::Refuse(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// Waits for an answer that is for this asker alone.
+    fn stay_alone(
+        self: &Arc<Self>,
+        asked: Asked,
+        mut gathering: Gathering,
+        query: Query,
+        headers: &mut HeaderMap,
+    ) -> Stay {
         let mut headers = mem::take(headers);
         let face = self.clone();
         Stay::Wait(Box::pin(async move {
             gathering.settle().await;
-            let answer = face.make(asked, &gathering, &Query::default());
-            answer.response(asked.is_head, &mut headers)
+            let answer = face.make(asked, &gathering, &query);
+            face.respond(asked, &answer, &mut headers)
         }))
+    }
+
+    /// The response to one that waited, which nobody has counted yet.
+    fn respond(&self, asked: Asked, answer: &Answer, headers: &mut HeaderMap) -> Response<Bytes> {
+        #[cfg(feature = "metrics")]
+        self.route(asked).requests.count(answer.code);
+        answer.response(asked.is_head, headers)
     }
 
     fn make(&self, asked: Asked, gathering: &Gathering, query: &Query) -> Answer {

@@ -52,29 +52,16 @@ impl Face {
         turn
     }
 
-    /// Sees to it that the answer is counted once it is known.
+    /// Counts an answer that is known; one that is waited for counts itself.
     #[cfg(feature = "metrics")]
-    fn counted(self: &Arc<Self>, index: usize, turn: Turn) -> Turn {
+    fn counted(&self, index: usize, turn: Turn) -> Turn {
         let requests = &self.routes[index].requests;
-        match turn {
-            Turn::Stay(Stay::Wait(answer)) => {
-                let face = self.clone();
-                Turn::Stay(Stay::Wait(Box::pin(async move {
-                    let response = answer.await;
-                    face.routes[index].requests.count(response.status());
-                    response
-                })))
-            }
-            Turn::Stay(Stay::Answer(answer, head)) => {
-                requests.count(answer.code);
-                Turn::Stay(Stay::Answer(answer, head))
-            }
-            Turn::Stay(Stay::Refuse(code)) => {
-                requests.count(code);
-                Turn::Stay(Stay::Refuse(code))
-            }
-            Turn::Pass => Turn::Pass,
+        match &turn {
+            Turn::Stay(Stay::Answer(answer, _)) => requests.count(answer.code),
+            Turn::Stay(Stay::Refuse(code)) => requests.count(*code),
+            Turn::Stay(Stay::Wait(_)) | Turn::Pass => {}
         }
+        turn
     }
 
     /// Whether what was found is no probe but gRPC.
