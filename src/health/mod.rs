@@ -1,6 +1,7 @@
 //! [`Health`]: the handle that owns what is checked and the verdicts.
 //!
 //! - `builder`: what is checked, and the refusal of what cannot be.
+//! - `covers`: which probe looks at which dependencies.
 //! - `handle`: the handle itself.
 //! - `gather`: one question to several cells: who is fresh, who runs, what comes of it.
 //! - `exclude`: the same question without some of them.
@@ -12,6 +13,7 @@
 //! - `warning`: settings that cannot work together.
 
 mod builder;
+mod covers;
 mod exclude;
 mod gather;
 #[cfg(feature = "grpc")]
