@@ -8,7 +8,7 @@ mod support;
 use std::{os::unix::net::UnixListener, path::Path};
 
 use http::StatusCode;
-use support::{Postgres, Program, becomes, get, run_example};
+use support::{PATIENCE, Postgres, Program, becomes, get, run_example, wait_until};
 use tokio::task::spawn_blocking;
 
 const NAME: &str = "postgres_liveness";
@@ -84,25 +84,33 @@ async fn a_wrong_password_is_unhealthy_and_stays_a_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_third_failure_in_a_row_alerts_once_and_its_end_is_told() {
-    let mut postgres = Postgres::start().await;
-    let mut app = App::start(&postgres, None).await;
-    app.is_healthy().await;
-    postgres.kill();
-    app.is_unhealthy().await;
+    let postgres = Postgres::builder().password("hunter2").start().await;
+    let mut app = App::start(&postgres, Some("letmein1")).await;
+    // Without anybody who asks.
     let alert = app.program.says("ALERT: database failed ").await;
     let failures: u32 = alert
         .split("failed ")
         .nth(1)
         .and_then(|rest| rest.split(' ').next()?.parse().ok())
         .expect("a number");
-    assert!(failures >= 3 && alert.contains("refused"), "{alert}");
-    postgres.restart().await;
+    assert!(failures >= 3 && alert.contains("auth"), "{alert}");
+
+    // The server sees each look, by three connections at most: that makes three looks more.
+    let refusals = || postgres.log().matches("authentication failed").count();
+    let enough = refusals() + 7;
+    wait_until("the app has looked again", PATIENCE, async || {
+        refusals() >= enough
+    })
+    .await;
+    let client = postgres.client().await;
+    let mended = client.batch_execute("ALTER ROLE postgres PASSWORD 'letmein1'");
+    mended.await.expect("altered");
     app.program.says("RESOLVED: database").await;
     app.is_healthy().await;
     let log = app.program.log();
     assert_eq!(log.matches("ALERT").count(), 1, "{log}");
     assert_eq!(log.matches("RESOLVED").count(), 1, "{log}");
-    // However many asked: one event for each transition, with the length of the outage.
+    // Of transitions as well: one event for each, however many looked.
     assert_eq!(log.matches("dependency is down").count(), 1, "{log}");
     assert_eq!(log.matches("outage_ms=").count(), 1, "{log}");
 }
@@ -115,11 +123,11 @@ async fn the_server_is_asked_select_1_on_the_apps_own_pool() {
         .start()
         .await;
     let app = App::start(&postgres, None).await;
-    let mut asked = 0;
-    while asked < 3 {
+    wait_until("it was asked three times", PATIENCE, async || {
         app.is_healthy().await;
-        asked = postgres.log().matches("statement: SELECT 1").count();
-    }
+        postgres.log().matches("statement: SELECT 1").count() >= 3
+    })
+    .await;
     let connections = postgres.log().matches("connection authorized").count();
     assert_eq!(connections, 1, "the one in the pool: {}", postgres.log());
 }
