@@ -212,6 +212,20 @@ async fn a_cached_probe_allocates_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mark_costs_two_allocations_and_traffic_none() {
+    let service = HealthLayer::new(health()).mark_probes();
+    let service = service.layer(service_fn(answer));
+    for _ in 0..2 {
+        let asked = request(&Method::GET, "/readyz");
+        service.clone().call(asked).await.expect("never fails");
+    }
+    let asked = requests(&Method::GET, "/readyz");
+    let (probes, count) = (asked.len(), allocations(&service, asked));
+    assert!((1..=2 * probes).contains(&count), "{count} for {probes}");
+    assert_eq!(allocations(&service, requests(&Method::GET, "/")), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_allocates_nothing() {
     let strangers = HealthLayer::new(health()).allow(Access::nobody());
     let open = HealthLayer::new(health());

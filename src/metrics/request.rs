@@ -12,9 +12,19 @@ use crate::probe::Probe;
 /// As many distinct codes as one probe can have: 200, 503, one for each status, 403, 404 and 405, and one to spare.
 const CODES: usize = 10;
 
+/// There from the first scrape on: a counter that first appears as 1 is no increase to Prometheus.
+const ANSWERS: [StatusCode; 2] = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
+/// There from the first of their kind on.
+const REFUSALS: [StatusCode; 3] = [
+    StatusCode::FORBIDDEN,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+];
+
 /// The answered requests of one probe, by code.
 ///
-/// Counting allocates nothing: each code's series is made with its first answer.
+/// Counting allocates nothing: what these codes are called is made beforehand, what others are with
+/// their first answer.
 #[derive(Debug)]
 pub(crate) struct RequestNumbers {
     probe: Probe,
@@ -35,9 +45,9 @@ impl RequestNumbers {
             probe: probe.clone(),
             series: Default::default(),
         };
-        // There from the first scrape on: a counter that first appears as 1 is no increase to Prometheus.
-        numbers.series_of(StatusCode::OK);
-        numbers.series_of(StatusCode::SERVICE_UNAVAILABLE);
+        for code in ANSWERS.into_iter().chain(REFUSALS) {
+            numbers.series_of(code);
+        }
         numbers
     }
 
@@ -67,7 +77,8 @@ impl RequestNumbers {
         if !lasts {
             return;
         }
-        for series in self.series.iter().map_while(OnceLock::get) {
+        let known = self.series.iter().map_while(OnceLock::get);
+        for series in known.filter(|series| series.code == code || ANSWERS.contains(&series.code)) {
             let (counter, _) =
                 register(|recorder| recorder.register_counter(&series.key, &METADATA));
             // Set by another thread meanwhile: the same series.

@@ -26,7 +26,8 @@ pub struct ProbeMark;
 
 impl HealthLayer {
     /// Marks each response that answers a probe with a [`ProbeMark`], so that access logs and numbers of
-    /// layers further out can leave probes out. Default: off, since it costs an allocation for each.
+    /// layers further out can leave probes out. Default: off, since it costs two small
+    /// allocations for each.
     ///
     /// What is decided before there is a response, such as whether to open a span, can ask
     /// [`is_probe`](Self::is_probe).
