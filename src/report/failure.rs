@@ -73,10 +73,14 @@ impl Failure {
         let mut next = self.source().map(|source| source as &(dyn Error + 'static));
         for _ in 0..CHAIN_LIMIT {
             let Some(error) = next else { break };
-            if !text.is_empty() {
-                text.push_str(": ");
+            let part = error.to_string();
+            // Many errors say what their source says, too.
+            if !text.ends_with(&part) {
+                if !text.is_empty() {
+                    text.push_str(": ");
+                }
+                text.push_str(&part);
             }
-            text.push_str(&error.to_string());
             next = error.source();
         }
         (!text.is_empty()).then(|| redact(&text))
@@ -248,6 +252,34 @@ mod tests {
             r#"Failure { reason: Auth, message: Some("no such user"), .. }"#
         );
         assert_eq!(Failure::new(Reason::Auth).cause_for_the_log(), None);
+    }
+
+    #[test]
+    fn the_log_says_each_cause_once() {
+        #[derive(Debug)]
+        struct Wrapped(&'static str, io::Error);
+
+        impl std::fmt::Display for Wrapped {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+
+        impl std::error::Error for Wrapped {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.1)
+            }
+        }
+
+        for (outer, expected) in [
+            ("no route", "no route"),
+            ("connect: no route", "connect: no route"),
+            ("connect", "connect: no route"),
+        ] {
+            let error = Wrapped(outer, io::Error::other("no route"));
+            let cause = Failure::from(error).cause_for_the_log();
+            assert_eq!(cause.as_deref(), Some(expected));
+        }
     }
 
     #[test]
