@@ -8,14 +8,16 @@ results=benches/RESULTS.md
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 
-bench() { cargo bench --quiet --features hyper --bench "$@"; }
+bench() { cargo bench --quiet --features "$1" --bench "${@:2}"; }
 # Of what the benches were built with: name and version.
 version() { cargo tree --quiet --edges normal,dev --prefix none | sed -n "s/^$1 v\([0-9.]*\).*/\1/p" | head -1; }
 cpu() { sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1; }
 busy() { cut -d' ' -f1 /proc/loadavg; }
 
 # Nothing is compiled while something is timed.
-cargo bench --quiet --features hyper --no-run --benches
+for features in hyper hyper,grpc; do
+  cargo bench --quiet --no-run --benches --features $features
+done
 
 {
   cat <<END
@@ -31,16 +33,25 @@ $(for crate in hyper hyper-util tower axum axum-health tonic-health tokio http; 
 ## One request in process, by instructions
 
 \`\`\`
-$(bench instructions)
+$(bench hyper instructions)
 \`\`\`
 
 ## A whole connection, by instructions
 
 hyper's HTTP/1.1 without sockets; a request with three headers, as a kubelet and as curl send it.
 
-$(bench connection -- --plot "$PWD/benches/connection.svg")
+$(bench hyper connection -- --plot "$PWD/benches/connection.svg")
 
 ![Instructions of a probe](connection.svg)
+
+Around a whole \`Router\` the layer costs an order less than by \`Router::layer\`, which boxes what it
+wraps and clones the box for each request: \`router_pass\` and \`router_layer\` above.
+
+## gRPC in process, by instructions
+
+\`\`\`
+$(bench grpc grpc)
+\`\`\`
 END
 
   # The load that building and counting left behind is not the machine's.
@@ -53,16 +64,16 @@ Load of the machine when this and what follows began: $(busy).
 
 CPU time of each thread, each with a connection of its own.
 
-$(bench threads)
+$(bench hyper threads)
 
 ## A crowd that waits for one run
 
-$(bench storm)
+$(bench hyper storm)
 
 ## Over loopback sockets
 
 CPU time of the server, kernel included, with 16 connections to each client.
-$(bench end_to_end -- --plot "$PWD/benches/end_to_end.svg")
+$(bench hyper,grpc end_to_end -- --plot "$PWD/benches/end_to_end.svg")
 
 ![CPU time of a request](end_to_end.svg)
 

@@ -4,7 +4,7 @@
 //! round. CPU time of the server's own threads is what counts, since the machine has other work;
 //! requests a second stand beside it. Linux alone: the times are read from `/proc`.
 //!
-//! `cargo bench --bench end_to_end --features hyper [-- --plot FILE]`
+//! `cargo bench --bench end_to_end --features grpc,hyper [-- --plot FILE]`
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,6 +18,7 @@ use hyper::{
 use hyper_util::{rt::TokioIo, service::TowerToHyperService as Hyper};
 use tokio::{net::TcpListener, runtime};
 use tonic::transport::server::TcpIncoming;
+use tower_health::HealthLayer;
 use tower_layer::Layer;
 
 use super::{
@@ -81,7 +82,8 @@ pub(super) fn all(threads: usize) -> Vec<Server> {
             Duration::ZERO,
         ))),
         start("`axum-health`, one indicator", PROBE).http1(Hyper::new(axum_health())),
-        start("`tonic-health`, `Check`", PROBE).tonic_health(),
+        ours("our layer around tonic, `Check`", PROBE).tonic(Some(layer)),
+        start("`tonic-health`, `Check`", PROBE).tonic(None),
     ]
 }
 
@@ -114,14 +116,25 @@ impl Start {
         })
     }
 
-    fn tonic_health(mut self) -> Server {
+    /// `tonic-health`, which is not reached where `layer` answers before it.
+    fn tonic(mut self, layer: Option<HealthLayer>) -> Server {
         self.request = None;
         self.run(|listener| async move {
             let (_reporter, service) = tonic_health::server::health_reporter();
-            let _ = tonic::transport::Server::builder()
-                .add_service(service)
-                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
-                .await;
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let mut server = tonic::transport::Server::builder();
+            let _ = match layer {
+                Some(layer) => {
+                    let served = server.layer(layer).add_service(service);
+                    served.serve_with_incoming(incoming).await
+                }
+                None => {
+                    server
+                        .add_service(service)
+                        .serve_with_incoming(incoming)
+                        .await
+                }
+            };
         })
     }
 

@@ -90,6 +90,10 @@ pub fn axum_health() -> Router {
 
 /// A layer with the default paths whose verdict is there and stays.
 pub async fn settled(up: bool) -> HealthLayer {
+    HealthLayer::new(settled_health(up).await)
+}
+
+async fn settled_health(up: bool) -> Health {
     let hour = Duration::from_secs(3_600);
     let check = move || async move {
         if up {
@@ -103,5 +107,5 @@ pub async fn settled(up: bool) -> HealthLayer {
         .cache_failure_for(hour);
     let health = Health::builder().add(dependency).build();
     let _ = health.report().await;
-    HealthLayer::new(health)
+    health
 }
