@@ -117,6 +117,16 @@ fn checks_of_pools_cross_threads() {
     sent::<PingFuture<'static, std::io::Error>>();
 }
 
+#[cfg(feature = "grpc")]
+#[test]
+fn the_grpc_service_crosses_threads() {
+    use tower_health::grpc::{GrpcFuture, GrpcService};
+
+    fn sent<T: Send + Unpin>() {}
+    cloned::<GrpcService>();
+    sent::<GrpcFuture>();
+}
+
 /// A type that is new must be asserted above: its name is looked for in this very file.
 #[test]
 fn no_public_type_is_left_out() {
@@ -128,6 +138,7 @@ fn no_public_type_is_left_out() {
         include_str!("../src/lib.rs"),
         include_str!("../src/checks/mod.rs"),
         include_str!("../src/metrics/mod.rs"),
+        include_str!("../src/grpc/mod.rs"),
     ];
     let exports = exports
         .iter()

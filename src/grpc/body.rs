@@ -13,7 +13,7 @@ use super::{message::ServingStatus, status, watching::Watching};
 /// The body of a gRPC answer: messages, then trailers.
 ///
 /// Cannot fail. Dropping that of a `Watch` ends the watch.
-pub struct GrpcBody {
+pub(crate) struct GrpcBody {
     state: State,
 }
 

@@ -1,0 +1,110 @@
+//! A gRPC service, its health over gRPC, and probes over HTTP, on one port of a tonic server.
+//!
+//! ```sh
+//! cargo run --example tonic --features grpc
+//! grpc_health_probe -addr localhost:50051 -service shop.v1.Orders
+//! curl -i localhost:50051/readyz
+//! ```
+//!
+//! | variable | default | |
+//! |---|---|---|
+//! | `ADDR` | `127.0.0.1:50051` | where it listens |
+//! | `DATABASE_URL` | a private throw-away server | Postgres: `shop.v1.Orders` needs it |
+//! | `REDIS_URL` | a private throw-away server | Redis: does without it |
+//! | `DEMO_MODE` | `false` | with `true`, a backend whose program is not installed runs in memory |
+//! | `DRAIN_SECONDS` | `1` | how long it serves on after a signal, `NOT_SERVING` |
+#![allow(missing_docs)]
+
+#[path = "../quickstart/backends.rs"]
+mod backends;
+mod orders;
+// The tests' private servers serve the demo, too.
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::{env, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{server::NamedService, transport::Server};
+use tower_health::{Access, Health, HealthLayer, Probe, grpc::FILE_DESCRIPTOR_SET};
+
+use crate::orders::Orders;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tonic: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let addr: SocketAddr = variable("ADDR", "127.0.0.1:50051")
+        .parse()
+        .map_err(|_| "ADDR is no address and port, such as 127.0.0.1:50051")?;
+    let drain: u64 = variable("DRAIN_SECONDS", "1")
+        .parse()
+        .map_err(|_| "DRAIN_SECONDS is no number of seconds")?;
+
+    // Signals first: one that comes during the start must end the private servers, too.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let database = backends::database().await?;
+    let cache = backends::cache().await?;
+    let health = Health::builder()
+        .add(database.dependency().group("orders"))
+        .add(cache.dependency().optional())
+        // Who balances over this service asks for it by its name.
+        .service(Orders::NAME, Probe::group("orders"))
+        .build();
+
+    let listener = TcpListener::bind(addr).await?;
+    let addr = listener.local_addr()?;
+    println!("http://{addr}/readyz  and the other probes, over HTTP/1.1 or HTTP/2");
+    println!(
+        "{addr}  grpc.health.v1.Health, for the services \"\" and {:?}",
+        Orders::NAME
+    );
+    println!("{addr}  {}/Place, and reflection", Orders::NAME);
+
+    let orders = Orders {
+        database: database.store(),
+        cache: cache.store(),
+    };
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    Server::builder()
+        // For the probes of those who speak no HTTP/2.
+        .accept_http1(true)
+        .layer(HealthLayer::new(health.clone()).details(Access::loopback()))
+        .add_service(reflection)
+        .add_service(orders)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            println!("draining for {drain} s: NOT_SERVING, all else is served");
+            // It ends open watches, too, which the server would wait for.
+            health.drain(Duration::from_secs(drain)).await;
+        })
+        .await?;
+    println!("stopped");
+    Ok(())
+}
+
+fn variable(name: &str, default: &str) -> String {
+    env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .unwrap_or_else(|| default.to_owned())
+}
