@@ -8,7 +8,7 @@ use super::verdict::{Span, Verdict};
 use crate::{
     check::{CheckResult, Outcome},
     dependency::Settings,
-    report::{Failure, Reason, Status},
+    report::{Failure, Reason, Status, Value},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -220,4 +220,23 @@ fn a_long_outage_counts_from_its_first_failed_run_and_ends_with_a_success() {
         assert!(!next.is_backing_off(until), "at {at} ms");
         last = Some(next);
     }
+}
+
+#[test]
+fn what_a_run_said_and_saw_stays_with_its_verdict() {
+    let now = Instant::now();
+    let span = Span {
+        started: now,
+        ended: now,
+    };
+    let after = |result| Verdict::after(None, result, span, &Settings::default(), 0.0);
+    let good = after(Ok(Outcome::up().message("slow").observe("depth", 7_u64)));
+    let bad = after(Err(Failure::new(Reason::Busy)
+        .message("full")
+        .observe("depth", 7_u64)));
+    assert_eq!(good.message.as_deref(), Some("slow"));
+    assert_eq!(bad.message.as_deref(), Some("full"));
+    let seen = [("depth".into(), Value::from(7_u64))];
+    assert_eq!(good.observations.values, seen);
+    assert_eq!(bad.observations.values, seen);
 }
