@@ -1,0 +1,150 @@
+use serde_json::{Value, json};
+
+use super::{
+    super::{Detail, View, sample},
+    health_json, without_colon,
+};
+use crate::report::{Entry, Observations, Reason, Report, Status};
+
+fn rendered(view: &View<'_>) -> Value {
+    serde_json::from_slice(&health_json(view)).expect("JSON")
+}
+
+#[test]
+fn the_draft_is_followed_to_the_letter() {
+    let report = sample::report();
+    let expected = json!({
+        "status": "warn",
+        "version": "2.0.0",
+        "checks": {
+            "database:responseTime": [{
+                "componentId": "database", "componentType": "datastore",
+                "observedValue": 0.31, "observedUnit": "ms",
+                "status": "pass", "time": "2018-01-17T03:36:47.580Z",
+            }],
+            "database:connections": [{
+                "componentId": "database", "componentType": "datastore",
+                "observedValue": 2, "observedUnit": "connections",
+                "max": 10, "open": 10, "idle": 8,
+                "status": "pass", "time": "2018-01-17T03:36:47.580Z",
+            }],
+            "database:lag_ms": [{
+                "componentId": "database", "componentType": "datastore",
+                "observedValue": 3,
+                "status": "pass", "time": "2018-01-17T03:36:47.580Z",
+            }],
+            "pool:responseTime": [{
+                "componentId": "pool", "componentType": "datastore",
+                "observedValue": 2.0, "observedUnit": "ms",
+                "status": "warn", "time": "2018-01-17T03:36:47.990Z",
+                "output": "saturated",
+            }],
+            "cache:responseTime": [{
+                "componentId": "cache", "componentType": "datastore",
+                "observedValue": 800.2, "observedUnit": "ms",
+                "status": "fail", "time": "2018-01-17T03:36:47.690Z",
+                "output": "timeout: no answer within 800 ms",
+            }],
+        },
+    });
+    assert_eq!(rendered(&sample::full(&report)), expected);
+}
+
+#[test]
+fn keys_have_one_colon_and_no_two_components_share_one() {
+    let names = ["a:b", "a%3Ab", "a%253Ab", "::", "%", "a"];
+    let entries = names.map(|name| Entry {
+        observations: Observations {
+            values: ["responseTime", "x:y", "x:y"]
+                .map(|name| (name.into(), 1_u64.into()))
+                .to_vec(),
+            ..Observations::default()
+        },
+        ..sample::entry(name, Status::Up)
+    });
+    let report = Report::of(entries.to_vec(), [].into());
+    let text = String::from_utf8(health_json(&sample::full(&report)).into()).expect("text");
+    for name in names {
+        for (measurement, count) in [("responseTime", 2), ("x%3Ay", 2)] {
+            let key = format!("{}:{measurement}", without_colon(name));
+            assert_eq!(key.matches(':').count(), 1, "{key}");
+            // In the text: a parser would forgive a key that stands there twice.
+            assert_eq!(
+                text.matches(&format!("{key:?}:")).count(),
+                1,
+                "{key} {text}"
+            );
+            let value: Value = serde_json::from_str(&text).expect("JSON");
+            let measures = value["checks"][&key].as_array().expect("an array");
+            assert_eq!(measures.len(), count, "{key}");
+            assert_eq!(measures[0]["componentId"], name);
+        }
+    }
+}
+
+#[test]
+fn fields_of_the_app_have_their_place_or_are_notes() {
+    let info = [
+        ("region", "north"),
+        ("version", "2"),
+        ("releaseId", "2.0.1"),
+        ("serviceId", "s"),
+        ("description", "d"),
+        ("commit", "abc"),
+    ];
+    let info = info.map(|(name, value)| (name.into(), value.into()));
+    let mut report = Report::of(Vec::new(), info.into());
+    report.reason = Some(Reason::Draining);
+    assert_eq!(rendered(&sample::full(&report)).get("output"), None);
+    report.status = Status::Down;
+    report.message = Some("moving".into());
+    assert_eq!(
+        rendered(&sample::full(&report)),
+        json!({
+            "status": "fail", "version": "2", "releaseId": "2.0.1", "serviceId": "s",
+            "description": "d", "notes": ["region: north", "commit: abc"],
+            "output": "draining: moving",
+        })
+    );
+}
+
+#[test]
+fn output_stands_on_what_does_not_pass_alone() {
+    // Below its failure threshold a dependency is up with a reason.
+    let reason = Some(Reason::Refused);
+    for (status, output) in [
+        (Status::Up, None),
+        (Status::Degraded, Some("refused")),
+        (Status::Unknown, Some("refused")),
+        (Status::Down, Some("refused")),
+    ] {
+        let entry = Entry {
+            reason,
+            ..sample::entry("x", status)
+        };
+        let report = Report::of(vec![entry], [("version".into(), "1".into())].into());
+        let single = rendered(&View::single(&report, Detail::Full));
+        let check = &single["checks"]["x:responseTime"][0];
+        assert_eq!(check["output"].as_str(), output, "{status}");
+        assert_eq!(check["componentType"], "component");
+        assert_eq!(single["status"], check["status"]);
+        assert_eq!(single.get("version"), None);
+    }
+}
+
+#[test]
+fn a_stranger_learns_a_word() {
+    let mut report = sample::report();
+    for (status, word) in [
+        (Status::Up, "pass"),
+        (Status::Degraded, "warn"),
+        (Status::Unknown, "fail"),
+        (Status::Down, "fail"),
+    ] {
+        report.status = status;
+        assert_eq!(
+            rendered(&sample::stranger(&report)),
+            json!({ "status": word })
+        );
+    }
+}
