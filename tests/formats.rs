@@ -2,15 +2,11 @@
 #![cfg(feature = "axum")]
 #![allow(missing_docs)]
 
-use std::net::SocketAddr;
+use asked::{ask, broken, content_type, healthy, open, serve};
+use tower_health::{Format, Probe, Render, View};
+use wire::Answer;
 
-use axum::{Router, routing::get};
-use tokio::net::TcpListener;
-use tower_health::{
-    Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason, Render, View,
-};
-use wire::{Answer, Wire};
-
+mod asked;
 mod wire;
 
 const JSON: &str = "application/json";
@@ -18,58 +14,6 @@ const HEALTH_JSON: &str = "application/health+json";
 const SPRING: &str = "application/vnd.spring-boot.actuator.v3+json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// An app that has started, whose database is up and whose search, required, is down.
-fn broken() -> Health {
-    let health = Health::builder()
-        .add(Dependency::new("database", async || Ok(Outcome::up())).group("storage"))
-        .check("search", async || Err(Failure::new(Reason::Refused)))
-        .build();
-    health.set_started();
-    health
-}
-
-fn healthy() -> Health {
-    Health::builder()
-        .check("database", async || Ok(Outcome::up()))
-        .build()
-}
-
-async fn serve(layer: HealthLayer) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-    let address = listener.local_addr().expect("bound");
-    let app = Router::new().route("/", get(async || "index")).layer(layer);
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
-}
-
-/// To operators and strangers alike.
-fn open(health: Health) -> HealthLayer {
-    HealthLayer::new(health).details(Access::everybody())
-}
-
-/// What `target` answers to `accept`; to no such header where it is empty.
-async fn ask(address: SocketAddr, method: &str, target: &str, accept: &str) -> Answer {
-    let mut wire = Wire::connect(address).await;
-    let accept = match accept {
-        "" => String::new(),
-        accept => format!("accept: {accept}\r\n"),
-    };
-    wire.send(format!(
-        "{method} {target} HTTP/1.1\r\nhost: test\r\n{accept}\r\n"
-    ))
-    .await;
-    match method {
-        "HEAD" => wire.answer_to_head().await,
-        _ => wire.answer().await,
-    }
-}
-
-async fn content_type(address: SocketAddr, target: &str, accept: &str) -> String {
-    let answer = ask(address, "GET", target, accept).await;
-    let content_type = answer.header("content-type").expect("has one");
-    content_type.to_owned()
-}
 
 /// A form of this test's own.
 struct Words;
@@ -226,38 +170,6 @@ async fn a_path_keeps_its_own_format_whatever_accept_says() {
     assert_eq!(ask(address, "GET", "/words", "").await.body, "database");
 }
 
-/// Native JSON by its media type, and something else by its bytes.
-struct Legacy;
-
-impl Render for Legacy {
-    fn content_type(&self) -> &'static str {
-        "application/json; charset=utf-8"
-    }
-
-    fn render(&self, _: &View<'_>) -> Vec<u8> {
-        b"{}".to_vec()
-    }
-}
-
-#[tokio::test]
-async fn a_form_of_ones_own_takes_the_place_of_ours_with_its_media_type() {
-    let address = serve(open(healthy()).format(Format::custom(Legacy))).await;
-    for accept in [
-        "",
-        "*/*",
-        JSON,
-        "application/*",
-        "text/plain;q=0.9, application/json",
-    ] {
-        assert_eq!(
-            ask(address, "GET", "/readyz", accept).await.body,
-            "{}",
-            "{accept}"
-        );
-    }
-    assert_eq!(content_type(address, "/readyz", "text/plain").await, TEXT);
-}
-
 #[cfg(feature = "html")]
 #[tokio::test]
 async fn the_page_is_guarded_and_gives_its_script_the_json() {
@@ -302,33 +214,5 @@ async fn nobody_sniffs_text() {
             expected,
             "{accept}"
         );
-    }
-}
-
-/// Panics as soon as it may see something.
-struct Panics;
-
-impl Render for Panics {
-    fn content_type(&self) -> &'static str {
-        "text/plain"
-    }
-
-    fn render(&self, view: &View<'_>) -> Vec<u8> {
-        assert!(view.entries().is_empty(), "a renderer with a bug");
-        b"fine".to_vec()
-    }
-}
-
-#[tokio::test]
-async fn a_renderer_that_panics_costs_the_body_alone() {
-    for (health, code, word) in [(healthy(), 200, "up"), (broken(), 503, "down")] {
-        let address = serve(open(health).format(Format::custom(Panics))).await;
-        for _ in 0..2 {
-            let answer = ask(address, "GET", "/readyz", "").await;
-            assert_eq!(answer.code, code);
-            assert_eq!(answer.body, format!(r#"{{"status":"{word}"}}"#));
-            assert_eq!(answer.header("content-type"), Some(JSON));
-        }
-        assert_eq!(ask(address, "GET", "/livez", "").await.body, "fine");
     }
 }

@@ -14,6 +14,7 @@
 //! | `html` | `text/html` | the word | the page for whoever is on call |
 
 mod accept;
+mod custom;
 mod format;
 #[cfg(test)]
 mod guide_tests;
@@ -36,7 +37,8 @@ use serde::Serialize;
 
 pub(crate) use self::{accept::choose, format::Rendered, view::Question};
 pub use self::{
-    format::{Format, Render},
+    custom::Render,
+    format::Format,
     view::{Detail, View},
 };
 
