@@ -10,13 +10,16 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, process::Command};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use support::{Postgres, Program, Redis, ask, becomes, get, get_from, run_example, wait_until};
+use support::{
+    PATIENCE, Postgres, Program, Redis, ask, becomes, get, get_from, run_example, wait_until,
+};
+use tokio::task::block_in_place;
 
 const NAME: &str = "all_backends";
 const DOWN: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
@@ -42,7 +45,7 @@ impl App {
 
     /// Waits for the plug-in, which comes once the app is served.
     async fn is_complete(&self) {
-        wait_until("the plug-in is there", support::PATIENCE, async || {
+        wait_until("the plug-in is there", PATIENCE, async || {
             self.health().await.1["checks"]["storage.default"] == "UP"
         })
         .await;
@@ -105,8 +108,8 @@ async fn every_configured_backend_is_tried_and_the_plug_in_too() {
     becomes(&app.url, StatusCode::OK).await;
 
     second.freeze();
-    let (code, body) = app.health().await;
-    assert_eq!(code, DOWN);
+    let body = becomes(&app.url, DOWN).await;
+    let body: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(body["checks"], Value::Object(up_but("database.reports")));
     let error = body["errors"]["database.reports"].as_str().expect("text");
     assert!(error.starts_with("timeout"), "{error}");
@@ -221,6 +224,32 @@ async fn the_plug_ins_check_counts() {
     assert_eq!(down["checks"]["storage.default"], "DOWN");
     assert!(down["errors"]["storage.default"].is_string(), "{down}");
     fs::create_dir(&directory).expect("created");
+    becomes(&app.url, StatusCode::OK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_is_down_and_is_not_asked_again_meanwhile() {
+    let redis = Redis::start().await;
+    let directory = redis.directory().join("storage");
+    fs::create_dir(&directory).expect("created");
+    let app = App::start(&[("STORAGE_DIR", directory.to_str().expect("text"))]).await;
+    app.is_complete().await;
+    // What is opened to be written waits for a reader, and the other way round.
+    let file = directory.join(format!("health-{}", app.program.id().expect("it runs")));
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo starts").success());
+    becomes(&app.url, DOWN).await;
+    wait_until("the next look does not begin", PATIENCE, async || {
+        let (code, body) = app.health().await;
+        assert_eq!(code, DOWN);
+        let error = body["errors"]["storage.default"].to_string();
+        error.contains("stuck")
+    })
+    .await;
+    block_in_place(|| {
+        assert_eq!(fs::read(&file).expect("what the check wrote"), b"health");
+        fs::write(&file, "").expect("an end for what the check reads");
+    });
     becomes(&app.url, StatusCode::OK).await;
 }
 

@@ -66,8 +66,7 @@ async fn a_frozen_server_is_unhealthy_until_it_thaws() {
     let app = App::start(&postgres, None).await;
     app.is_healthy().await;
     postgres.freeze();
-    let unhealthy = (StatusCode::SERVICE_UNAVAILABLE, UNHEALTHY.to_owned());
-    assert_eq!(get(&app.url).await, unhealthy);
+    app.is_unhealthy().await;
     postgres.thaw();
     app.is_healthy().await;
 }

@@ -232,7 +232,7 @@ async fn a_redis_that_is_killed_or_frozen_is_503_and_lets_nobody_in_until_it_is_
     app.becomes(StatusCode::OK).await;
 
     redis.freeze();
-    assert_eq!(app.health().await, (StatusCode::SERVICE_UNAVAILABLE, down));
+    app.shows(StatusCode::SERVICE_UNAVAILABLE, down).await;
     let (code, admin) = get(&app.url("/admin/health/redis")).await;
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(parsed(&admin)["queue_service"]["status"], "unhealthy");

@@ -50,6 +50,11 @@ impl Program {
         self.process.signal(signal);
     }
 
+    /// Its process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// How it ended, if it has.
     pub fn end(&mut self) -> Option<ExitStatus> {
         if self.process.has_ended() {
