@@ -35,7 +35,8 @@ impl HealthLayer {
         self.with(|settings| settings.marks = true)
     }
 
-    /// Whether this layer takes a request for `uri` as a probe: its path is one, or one below it.
+    /// Whether this layer takes a request for `uri` as a probe: its path is one, or one below it, or a gRPC
+    /// health call where those are answered here.
     ///
     /// For layers further out, with a clone of this layer. It knows nothing of who asks: a request that
     /// [`conceal`](Self::conceal) hands on is one all the same.
