@@ -139,11 +139,12 @@ fn question(arguments: impl Iterator<Item = String>) -> Result<Question, String>
 fn ask(question: &Question) -> io::Result<(u16, String)> {
     // Every address of the name in turn: `localhost` may be `::1`, where nobody listens.
     let mut stream = TcpStream::connect((&*question.host, question.port))?;
-    write!(
-        stream,
+    let request = format!(
         "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: healthcheck\r\nconnection: close\r\n\r\n",
         question.target, question.authority
-    )?;
+    );
+    // In one piece: `write!` would send a packet for each part of it.
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     let end = stream.take(MOST).read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer);
