@@ -68,8 +68,15 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        SameBodyFuture {
-            future: self.service.start(request, grpc::holds_trailers::<B>()),
+        let service = &mut self.service;
+        // Written out, as `HealthService::start`: what that returns would be copied into this future.
+        match service.find(request.uri()) {
+            None => SameBodyFuture {
+                future: ResponseFuture::inner(service.parts_mut().1.call(request)),
+            },
+            Some(found) => SameBodyFuture {
+                future: service.answer(request, found, grpc::holds_trailers::<B>()),
+            },
         }
     }
 }
