@@ -134,7 +134,7 @@ impl Answer {
     /// connection's next request, so a new one would cost an allocation here and one there.
     // Always: the response is made where it stays; handed on it is copied twice.
     #[inline(always)]
-    pub(super) fn response(&self, head: bool, headers: &mut HeaderMap) -> Response<Bytes> {
+    pub(super) fn response(&self, head: bool, mut headers: HeaderMap) -> Response<Bytes> {
         let (body, length) = if head {
             // No body to take the length from.
             (Bytes::new(), Some(&self.length))
@@ -156,7 +156,7 @@ impl Answer {
 }
 
 /// 405, 403 and 404: no body, and nothing that tells one from another of its kind.
-pub(super) fn refusal(code: StatusCode, headers: &mut HeaderMap) -> Response<Bytes> {
+pub(super) fn refusal(code: StatusCode, mut headers: HeaderMap) -> Response<Bytes> {
     headers.clear();
     headers.insert(CACHE_CONTROL, NO_STORE);
     // Left to hyper, GET over HTTP/1.1 would have it and neither HEAD nor HTTP/2 would.
@@ -167,11 +167,12 @@ pub(super) fn refusal(code: StatusCode, headers: &mut HeaderMap) -> Response<Byt
     assemble(code, headers, Bytes::new())
 }
 
-/// Takes `headers` by exchange: a map moved out and another put in its place costs twice.
-#[inline]
-fn assemble(code: StatusCode, headers: &mut HeaderMap, body: Bytes) -> Response<Bytes> {
+// Always, as `Answer::response`.
+#[inline(always)]
+fn assemble(code: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
-    mem::swap(response.headers_mut(), headers);
+    // The map that was there is empty and owns nothing; to drop it all the same costs 60 instructions.
+    mem::forget(mem::replace(response.headers_mut(), headers));
     response
 }

@@ -46,7 +46,7 @@ impl Face {
         if gathering.is_settled() {
             return Stay::Answer(self.keep(asked, &gathering), asked.is_head);
         }
-        let mut headers = mem::take(headers);
+        let headers = mem::take(headers);
         let face = self.clone();
         Stay::Wait(Box::pin(async move {
             gathering.settle().await;
@@ -54,7 +54,7 @@ impl Face {
             let kept = face.offer(asked).slot(asked.detail);
             let kept = kept.get(face.health.epoch());
             let answer = kept.unwrap_or_else(|| face.keep(asked, &gathering));
-            face.respond(asked, &answer, &mut headers)
+            face.respond(asked, &answer, headers)
         }))
     }
 
@@ -109,17 +109,17 @@ impl Face {
         query: Query,
         headers: &mut HeaderMap,
     ) -> Stay {
-        let mut headers = mem::take(headers);
+        let headers = mem::take(headers);
         let face = self.clone();
         Stay::Wait(Box::pin(async move {
             gathering.settle().await;
             let answer = face.make(asked, &gathering, &query);
-            face.respond(asked, &answer, &mut headers)
+            face.respond(asked, &answer, headers)
         }))
     }
 
     /// The response to one that waited, which nobody has counted yet.
-    fn respond(&self, asked: Asked, answer: &Answer, headers: &mut HeaderMap) -> Response<Bytes> {
+    fn respond(&self, asked: Asked, answer: &Answer, headers: HeaderMap) -> Response<Bytes> {
         #[cfg(feature = "metrics")]
         self.route(asked).requests.count(answer.code);
         answer.response(asked.is_head, headers)

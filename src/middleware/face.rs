@@ -163,7 +163,7 @@ impl Stay {
     /// The probe's part of the future. Of a request that is answered at once the headers are taken.
     // Always, as `Answer::response`.
     #[inline(always)]
-    pub(super) fn into_probe(self, headers: &mut HeaderMap) -> Probe {
+    pub(super) fn into_probe(self, headers: HeaderMap) -> Probe {
         match self {
             Self::Refuse(code) => Probe::Answer(Some(refusal(code, headers))),
             Self::Answer(answer, head) => Probe::Answer(Some(answer.response(head, headers))),
