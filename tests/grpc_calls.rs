@@ -18,6 +18,8 @@ fn health(switch: &Switch) -> Health {
         .add(Dependency::new("always", async || Ok(Outcome::up())).group("fine"))
         .add(switch.dependency("switch").optional().group("moody"))
         .add(switch.dependency("needed").without_readiness().group("ill"))
+        .group("declared", ["always"])
+        .group("empty", [""; 0])
         .service("healthy", Probe::group("fine"))
         .service("unhealthy", Probe::group("ill"))
         .build()
@@ -214,6 +216,8 @@ async fn list_is_everything_that_the_asker_may_know_of() {
         ("fine", SERVING),
         ("moody", SERVING),
         ("ill", NOT_SERVING),
+        ("declared", SERVING),
+        ("empty", SERVING),
     ];
     let dependencies = [
         ("always", SERVING),

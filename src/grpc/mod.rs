@@ -21,7 +21,7 @@
 //!
 //! 1. `""` is readiness.
 //! 2. Names [mapped](crate::HealthBuilder::service) by the app.
-//! 3. Groups that have a member.
+//! 3. Groups, declared or with a member.
 //! 4. Dependencies, for those allowed [details](crate::HealthLayer::details): to all others their
 //!    names are unknown, whether they exist or not.
 //! 5. `liveness`, `readiness` and `startup`, for probes that can only give a name. They are not listed.

@@ -136,19 +136,18 @@ impl Health {
         cells.iter().any(|cell| &*cell.dependency.name == name)
     }
 
-    /// Every group that has a member, once, and every dependency, in order of registration.
+    /// Every group, declared or with a member, once, and every dependency, in order of registration.
     pub(crate) fn names(&self) -> (Vec<String>, Vec<String>) {
+        let cells = self.cells();
+        let own = cells.iter().flat_map(|cell| &cell.dependency.groups);
         let mut groups: Vec<String> = Vec::new();
-        let mut dependencies = Vec::new();
-        for cell in self.cells().iter() {
-            dependencies.push(cell.dependency.name.as_ref().to_owned());
-            for group in &cell.dependency.groups {
-                if !groups.iter().any(|other| other == group) {
-                    groups.push(group.as_ref().to_owned());
-                }
+        for group in self.shared().groups.iter().chain(own) {
+            if !groups.iter().any(|other| other == group) {
+                groups.push(group.as_ref().to_owned());
             }
         }
-        (groups, dependencies)
+        let dependencies = cells.iter().map(|cell| cell.dependency.name.to_string());
+        (groups, dependencies.collect())
     }
 }
 
