@@ -169,3 +169,70 @@ impl Subject<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{Health, Probe, Subject};
+    use crate::{
+        check::{CheckResult, Outcome},
+        dependency::Dependency,
+        report::{Failure, Reason, Status},
+    };
+
+    fn result(status: Status) -> CheckResult {
+        match status {
+            Status::Up => Ok(Outcome::up()),
+            Status::Degraded => Ok(Outcome::degraded(Reason::Saturated)),
+            _ => Err(Failure::new(Reason::Refused)),
+        }
+    }
+
+    fn health(needed: Status, optional: Status, aside: Status) -> Health {
+        let dependency =
+            |name, status| Dependency::new(name, move || async move { result(status) });
+        Health::builder()
+            .add(dependency("needed", needed).group("g"))
+            .add(dependency("optional", optional).optional().group("g"))
+            .add(dependency("aside", aside).without_readiness())
+            .build()
+    }
+
+    /// All that a watcher is told comes from glances, all that others are told from reports.
+    #[tokio::test(start_paused = true)]
+    async fn a_glance_finds_the_status_of_the_report() {
+        let statuses = [Status::Up, Status::Degraded, Status::Down];
+        let combinations = statuses.into_iter().flat_map(|needed| {
+            let pairs = statuses.map(|optional| statuses.map(|aside| (needed, optional, aside)));
+            pairs.into_iter().flatten()
+        });
+        let probes = [
+            Probe::Liveness,
+            Probe::Readiness,
+            Probe::Startup,
+            Probe::Full,
+            Probe::group("g"),
+        ];
+        for (needed, optional, aside) in combinations {
+            let health = health(needed, optional, aside);
+            for asked in [false, true] {
+                if asked {
+                    health.report().await;
+                }
+                for probe in &probes {
+                    let glance = health.glance(Subject::Probe(probe), Instant::now(), false);
+                    let report = health.snapshot_for(probe);
+                    assert_eq!(
+                        glance.status, report.status,
+                        "{needed} {optional} {aside} {asked} {probe:?}"
+                    );
+                }
+            }
+            health.set_draining(true);
+            let readiness = Subject::Probe(&Probe::Readiness);
+            let glance = health.glance(readiness, Instant::now(), false);
+            assert_eq!(glance.status, Status::Down);
+        }
+    }
+}
