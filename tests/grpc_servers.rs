@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, transport::Server};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
-use tower_health::{Access, Health, HealthLayer, PeerAddr};
+use tower_health::{Access, Health, HealthLayer, PeerAddr, ProbeMark};
 
 mod grpc;
 
@@ -195,6 +195,26 @@ async fn calls_that_cannot_be_answered_reach_the_inner_service() {
     let request = ask().body("\0\0\0\0\0").expect("valid");
     let response = reached.oneshot(request).await.expect("never fails");
     assert!(!response.headers().contains_key("grpc-status"));
+}
+
+/// What is answered at once is marked, and what is waited for.
+#[tokio::test]
+async fn answers_are_marked_as_probes_are() {
+    let layer = HealthLayer::new(Health::builder().build()).mark_probes();
+    for method in ["Check", "Watch", "List", "Cheque"] {
+        let service = layer.layer(service_fn(async |_: Request<Body>| {
+            Ok::<_, std::io::Error>(Response::new(Body::empty()))
+        }));
+        let request = Request::post(format!("/grpc.health.v1.Health/{method}"))
+            .header("content-type", "application/grpc")
+            .body(Body::from("\0\0\0\0\0"));
+        let response = service.oneshot(request.expect("valid")).await;
+        let response = response.expect("never fails");
+        assert!(
+            response.extensions().get::<ProbeMark>().is_some(),
+            "{method}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -132,6 +132,8 @@ mod memo;
 mod message;
 mod names;
 mod read;
+#[cfg(test)]
+mod read_properties;
 mod service;
 mod status;
 mod watchers;
