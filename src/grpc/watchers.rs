@@ -13,17 +13,16 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     task::AbortHandle,
     time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
-    feed::{Feed, News},
-    message::ServingStatus,
-    names,
+    feed::{Feed, Key},
     status::Refusal,
 };
-use crate::{bounds::LONGEST, engine::cell::Cell, health::Health, render::Detail, report::Status};
+use crate::{bounds::LONGEST, engine::cell::Cell, health::Health, render::Detail};
 
 /// How many may watch one handle at a time.
 pub(super) const MAX_WATCHERS: usize = 10_000;
@@ -31,14 +30,6 @@ pub(super) const MAX_WATCHERS: usize = 10_000;
 /// After draining was set without a delay of its own: long enough to take it back, too
 /// short to hold up a shutdown.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
-
-/// How long the first message waits for a verdict under way: one that is up must not begin
-/// with `NOT_SERVING`, which makes clients fail what they would have queued.
-const FIRST_VERDICT: Duration = Duration::from_millis(50);
-
-/// How soon the driver looks again while a run is under way: its end is told, but not
-/// that it is overdue.
-const RECHECK: Duration = Duration::from_millis(100);
 
 /// Between two looks, at least: many verdicts at once are one look.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -59,38 +50,9 @@ struct State {
     closing: Option<Closing>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    name: Box<str>,
-    detail: Detail,
-}
-
 struct Watched {
     feed: Arc<Feed>,
     count: usize,
-    /// Whether the name stood for something at the last look.
-    known: bool,
-    /// Until then nothing is said while nothing is known.
-    patience: Instant,
-}
-
-/// What a look at a name finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    Nothing,
-    /// None yet that counts, and it is waited for.
-    NoVerdict,
-    Status(Status),
-}
-
-impl Found {
-    fn serving(self) -> Option<ServingStatus> {
-        match self {
-            Self::Nothing => Some(ServingStatus::ServiceUnknown),
-            Self::NoVerdict => None,
-            Self::Status(status) => Some(status.into()),
-        }
-    }
 }
 
 /// When streams end, if the app is still draining then.
@@ -143,35 +105,38 @@ impl Health {
     /// Watches `name` on behalf of somebody who sees `detail`.
     pub(super) fn watch(&self, name: &str, detail: Detail) -> Result<Place, Refusal> {
         let now = Instant::now();
-        let mut state = self.watchers().state();
-        if state.count >= MAX_WATCHERS {
-            return Err(Refusal::TOO_MANY_WATCHERS);
-        }
         let key = Key {
             name: name.into(),
             detail,
         };
-        let late = state.is_over(self, now);
-        let patience = now + FIRST_VERDICT;
-        let watched = state.feeds.entry(key.clone()).or_insert_with(|| {
-            let (found, _) = self.look_at(&key, now, patience);
-            let news = News {
-                serving: found.serving(),
-                ends: late,
-            };
-            Watched {
-                feed: Arc::new(Feed::new(news)),
-                count: 0,
-                known: found != Found::Nothing,
-                patience,
-            }
+        let watchers = self.watchers();
+        let feed = watchers.state().feed(&key);
+        let feed = feed.unwrap_or_else(|| {
+            let feed = Feed::new(key.clone(), now);
+            let over = watchers.state().is_over(self, now);
+            feed.look(self, now, over);
+            // What moves before it is among the others is seen then.
+            feed.look_again();
+            Arc::new(feed)
         });
+        let mut state = watchers.state();
+        if state.count >= MAX_WATCHERS {
+            return Err(Refusal::TOO_MANY_WATCHERS);
+        }
+        // Another may have been first.
+        let watched = state
+            .feeds
+            .entry(key.clone())
+            .or_insert(Watched { feed, count: 0 });
         watched.count += 1;
         let feed = watched.feed.clone();
         state.count += 1;
+        let late = state.is_over(self, now);
         // Finished without being told to: the runtime that it was on is gone.
-        if state.driver.as_ref().is_none_or(AbortHandle::is_finished) {
-            state.driver = Some(tokio::spawn(drive(self.clone())).abort_handle());
+        if state.driver.as_ref().is_none_or(AbortHandle::is_finished)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            state.driver = Some(runtime.spawn(drive(self.clone())).abort_handle());
         }
         drop(state);
         // The driver plans anew: what this feed waits for may come first.
@@ -183,24 +148,6 @@ impl Health {
             late,
         })
     }
-
-    /// The status of a name, and until when it holds. Starts the runs that are due.
-    fn look_at(&self, key: &Key, now: Instant, patience: Instant) -> (Found, Instant) {
-        let Some(subject) = names::resolve(self, &key.name, key.detail) else {
-            return (Found::Nothing, now + LONGEST);
-        };
-        let glance = self.glance(subject, now, true);
-        let again = if glance.holds(now) {
-            glance.holds_until
-        } else {
-            now + RECHECK
-        };
-        if glance.status == Status::Unknown && now < patience {
-            (Found::NoVerdict, again.min(patience))
-        } else {
-            (Found::Status(glance.status), again)
-        }
-    }
 }
 
 impl State {
@@ -209,30 +156,32 @@ impl State {
         health.is_draining() && self.closing.is_some_and(|closing| closing.at() <= now)
     }
 
-    /// Looks at everything that is watched; returns when to look again.
-    fn look(&mut self, health: &Health, now: Instant) -> Instant {
+    fn feed(&self, key: &Key) -> Option<Arc<Feed>> {
+        self.feeds.get(key).map(|watched| watched.feed.clone())
+    }
+
+    /// What is to be looked at.
+    fn round(&mut self, health: &Health, now: Instant) -> Round {
         let ends = self.is_over(health, now);
         let members = health.cells();
         let same = |before: &Arc<Vec<_>>| Arc::ptr_eq(before, &members);
         let moved = !self.members.as_ref().is_some_and(same);
         self.members = Some(members);
-        let mut next = now + LONGEST;
-        for (key, watched) in &mut self.feeds {
-            let mut serving = watched.feed.news().serving;
-            if watched.known || moved {
-                let (found, again) = health.look_at(key, now, watched.patience);
-                watched.known = found != Found::Nothing;
-                next = next.min(again);
-                // Nothing that was sent is taken back.
-                serving = found.serving().or(serving);
-            }
-            watched.feed.tell(News { serving, ends });
-        }
-        match self.closing {
-            Some(closing) if closing.at() > now => next.min(closing.at()),
-            _ => next,
+        let feeds = self.feeds.values().map(|watched| &watched.feed);
+        let due = |feed: &&Arc<Feed>| !feed.is_unknown() || moved || feed.news().ends != ends;
+        Round {
+            feeds: feeds.filter(due).cloned().collect(),
+            ends,
+            closes_at: self.closing.map(Closing::at).filter(|at| *at > now),
         }
     }
+}
+
+/// One look at everything that may have changed.
+struct Round {
+    feeds: Vec<Arc<Feed>>,
+    ends: bool,
+    closes_at: Option<Instant>,
 }
 
 async fn drive(health: Health) {
@@ -240,7 +189,11 @@ async fn drive(health: Health) {
         // Before the look: what moves meanwhile must not be missed.
         let moved = health.epoch_moved();
         let now = Instant::now();
-        let next = health.watchers().state().look(&health, now);
+        let round = health.watchers().state().round(&health, now);
+        let mut next = round.closes_at.unwrap_or(now + LONGEST);
+        for feed in round.feeds {
+            next = next.min(feed.look(&health, now, round.ends));
+        }
         // Whichever comes first.
         let _ = timeout_at(next, moved).await;
         sleep_until(now + PAUSE).await;
@@ -266,11 +219,14 @@ impl Drop for Place {
                 state.feeds.remove(&self.key);
             }
         }
-        if state.count == 0 {
-            state.members = None;
-            if let Some(driver) = state.driver.take() {
-                driver.abort();
-            }
+        if state.count > 0 {
+            return;
+        }
+        state.members = None;
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.abort();
         }
     }
 }
