@@ -1,7 +1,7 @@
-#![cfg(all(feature = "grpc", feature = "axum"))]
+#![cfg(all(feature = "grpc", feature = "axum", feature = "hyper"))]
 //! The same answers on every server that the layer wraps, and from the service that is routed by hand.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::get};
 use grpc::{NOT_SERVING, SERVING, Switch, channel, check, client, list, soon, watch};
@@ -54,6 +54,31 @@ where
             tokio::spawn(async move {
                 let service = TowerToHyperService::new(service);
                 let server = auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
+
+/// The same for one of hyper's own services, which nothing clones.
+async fn hyper_own(layer: HealthLayer) -> SocketAddr {
+    use hyper::service::{Service, service_fn};
+
+    let (listener, address) = listener().await;
+    let service = Arc::new(layer.layer(service_fn(async |_: Request<Incoming>| {
+        Ok::<_, std::io::Error>(Response::new(Body::empty()))
+    })));
+    tokio::spawn(async move {
+        loop {
+            let (stream, peer) = listener.accept().await.expect("accepts");
+            let service = service.clone();
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(PeerAddr(peer));
+                service.call(request)
+            });
+            tokio::spawn(async move {
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
             });
         }
@@ -123,6 +148,7 @@ async fn every_server_answers_alike() {
             hyper(layer().signal_draining().layer(inner())).await,
         ),
         ("hyper, a body of its own", hyper(limited).await),
+        ("hyper, its own service", hyper_own(layer()).await),
         ("hyper, by hand", hyper(service()).await),
         (
             "tonic",
