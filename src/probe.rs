@@ -1,6 +1,6 @@
 //! What can be asked.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 /// A question to a [`Health`](crate::Health).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,5 +34,12 @@ impl Probe {
             Self::Full => "full",
             Self::Group(name) => name,
         }
+    }
+}
+
+/// As [`as_str`](Probe::as_str).
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

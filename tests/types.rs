@@ -1,6 +1,11 @@
 //! What the compiler promises about the public types; most tests here are already won when they compile.
 
-use std::{convert::Infallible, error::Error, fmt::Debug, future::Future};
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt::{Debug, Display},
+    future::Future,
+};
 
 use axum::body::Body as AxumBody;
 use bytes::{Buf, Bytes};
@@ -117,14 +122,16 @@ fn checks_of_pools_cross_threads() {
     sent::<PingFuture<'static, std::io::Error>>();
 }
 
-#[cfg(feature = "grpc")]
+/// What has a word is that word.
 #[test]
-fn the_grpc_service_crosses_threads() {
-    use tower_health::grpc::{GrpcFuture, GrpcService};
-
-    fn sent<T: Send + Unpin>() {}
-    cloned::<GrpcService>();
-    sent::<GrpcFuture>();
+fn words_are_displayed() {
+    fn displayed<T: Display>(value: T, word: &str) {
+        assert_eq!(value.to_string(), word);
+    }
+    displayed(Status::Degraded, Status::Degraded.as_str());
+    displayed(Reason::ReadOnly, Reason::ReadOnly.as_str());
+    displayed(Probe::Readiness, "readiness");
+    displayed(Probe::group("orders"), "orders");
 }
 
 /// A type that is new must be asserted above: its name is looked for in this very file.
@@ -138,7 +145,6 @@ fn no_public_type_is_left_out() {
         include_str!("../src/lib.rs"),
         include_str!("../src/checks/mod.rs"),
         include_str!("../src/metrics/mod.rs"),
-        include_str!("../src/grpc/mod.rs"),
     ];
     let exports = exports
         .iter()

@@ -14,7 +14,19 @@ const FORWARDING: [&str; 2] = ["x-forwarded-for", "x-real-ip"];
 /// The address that a connection came from, as a request extension.
 ///
 /// For servers that note none themselves, such as plain hyper: insert it into each request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use tower_health::PeerAddr;
+///
+/// fn noted<B>(mut request: http::Request<B>, peer: SocketAddr) -> http::Request<B> {
+///     request.extensions_mut().insert(PeerAddr(peer));
+///     request
+/// }
+/// # let request = noted(http::Request::new(()), ([127, 0, 0, 1], 1).into());
+/// # assert!(request.extensions().get::<PeerAddr>().is_some());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
 /// The head of a request: all that decides who may see what.

@@ -13,6 +13,26 @@ use super::{
 };
 
 /// Who may probe, or who may see details.
+///
+/// ```
+/// use tower_health::{Access, Health, HealthLayer};
+///
+/// # fn main() -> Result<(), tower_health::InvalidNetwork> {
+/// let token = "from the environment, or a file that is mounted".replace(' ', "-");
+/// let operators = Access::loopback()
+///     .or(Access::networks(["10.0.0.0/8", "2001:db8::7"])?)
+///     .or(Access::bearer([token]));
+/// let layer = HealthLayer::new(Health::builder().build()).details(operators);
+/// # drop(layer);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The peer is the address that the connection came from, as the server noted it: a
+/// [`PeerAddr`](crate::PeerAddr) extension, axum's `ConnectInfo<SocketAddr>` (feature `axum`) or
+/// tonic's `TcpConnectInfo` (feature `tonic`). Where none is noted, rules over addresses allow
+/// nobody. `axum::serve(listener, app)` notes none: serve
+/// `app.into_make_service_with_connect_info::<SocketAddr>()`.
 #[derive(Clone)]
 pub struct Access {
     rule: Rule,

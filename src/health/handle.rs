@@ -23,6 +23,20 @@ use crate::{
 ///
 /// Checks run on the tokio runtime of the asker that starts them, detached from it. Who asks from
 /// outside a runtime starts none, and is told what is known.
+///
+/// ```
+/// use tower_health::{Health, Outcome, Status};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let health = Health::builder()
+///     .check("database", async || Ok(Outcome::up()))
+///     .build();
+/// let report = health.report().await;
+/// assert_eq!(report.status, Status::Up);
+/// assert!(report.entry("database").is_some_and(|entry| entry.required));
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Health {
     shared: Arc<Shared>,
