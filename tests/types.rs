@@ -122,6 +122,17 @@ fn checks_of_pools_cross_threads() {
     sent::<PingFuture<'static, std::io::Error>>();
 }
 
+#[cfg(feature = "grpc")]
+#[test]
+fn the_grpc_service_crosses_threads() {
+    use tower_health::grpc::{GrpcBody, GrpcFuture, GrpcService};
+
+    fn sent<T: Send + Unpin + Debug>() {}
+    cloned::<GrpcService>();
+    sent::<GrpcBody>();
+    sent::<GrpcFuture>();
+}
+
 /// What has a word is that word.
 #[test]
 fn words_are_displayed() {
@@ -141,14 +152,20 @@ fn no_public_type_is_left_out() {
         text.split(|letter: char| !letter.is_alphanumeric())
     }
     let asserted = include_str!("types.rs");
-    let exports = [
-        include_str!("../src/lib.rs"),
-        include_str!("../src/checks/mod.rs"),
-        include_str!("../src/metrics/mod.rs"),
+    let root = include_str!("../src/lib.rs");
+    let modules = [
+        ("checks", include_str!("../src/checks/mod.rs")),
+        ("grpc", include_str!("../src/grpc/mod.rs")),
+        ("metrics", include_str!("../src/metrics/mod.rs")),
+        // Prose.
+        ("guide", ""),
     ];
-    let exports = exports
-        .iter()
-        .flat_map(|file| file.split("pub use ").skip(1));
+    let public = root.split("\npub mod ").skip(1);
+    for module in public.filter_map(|rest| rest.split(';').next()) {
+        assert!(modules.iter().any(|(name, _)| *name == module), "{module}");
+    }
+    let files = modules.iter().map(|(_, file)| *file).chain([root]);
+    let exports = files.flat_map(|file| file.split("pub use ").skip(1));
     let names = exports
         .filter_map(|export| export.split(';').next())
         .flat_map(words)

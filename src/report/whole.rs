@@ -157,6 +157,7 @@ pub(super) mod tests {
             ..lasting.clone()
         };
         let info = || [("version".into(), "2.0.0".into())].into();
+        assert_eq!(passing.history().len(), 1);
         let said = Report::of(vec![passing], info()).saying(Some("back at noon".into()));
         let bare = Report::of(vec![lasting], info());
         assert_ne!(format!("{said:?}"), format!("{bare:?}"));
