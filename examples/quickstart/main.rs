@@ -6,7 +6,7 @@
 //! | `DATABASE_URL` | a private throw-away server | Postgres |
 //! | `REDIS_URL` | a private throw-away server | Redis |
 //! | `DEMO_MODE` | `false` | with `true`, a backend whose program is not installed runs in memory |
-//! | `DRAIN_SECONDS` | `1` | how long it serves on after a signal, unready |
+//! | `DRAIN_SECONDS` | `2` | how long it serves on after a signal, unready |
 #![allow(missing_docs)]
 
 mod app;
@@ -52,7 +52,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let addr: SocketAddr = variable("ADDR", "127.0.0.1:3000")
         .parse()
         .map_err(|_| "ADDR is no address and port, such as 127.0.0.1:3000")?;
-    let drain: u64 = variable("DRAIN_SECONDS", "1")
+    let drain: u64 = variable("DRAIN_SECONDS", "2")
         .parse()
         .map_err(|_| "DRAIN_SECONDS is no number of seconds")?;
 

@@ -12,7 +12,7 @@
 //! | `DATABASE_URL` | a private throw-away server | Postgres: `shop.v1.Orders` needs it |
 //! | `REDIS_URL` | a private throw-away server | Redis: does without it |
 //! | `DEMO_MODE` | `false` | with `true`, a backend whose program is not installed runs in memory |
-//! | `DRAIN_SECONDS` | `1` | how long it serves on after a signal, `NOT_SERVING` |
+//! | `DRAIN_SECONDS` | `2` | how long it serves on after a signal, `NOT_SERVING` |
 #![allow(missing_docs)]
 
 #[path = "../quickstart/backends.rs"]
@@ -49,7 +49,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let addr: SocketAddr = variable("ADDR", "127.0.0.1:50051")
         .parse()
         .map_err(|_| "ADDR is no address and port, such as 127.0.0.1:50051")?;
-    let drain: u64 = variable("DRAIN_SECONDS", "1")
+    let drain: u64 = variable("DRAIN_SECONDS", "2")
         .parse()
         .map_err(|_| "DRAIN_SECONDS is no number of seconds")?;
 

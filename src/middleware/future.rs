@@ -66,14 +66,6 @@ impl<F> ResponseFuture<F> {
         }
     }
 
-    /// Where it lies: taken out, a response is copied once more.
-    pub(super) fn probe_mut(&mut self) -> Option<&mut Probe> {
-        match &mut self.kind {
-            Kind::Inner { .. } | Kind::Grpc { .. } => None,
-            Kind::Probe { probe } => Some(probe),
-        }
-    }
-
     #[cfg(feature = "grpc")]
     pub(super) fn grpc(answer: Answering) -> Self {
         Self {

@@ -20,7 +20,7 @@ use super::{
 
 /// The service that a [`HealthLayer`](super::HealthLayer) makes.
 ///
-/// With the feature `hyper` also a [`hyper::service::Service`] around one of those.
+/// With the feature `hyper` also a `hyper::service::Service` around one of those.
 #[derive(Clone, Debug)]
 pub struct HealthService<S> {
     inner: S,
