@@ -1,5 +1,5 @@
 #![cfg(feature = "grpc")]
-//! What a `Check` costs in memory, counted.
+//! What a `Check` and a `Watch` cost in memory, counted.
 // One allocator that counts; the crate itself forbids unsafe code.
 #![allow(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -24,34 +24,42 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count() {
+fn count(bytes: usize) {
     // Gone only while the thread itself goes.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    let _ = HELD.try_with(|held| held.set(held.get().wrapping_add(bytes)));
+}
+
+fn free(bytes: usize) {
+    let _ = HELD.try_with(|held| held.set(held.get().wrapping_sub(bytes)));
 }
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        free(layout.size());
+        count(size);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.realloc(old, layout, size) }
     }
 
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        free(layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(old, layout) }
     }
@@ -94,6 +102,14 @@ where
     (ALLOCATIONS.get() - before, frames)
 }
 
+fn layered(
+    health: Health,
+) -> impl Service<Asked, Response = Response<impl Body + Unpin>, Error = Infallible> {
+    HealthLayer::new(health).layer(service_fn(async |_: Asked| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_check_allocates_at_most_twice() {
     let up = async || Ok(Outcome::up());
@@ -102,9 +118,7 @@ async fn a_check_allocates_at_most_twice() {
         .add(Dependency::new("database", up).cache_for(minute).group("a"))
         .build();
     health.report().await;
-    let mut service = HealthLayer::new(health).layer(service_fn(async |_: Asked| {
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-    }));
+    let mut service = layered(health);
     // Method, message, allocations, frames. Trailers are two, the name of an unknown service is one.
     let table: [(&str, &[u8], usize, usize); 5] = [
         ("Check", b"\0\0\0\0\0", 2, 2),
@@ -120,4 +134,32 @@ async fn a_check_allocates_at_most_twice() {
         assert!(found.0 <= most, "{method} {message:?}: {}", found.0);
         assert_eq!(found.1, frames);
     }
+}
+
+/// On one thread, so that what the driver holds is counted, too.
+#[tokio::test(start_paused = true)]
+async fn a_watch_holds_less_than_half_a_kilobyte() {
+    const WATCHES: usize = 1_000;
+
+    let health = Health::builder()
+        .check("database", async || Ok(Outcome::up()))
+        .build();
+    health.report().await;
+    let mut service = layered(health);
+    let mut bodies = Vec::with_capacity(WATCHES);
+    let before = HELD.get();
+    for _ in 0..WATCHES {
+        let response = service.call(request("Watch", b"\0\0\0\0\0"));
+        let mut body = response.await.expect("never fails").into_body();
+        poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        bodies.push(body);
+    }
+    let each = (HELD.get() - before) / WATCHES;
+    assert!(each < 512, "{each}");
+    drop(bodies);
+    // Nor is anything left of them.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(HELD.get() <= before + 4_096, "{} more", HELD.get() - before);
 }
