@@ -50,7 +50,7 @@ wraps and clones the box for each request: \`router_pass\` and \`router_layer\` 
 ## gRPC in process, by instructions
 
 \`\`\`
-$(bench grpc grpc)
+$(bench hyper,grpc grpc)
 \`\`\`
 END
 
