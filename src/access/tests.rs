@@ -149,6 +149,16 @@ fn a_closure_sees_the_head_as_it_came() {
 }
 
 #[test]
+fn a_head_prints_who_asks_for_what_and_no_header() {
+    let request = Request::get("/livez?token=hunter2").header("cookie", "hunter2");
+    let request = request.body(()).expect("valid");
+    assert_eq!(
+        format!("{:?}", Head::of(&request)),
+        r#"Head { method: GET, path: "/livez", peer: None, .. }"#
+    );
+}
+
+#[test]
 fn a_rule_prints_its_networks_and_no_token() {
     let access = Access::networks(["10.0.0.0/8"]).expect("valid");
     let access = access

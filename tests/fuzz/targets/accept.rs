@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 
-// The file itself: it imports nothing, and no public name leads to it alone.
+// The files themselves: they import nothing, and no public name leads to it alone.
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../../src/render/accept.rs"]
+#[path = "../../../src/render/accept/mod.rs"]
 mod accept;
 
 const OFFERS: [&str; 6] = [
