@@ -39,7 +39,12 @@
 //! every request. A nested router sees its paths without their prefix, and its
 //! layers see no request that matches none of its routes: wrap the outermost one.
 //! A fallback set after `Router::layer` is outside it and takes the probes away: set
-//! it before, or wrap the router from outside.
+//! it before, or wrap the router from outside. The whole table stands in [`guide::placement`].
+//!
+//! # Manuals
+//!
+//! [`guide::policy`] says what belongs into which probe, in numbers; [`guide::formats`] shows every form of an
+//! answer; [`guide::operators`] is for whoever is on call, and for wiring probers and balancers.
 //!
 //! # Security defaults
 //!
@@ -56,6 +61,9 @@
 //! | `pool` | `checks::pool`, for any bb8 pool | with either |
 //! | `axum` | the peer's address from `ConnectInfo` | no |
 //! | `tonic` | the peer's address from `TcpConnectInfo` | no |
+//! | `hyper` | the service is one of hyper's own, too | no |
+//! | `grpc` | `grpc.health.v1`: `Check`, `Watch`, `List` | no |
+//! | `html` | the page for people | no |
 //! | `tracing` | one log event per transition | no |
 //! | `metrics` | numbers of runs and probes through the `metrics` facade | no |
 //!
