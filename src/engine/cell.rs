@@ -24,6 +24,9 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Counts what makes an answer that was made before wrong: any published verdict, any turn of the lifecycle.
+// Two lines of its own, since every probe reads it: a neighbour on the heap that is written for each
+// request of another thread cost four threads 15 % of a probe.
+#[repr(align(128))]
 #[derive(Debug, Default)]
 pub(crate) struct Epoch {
     count: AtomicU64,

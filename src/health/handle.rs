@@ -42,6 +42,8 @@ pub struct Health {
     shared: Arc<Shared>,
 }
 
+// As `Epoch`: no neighbour on the heap may take its lines away.
+#[repr(align(128))]
 pub(super) struct Shared {
     pub(super) members: Members,
     pub(super) info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,

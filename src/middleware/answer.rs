@@ -13,8 +13,11 @@ use http::{
 };
 use tokio::time::Instant;
 
-use super::shard::{SHARDS, shard};
-use crate::render::Rendered;
+use super::{
+    codes::Codes,
+    shard::{SHARDS, shard},
+};
+use crate::{render::Rendered, report::Status};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// In seconds: a verdict is asked anew after about that long by default.
@@ -49,6 +52,7 @@ impl Default for Slot {
         Self(ArcSwap::from_pointee(Answer {
             epoch: u64::MAX,
             valid_until: Instant::now(),
+            status: Status::Unknown,
             code: StatusCode::SERVICE_UNAVAILABLE,
             content_type: HeaderValue::from_static("text/plain"),
             further: Box::default(),
@@ -63,6 +67,7 @@ impl Default for Slot {
 pub(super) struct Answer {
     pub(super) epoch: u64,
     pub(super) valid_until: Instant,
+    pub(super) status: Status,
     pub(super) code: StatusCode,
     content_type: HeaderValue,
     /// What else the code and the form ask for.
@@ -94,6 +99,7 @@ impl Answer {
     pub(super) fn new(
         epoch: u64,
         valid_until: Instant,
+        status: Status,
         code: StatusCode,
         rendered: Rendered,
     ) -> Self {
@@ -112,12 +118,28 @@ impl Answer {
         Self {
             epoch,
             valid_until,
+            status,
             code,
             content_type: HeaderValue::from_static(rendered.content_type),
             further: further.into(),
             length: rendered.body.len().into(),
             body: Body::Single(rendered.body),
         }
+    }
+
+    /// What strangers are told in native JSON, for each status in its order.
+    pub(super) fn words(codes: Codes) -> [Self; 4] {
+        let statuses = [Status::Up, Status::Degraded, Status::Unknown, Status::Down];
+        statuses.map(|status| {
+            let code = codes.of(status);
+            Self::new(
+                u64::MAX,
+                Instant::now(),
+                status,
+                code,
+                Rendered::word(status),
+            )
+        })
     }
 
     /// The same for threads that hand it out side by side.

@@ -64,7 +64,11 @@ impl Face {
         let offer = self.offer(asked);
         // Static bytes have no count to fight over.
         let is_static = asked.detail == Detail::Status && offer.format.is_json();
-        let answer = if is_static { answer } else { answer.for_many() };
+        if !is_static {
+            return offer.slot(asked.detail).put(answer.for_many());
+        }
+        let (epoch, until) = (answer.epoch, answer.valid_until);
+        offer.told.put(epoch, self.born, until, answer.status);
         offer.slot(asked.detail).put(answer)
     }
 
@@ -149,6 +153,7 @@ impl Face {
         Answer::new(
             answered.epoch,
             answered.valid_until,
+            view.status(),
             offer.code(view.status(), self.codes),
             offer.format.render(&view),
         )

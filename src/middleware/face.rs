@@ -6,9 +6,10 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 
 use super::{
-    answer::{Holding, refusal},
+    answer::{Answer, Holding, refusal},
     asked::Asked,
     codes::Codes,
     future::Probe,
@@ -20,8 +21,11 @@ use crate::{
     access::{Access, Head},
     health::Health,
     render::Detail,
+    report::Status,
 };
 
+// As `Epoch`: no neighbour on the heap may take its lines away.
+#[repr(align(128))]
 #[derive(Debug)]
 pub(super) struct Face {
     pub(super) health: Health,
@@ -32,6 +36,10 @@ pub(super) struct Face {
     pub(super) allow: Access,
     pub(super) conceal: bool,
     pub(super) codes: Codes,
+    /// What strangers are told, for each status.
+    pub(super) words: [Answer; 4],
+    /// From which times are counted.
+    pub(super) born: Instant,
     pub(super) stable: bool,
     /// Whether its answers carry a mark.
     pub(super) marks: bool,
@@ -58,6 +66,7 @@ impl Face {
         let requests = &self.routes[index].requests;
         match &turn {
             Turn::Stay(Stay::Answer(answer, _)) => requests.count(answer.code),
+            Turn::Stay(Stay::Told(status, _)) => requests.count(self.codes.of(*status)),
             Turn::Stay(Stay::Refuse(code)) => requests.count(*code),
             Turn::Stay(Stay::Wait(_)) | Turn::Pass => {}
         }
@@ -136,7 +145,13 @@ impl Face {
             let query = query.to_owned();
             return self.stay_for_query(asked, &query, request.headers_mut());
         }
-        match self.offer(asked).slot(detail).get(self.health.epoch()) {
+        let (offer, epoch) = (self.offer(asked), self.health.epoch());
+        if detail == Detail::Status
+            && let Some(status) = offer.told.get(epoch, self.born)
+        {
+            return Stay::Told(status, is_head);
+        }
+        match offer.slot(detail).get(epoch) {
             Some(answer) => Stay::Answer(answer, is_head),
             None => self.stay_for_all(asked, request.headers_mut()),
         }
@@ -154,6 +169,8 @@ pub(super) enum Turn {
 // Small: the response itself is made where it stays, and not handed through.
 pub(super) enum Stay {
     Refuse(StatusCode),
+    /// By one word.
+    Told(Status, bool),
     /// By an answer that holds; only its head where that alone is asked for.
     Answer(Holding, bool),
     Wait(Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>),
@@ -163,11 +180,18 @@ impl Stay {
     /// The probe's part of the future. Of a request that is answered at once the headers are taken.
     // Always, as `Answer::response`.
     #[inline(always)]
-    pub(super) fn into_probe(self, headers: HeaderMap) -> Probe {
-        match self {
-            Self::Refuse(code) => Probe::Answer(Some(refusal(code, headers))),
-            Self::Answer(answer, head) => Probe::Answer(Some(answer.response(head, headers))),
-            Self::Wait(answer) => Probe::Waiting(answer),
-        }
+    pub(super) fn into_probe(self, face: &Face, headers: HeaderMap) -> Probe {
+        let (answer, head) = match &self {
+            Self::Refuse(code) => return Probe::Answer(Some(refusal(*code, headers))),
+            Self::Told(status, head) => (&face.words[*status as usize], *head),
+            Self::Answer(answer, head) => (&***answer, *head),
+            Self::Wait(_) => {
+                let Self::Wait(answer) = self else {
+                    unreachable!("just looked at")
+                };
+                return Probe::Waiting(answer);
+            }
+        };
+        Probe::Answer(Some(answer.response(head, headers)))
     }
 }

@@ -1,11 +1,12 @@
 use std::sync::{Arc, OnceLock};
 
 use http::StatusCode;
+use tokio::time::Instant;
 use tower_layer::Layer;
 
 use super::{
-    BusyLayer, HealthService, SameBodyLayer, SignalLayer, codes::Codes, face::Face, paths::Paths,
-    route::Route, shard::Sharded,
+    BusyLayer, HealthService, SameBodyLayer, SignalLayer, answer::Answer, codes::Codes, face::Face,
+    paths::Paths, route::Route, shard::Sharded,
 };
 use crate::{access::Access, health::Health, probe::Probe, render::Format, report::Status};
 
@@ -266,6 +267,8 @@ impl Settings {
             allow: self.allow.clone(),
             conceal: self.conceal,
             codes: self.codes,
+            words: Answer::words(self.codes),
+            born: Instant::now(),
             stable: self.stable,
             marks: self.marks,
             #[cfg(feature = "grpc")]

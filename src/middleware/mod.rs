@@ -33,6 +33,7 @@ mod same_body;
 mod service;
 mod shard;
 mod signal;
+mod told;
 
 pub use self::{
     body::ResponseBody,

@@ -2,13 +2,15 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::ACCEPT};
 
-use super::{answer::Slot, codes::Codes};
+use super::{answer::Slot, codes::Codes, told::Told};
 use crate::{
     probe::Probe,
     render::{Detail, Format, choose},
     report::Status,
 };
 
+// As `Face`: it is read for each probe.
+#[repr(align(128))]
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) probe: Probe,
@@ -30,6 +32,8 @@ pub(super) struct Offer {
     media_type: &'static str,
     /// A scraper asked for it by its name, and drops whatever is not 200.
     always_ok: bool,
+    /// Of native JSON to strangers, before all else.
+    pub(super) told: Told,
     status_alone: Slot,
     full: Slot,
 }
@@ -120,6 +124,7 @@ impl Offer {
             media_type: format.media_type(),
             format,
             always_ok: false,
+            told: Told::default(),
             status_alone: Slot::default(),
             full: Slot::default(),
         }

@@ -104,7 +104,7 @@ impl Front {
         match self.face.value().turn(request, found) {
             Turn::Pass => None,
             Turn::Stay(stay) => {
-                let mut probe = stay.into_probe(mem::take(request.headers_mut()));
+                let mut probe = stay.into_probe(&self.face, mem::take(request.headers_mut()));
                 if self.face.marks {
                     probe.mark();
                 }
@@ -165,9 +165,9 @@ impl Front {
                 let Parts { headers, .. } = request.into_parts().0;
                 // Apart, and each in its place: an answer that is named before it is returned is copied.
                 if self.face.marks {
-                    return ResponseFuture::probe(marked(stay, headers));
+                    return ResponseFuture::probe(marked(stay, &self.face, headers));
                 }
-                ResponseFuture::probe(stay.into_probe(headers))
+                ResponseFuture::probe(stay.into_probe(&self.face, headers))
             }
         }
     }
@@ -175,8 +175,8 @@ impl Front {
 
 #[cold]
 #[inline(never)]
-fn marked(stay: Stay, headers: HeaderMap) -> Probe {
-    let mut probe = stay.into_probe(headers);
+fn marked(stay: Stay, face: &Face, headers: HeaderMap) -> Probe {
+    let mut probe = stay.into_probe(face, headers);
     probe.mark();
     probe
 }

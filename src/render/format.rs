@@ -5,6 +5,7 @@ use bytes::Bytes;
 #[cfg(feature = "html")]
 use super::html::{CONTENT_SECURITY_POLICY, html, page_data};
 use super::{Render, View, custom::Custom, health_json, json, openmetrics, spring, text};
+use crate::report::Status;
 
 /// The form in which a probe is answered.
 ///
@@ -55,6 +56,17 @@ pub(crate) struct Rendered {
     pub(crate) body: Bytes,
     /// The content security policy, where it has one.
     pub(crate) policy: Option<&'static str>,
+}
+
+impl Rendered {
+    /// The status alone, in native JSON: what a stranger gets, and everybody whose renderer panics.
+    pub(crate) fn word(status: Status) -> Self {
+        Self {
+            content_type: Format::json().content_type(),
+            body: json::status_alone(status),
+            policy: None,
+        }
+    }
 }
 
 impl Format {
@@ -222,22 +234,13 @@ impl Format {
             Kind::PageData => page_data(view),
             Kind::Custom(custom) => match custom.render(view) {
                 Some(body) => body,
-                None => return Self::fallback(view),
+                None => return Rendered::word(view.status()),
             },
         };
         Rendered {
             content_type: self.content_type(),
             body,
             policy: self.policy(),
-        }
-    }
-
-    /// The status alone: a probe answers even if the renderer does not.
-    fn fallback(view: &View<'_>) -> Rendered {
-        Rendered {
-            content_type: Self::json().content_type(),
-            body: json::status_alone(view.status()),
-            policy: None,
         }
     }
 
