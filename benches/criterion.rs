@@ -9,18 +9,17 @@ use std::{convert::Infallible, time::Duration};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use http::{Request, Response};
+use hyper::service::service_fn;
+use hyper_util::service::TowerToHyperService as Hyper;
 use support::{
     Bare,
     contestants::{FOREIGN, PROBE, axum_handler, axum_health, constant, router, settled},
     drive, layer, request,
     wire::Connection,
 };
+use tower_health::{Access, HealthLayer};
 use tower_layer::Layer;
 use tower_service::Service;
-
-use hyper::service::service_fn;
-use hyper_util::service::TowerToHyperService as Hyper;
-use tower_health::{Access, HealthLayer};
 
 fn settled_layer() -> HealthLayer {
     tokio::runtime::Builder::new_current_thread()
