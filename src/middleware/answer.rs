@@ -129,8 +129,7 @@ impl Answer {
 
     /// What strangers are told in native JSON, for each status in its order.
     pub(super) fn words(codes: Codes) -> [Self; 4] {
-        let statuses = [Status::Up, Status::Degraded, Status::Unknown, Status::Down];
-        statuses.map(|status| {
+        Status::EACH.map(|status| {
             let code = codes.of(status);
             Self::new(
                 u64::MAX,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::{
-    answer::{Answer, Holding},
+    answer::Answer,
     face::{Face, Stay},
     query::Query,
     route::{Chosen, Offer, Route},
@@ -44,32 +44,20 @@ impl Face {
     pub(super) fn stay_for_all(self: &Arc<Self>, asked: Asked, headers: &mut HeaderMap) -> Stay {
         let mut gathering = self.health.gather(&self.route(asked).probe);
         if gathering.is_settled() {
-            return Stay::Answer(self.keep(asked, &gathering), asked.is_head);
+            let answer = self.make(asked, &gathering, &Query::default());
+            return Stay::Answer(self.keep(asked, answer), asked.is_head);
         }
         let headers = mem::take(headers);
         let face = self.clone();
         Stay::Wait(Box::pin(async move {
             gathering.settle().await;
             // Of all who waited for this run, the first makes the answer.
-            let kept = face.offer(asked).slot(asked.detail);
-            let kept = kept.get(face.health.epoch());
-            let answer = kept.unwrap_or_else(|| face.keep(asked, &gathering));
-            face.respond(asked, &answer, headers)
+            let ready = face.ready(asked).unwrap_or_else(|| {
+                let answer = face.make(asked, &gathering, &Query::default());
+                face.keep(asked, answer)
+            });
+            face.respond(asked, ready.answer(&face), headers)
         }))
-    }
-
-    /// Makes the answer and keeps it for those who come next.
-    fn keep(&self, asked: Asked, gathering: &Gathering) -> Holding {
-        let answer = self.make(asked, gathering, &Query::default());
-        let offer = self.offer(asked);
-        // Static bytes have no count to fight over.
-        let is_static = asked.detail == Detail::Status && offer.format.is_json();
-        if !is_static {
-            return offer.slot(asked.detail).put(answer.for_many());
-        }
-        let (epoch, until) = (answer.epoch, answer.valid_until);
-        offer.told.put(epoch, self.born, until, answer.status);
-        offer.slot(asked.detail).put(answer)
     }
 
     /// For those allowed details alone: to a stranger the query changes nothing.

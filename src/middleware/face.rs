@@ -9,19 +9,19 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::{
-    answer::{Answer, Holding, refusal},
+    answer::{Answer, refusal},
     asked::Asked,
     codes::Codes,
     future::Probe,
     paths::{Match, Paths},
     query::percent_decoded,
+    ready::Ready,
     route::Route,
 };
 use crate::{
     access::{Access, Head},
     health::Health,
     render::Detail,
-    report::Status,
 };
 
 // As `Epoch`: no neighbour on the heap may take its lines away.
@@ -65,8 +65,7 @@ impl Face {
     fn counted(&self, index: usize, turn: Turn) -> Turn {
         let requests = &self.routes[index].requests;
         match &turn {
-            Turn::Stay(Stay::Answer(answer, _)) => requests.count(answer.code),
-            Turn::Stay(Stay::Told(status, _)) => requests.count(self.codes.of(*status)),
+            Turn::Stay(Stay::Answer(ready, _)) => requests.count(ready.answer(self).code),
             Turn::Stay(Stay::Refuse(code)) => requests.count(*code),
             Turn::Stay(Stay::Wait(_)) | Turn::Pass => {}
         }
@@ -145,13 +144,7 @@ impl Face {
             let query = query.to_owned();
             return self.stay_for_query(asked, &query, request.headers_mut());
         }
-        let (offer, epoch) = (self.offer(asked), self.health.epoch());
-        if detail == Detail::Status
-            && let Some(status) = offer.told.get(epoch, self.born)
-        {
-            return Stay::Told(status, is_head);
-        }
-        match offer.slot(detail).get(epoch) {
+        match self.ready(asked) {
             Some(answer) => Stay::Answer(answer, is_head),
             None => self.stay_for_all(asked, request.headers_mut()),
         }
@@ -169,10 +162,8 @@ pub(super) enum Turn {
 // Small: the response itself is made where it stays, and not handed through.
 pub(super) enum Stay {
     Refuse(StatusCode),
-    /// By one word.
-    Told(Status, bool),
     /// By an answer that holds; only its head where that alone is asked for.
-    Answer(Holding, bool),
+    Answer(Ready, bool),
     Wait(Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>),
 }
 
@@ -181,17 +172,12 @@ impl Stay {
     // Always, as `Answer::response`.
     #[inline(always)]
     pub(super) fn into_probe(self, face: &Face, headers: HeaderMap) -> Probe {
-        let (answer, head) = match &self {
-            Self::Refuse(code) => return Probe::Answer(Some(refusal(*code, headers))),
-            Self::Told(status, head) => (&face.words[*status as usize], *head),
-            Self::Answer(answer, head) => (&***answer, *head),
-            Self::Wait(_) => {
-                let Self::Wait(answer) = self else {
-                    unreachable!("just looked at")
-                };
-                return Probe::Waiting(answer);
+        match self {
+            Self::Refuse(code) => Probe::Answer(Some(refusal(code, headers))),
+            Self::Answer(ready, head) => {
+                Probe::Answer(Some(ready.answer(face).response(head, headers)))
             }
-        };
-        Probe::Answer(Some(answer.response(head, headers)))
+            Self::Wait(answer) => Probe::Waiting(answer),
+        }
     }
 }

@@ -28,6 +28,7 @@ mod paths;
 #[cfg(test)]
 mod paths_properties;
 mod query;
+mod ready;
 mod route;
 mod same_body;
 mod service;

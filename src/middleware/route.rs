@@ -32,7 +32,7 @@ pub(super) struct Offer {
     media_type: &'static str,
     /// A scraper asked for it by its name, and drops whatever is not 200.
     always_ok: bool,
-    /// Of native JSON to strangers, before all else.
+    /// In place of the slot below, where the answer is one word.
     pub(super) told: Told,
     status_alone: Slot,
     full: Slot,
@@ -135,6 +135,12 @@ impl Offer {
             always_ok: format.is_scrape(),
             ..Self::new(format)
         }
+    }
+
+    /// Whether an answer is one word of native JSON.
+    #[inline]
+    pub(super) fn is_word(&self, detail: Detail) -> bool {
+        detail == Detail::Status && self.format.is_json()
     }
 
     #[inline]

@@ -14,8 +14,6 @@ const STATUS_BITS: u32 = 2;
 /// In ms: 34 years.
 const TIME_BITS: u32 = 40;
 const LONGEST: u64 = (1 << TIME_BITS) - 1;
-const WORDS: [Status; 1 << STATUS_BITS] =
-    [Status::Up, Status::Degraded, Status::Unknown, Status::Down];
 
 /// The last word, from the lowest bit on: the status, until when it holds, and the verdicts' epoch.
 ///
@@ -31,7 +29,7 @@ impl Told {
         let until = kept >> STATUS_BITS & LONGEST;
         let holds = kept >> (STATUS_BITS + TIME_BITS) == short(epoch)
             && millis(born, Instant::now()) < until;
-        holds.then_some(WORDS[(kept & ((1 << STATUS_BITS) - 1)) as usize])
+        holds.then_some(Status::EACH[(kept & ((1 << STATUS_BITS) - 1)) as usize])
     }
 
     /// Keeps `status` for those who come next. Rounded down to a whole ms: never for longer.
@@ -58,7 +56,7 @@ mod tests {
 
     use tokio::time::{Instant, advance};
 
-    use super::{LONGEST, Told, WORDS};
+    use super::{LONGEST, Status, Told};
 
     #[tokio::test(start_paused = true)]
     async fn a_word_holds_for_its_epoch_and_its_time_and_no_longer() {
@@ -66,7 +64,7 @@ mod tests {
         let told = Told::default();
         assert_eq!(told.get(0, born), None, "nothing was said yet");
         advance(Duration::from_millis(1_234)).await;
-        for (epoch, status) in (7..).zip(WORDS) {
+        for (epoch, status) in (7..).zip(Status::EACH) {
             let until = Instant::now() + Duration::from_micros(2_900);
             told.put(epoch, born, until, status);
             assert_eq!(told.get(epoch, born), Some(status));
@@ -86,7 +84,7 @@ mod tests {
         let far = born + Duration::from_millis(2 * LONGEST);
         for (epoch, status) in [u64::MAX, u64::MAX - 1, 1 << 22, 1 << 21]
             .into_iter()
-            .zip(WORDS)
+            .zip(Status::EACH)
         {
             told.put(epoch, born, far, status);
             assert_eq!(told.get(epoch, born), Some(status));
