@@ -95,6 +95,27 @@ async fn each_verdict_is_rendered_once_for_each_form_and_audience() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_query_that_asks_for_nothing_gets_what_is_kept() {
+    let own = Counts::default();
+    let health = Health::builder()
+        .check("database", async || Ok(Outcome::up()))
+        .build();
+    health.set_started();
+    let layer = HealthLayer::new(health)
+        .details(Access::bearer(["operator"]))
+        .format(Format::custom(own.clone()));
+    let service = service(layer);
+    for path in ["/readyz", "/readyz?", "/readyz?t=1", "/readyz?exclude="] {
+        let answer = ask(&service, path, OPERATOR).await;
+        assert_eq!(
+            (answer.body().as_ref(), own.now()),
+            (&b"Full"[..], 1),
+            "{path}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn an_answer_to_a_query_or_for_one_dependency_is_kept_for_nobody() {
     let own = Counts::default();

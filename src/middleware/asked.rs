@@ -65,10 +65,9 @@ impl Face {
     pub(super) fn stay_for_query(
         self: &Arc<Self>,
         asked: Asked,
-        query: &str,
+        query: Query,
         headers: &mut HeaderMap,
     ) -> Stay {
-        let query = Query::parse(query);
         let probe = &self.route(asked).probe;
         let gathering = self.health.gather_without(probe, &query.excluded);
         self.stay_alone(asked, gathering, query, headers)

@@ -14,7 +14,7 @@ use super::{
     codes::Codes,
     future::Probe,
     paths::{Match, Paths},
-    query::percent_decoded,
+    query::{Query, percent_decoded},
     ready::Ready,
     route::Route,
 };
@@ -141,8 +141,11 @@ impl Face {
             && let Some(query) = request.uri().query()
             && self.route(asked).reads_query(asked.chosen)
         {
-            let query = query.to_owned();
-            return self.stay_for_query(asked, &query, request.headers_mut());
+            let query = Query::parse(query);
+            // One that asks for nothing gets what everybody gets.
+            if query != Query::default() {
+                return self.stay_for_query(asked, query, request.headers_mut());
+            }
         }
         match self.ready(asked) {
             Some(answer) => Stay::Answer(answer, is_head),
