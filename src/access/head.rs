@@ -8,9 +8,6 @@ use ipnet::IpNet;
 
 use super::{forwarded, network::contains};
 
-/// What proxies add to what they forward.
-const FORWARDING: [&str; 2] = ["x-forwarded-for", "x-real-ip"];
-
 /// The address that a connection came from, as a request extension.
 ///
 /// For servers that note none themselves, such as plain hyper: insert it into each request.
@@ -119,9 +116,11 @@ impl<'a> Head<'a> {
     pub(super) fn is_forwarded(&self) -> bool {
         self.headers.contains_key(header::FORWARDED)
             || self.headers.contains_key(header::VIA)
-            || FORWARDING
-                .iter()
-                .any(|name| self.headers.contains_key(*name))
+            || self.headers.keys().any(|name| {
+                // Some proxies add `x-forwarded-proto`, and say nothing of the client.
+                let name = name.as_str();
+                name == "x-real-ip" || name.starts_with("x-forwarded-")
+            })
     }
 }
 

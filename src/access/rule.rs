@@ -131,6 +131,8 @@ impl Access {
     /// addresses, malformed or very long headers (over 4,096 bytes), the two headers
     /// naming different addresses.
     ///
+    /// Called again, or around a rule that has proxies already, it adds to them.
+    ///
     /// It changes what [`networks`](Self::networks) and [`Head::client`] see.
     /// [`loopback`](Self::loopback) stays with whoever speaks for itself.
     ///
@@ -152,9 +154,30 @@ impl Access {
         proxies: impl IntoIterator<Item = N>,
     ) -> Result<Self, InvalidNetwork> {
         let proxies = parse_networks(proxies)?;
-        Ok(Self {
-            rule: Rule::Behind(Arc::new((self, proxies))),
+        let inner = self.trusting(&proxies);
+        Ok(match inner.rule {
+            Rule::Behind(_) => inner,
+            _ => Self {
+                rule: Rule::Behind(Arc::new((inner, proxies))),
+            },
         })
+    }
+
+    /// With `more` in each list of proxies that there is: of two, one inside the other, the inner counts.
+    fn trusting(self, more: &[IpNet]) -> Self {
+        let rule = match self.rule {
+            Rule::Behind(behind) => {
+                let (inner, known) = &*behind;
+                let inner = inner.clone().trusting(more);
+                Rule::Behind(Arc::new((inner, [known, more].concat().into())))
+            }
+            Rule::Either(both) => {
+                let (one, other) = (*both).clone();
+                Rule::Either(Arc::new((one.trusting(more), other.trusting(more))))
+            }
+            rule => rule,
+        };
+        Self { rule }
     }
 
     #[inline]

@@ -176,3 +176,46 @@ fn a_rule_prints_its_networks_and_no_token() {
     ];
     assert_eq!(format!("{others:?}"), "[Nobody, Everybody, Closure(..)]");
 }
+
+#[test]
+fn proxies_named_twice_are_all_trusted() {
+    let networks = || Access::networks(["10.0.0.0/8"]).expect("valid");
+    let behind = |access: Access, proxy| access.trusted_proxies([proxy]).expect("valid");
+    let chained = behind(behind(networks(), "10.0.0.7"), "10.0.0.8");
+    let mixed = behind(
+        behind(networks(), "10.0.0.7").or(Access::nobody()),
+        "10.0.0.8",
+    );
+    for access in [chained, mixed] {
+        for proxy in ["10.0.0.7:1", "10.0.0.8:1"] {
+            let stranger = [("x-forwarded-for", "198.51.100.1")];
+            assert!(
+                !allows(&access, Some(proxy), &stranger),
+                "{access:?} {proxy}"
+            );
+            let colleague = [("x-forwarded-for", "10.1.2.3, 10.0.0.8")];
+            assert!(
+                allows(&access, Some(proxy), &colleague),
+                "{access:?} {proxy}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_says_nothing_of_its_client_is_seen_by_what_else_it_says() {
+    for name in [
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-real-ip",
+        "via",
+        "forwarded",
+    ] {
+        assert!(
+            !allows(&Access::loopback(), Some("127.0.0.1:1"), &[(name, "http")]),
+            "{name}"
+        );
+    }
+    let other = [("x-forward", "http"), ("x-request-id", "1")];
+    assert!(allows(&Access::loopback(), Some("127.0.0.1:1"), &other));
+}
