@@ -114,6 +114,10 @@ impl Cell {
         if let Some(hub) = self.hub.upgrade() {
             hub.forget(&self.dependency.name);
         }
+    }
+
+    /// Its numbers say from now on that it is gone; after `retire`.
+    pub(crate) fn close_numbers(&self) {
         if let (Some(last), _) = self.flight.peek() {
             self.numbers.retire(&self.dependency, &last);
         }

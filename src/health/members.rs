@@ -60,11 +60,13 @@ impl Health {
     /// starts without a past.
     pub fn remove(&self, name: &str) -> bool {
         let shared = self.shared();
-        let removed = shared.members.remove(name).is_some();
-        if removed {
-            shared.epoch.advance();
-        }
-        removed
+        let Some(cell) = shared.members.remove(name) else {
+            return false;
+        };
+        shared.epoch.advance();
+        // After the lock: a recorder of metrics is the app's code.
+        cell.close_numbers();
+        true
     }
 }
 
