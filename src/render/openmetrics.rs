@@ -23,7 +23,10 @@ impl fmt::Display for Page<'_, '_> {
             STATUS.head(f)?;
             writeln!(f, "{} {}", STATUS.name, number(view.status()))?;
         }
-        CHECK_STATUS.write(f, view, |entry| Some(number(entry.status)))?;
+        CHECK_STATUS.write(f, view, |entry| {
+            // As in the `metrics` feature: 0 would be an outage at each start.
+            (entry.status != Status::Unknown).then(|| number(entry.status))
+        })?;
         DURATION.write(f, view, |entry| Some(entry.duration?.as_secs_f64()))?;
         AGE.write(f, view, |entry| Some(entry.age?.as_secs_f64()))?;
         FAILING.write(f, view, |entry| Some(entry.failing_for?.as_secs_f64()))?;
@@ -52,7 +55,7 @@ const STATUS: Family = Family {
 const CHECK_STATUS: Family = Family {
     name: "health_check_status",
     unit: None,
-    help: "The dependency: 1 up, 0.5 degraded, 0 down or unknown.",
+    help: "The dependency: 1 up, 0.5 degraded, 0 down; none while unknown.",
 };
 const DURATION: Family = Family {
     name: "health_check_duration_seconds",
@@ -183,7 +186,7 @@ mod tests {
 # HELP health_status What the probe answers: 1 up, 0.5 degraded, 0 down or unknown.
 health_status 0.5
 # TYPE health_check_status gauge
-# HELP health_check_status The dependency: 1 up, 0.5 degraded, 0 down or unknown.
+# HELP health_check_status The dependency: 1 up, 0.5 degraded, 0 down; none while unknown.
 health_check_status{check=\"database\"} 1
 health_check_status{check=\"pool\"} 0.5
 health_check_status{check=\"cache\"} 0

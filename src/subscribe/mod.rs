@@ -6,7 +6,7 @@
 //!    draining, maintenance) are none: it makes them itself.
 //! 2. All listeners read one [`feed`] at their own pace. It is bounded whatever they do:
 //!    the last transition of each dependency stays, and of older ones the newest.
-//! 3. Without a listener nothing is kept.
+//! 3. Without a listener nothing is added.
 
 mod feed;
 #[cfg(test)]
