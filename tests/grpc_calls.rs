@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
+use gate::Gate;
 use grpc::{
-    NOT_SERVING, SERVICE_UNKNOWN, SERVING, Switch, channel, check, client, list, serve, watch,
+    NOT_SERVING, SERVICE_UNKNOWN, SERVING, Switch, channel, check, client, list, serve, soon, watch,
 };
 use tonic::Code;
 use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe};
 
+mod gate;
 mod grpc;
 
 /// Two services of the app's: one whose dependency works, one whose dependency is told what it is.
@@ -273,4 +275,26 @@ async fn who_may_not_ask_is_denied_or_hears_of_no_service() {
 fn a_service_of_a_group_without_members_is_refused() {
     let builder = Health::builder().service("shop.v1.Orders", Probe::group("orders"));
     builder.build();
+}
+
+/// The dependency answers well, and the app wants no traffic all the same.
+#[tokio::test]
+async fn draining_that_begins_while_a_check_waits_is_heard() {
+    let gate = Gate::new();
+    let health = Health::builder()
+        .add(Dependency::new("database", gate.check()).group("orders"))
+        .answer_within(Duration::from_secs(60))
+        .build();
+    let address = serve(HealthLayer::new(health.clone())).await;
+    let mut client = client(address).await;
+    let waiting = tokio::spawn(async move { check(&mut client, "orders").await });
+    soon(async {
+        while gate.runs() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    health.set_draining(true);
+    gate.pass.add_permits(1);
+    assert_eq!(waiting.await.expect("no panic"), Ok(NOT_SERVING));
 }

@@ -194,9 +194,10 @@ struct Caller {
 
 impl Caller {
     async fn read(&self, mut reading: Reading) -> Result<Bytes, Refusal> {
-        let end = self
-            .deadline()
-            .unwrap_or_else(|| self.arrived + READ_WITHIN);
+        let end = self.arrived
+            + self
+                .timeout
+                .map_or(READ_WITHIN, |timeout| timeout.min(READ_WITHIN));
         timeout_at(end, poll_fn(|cx| reading.poll(cx)))
             .await
             .unwrap_or(Err(Refusal::DEADLINE))
@@ -229,12 +230,7 @@ impl Caller {
         // Removed meanwhile.
         let mut gathering = gathering.ok_or(Refusal::NOT_FOUND)?;
         self.settle(&mut gathering).await;
-        let report = gathering.finish().report;
-        let status = match (subject, report.entries.first()) {
-            // Asked for by name, it is what it is, optional or not.
-            (Subject::Dependency(_), Some(entry)) => entry.status,
-            _ => report.status,
-        };
+        let status = self.health.glance(subject, Instant::now(), false).status;
         if status == Status::Unknown && self.hurries_until().is_some_and(is_past) {
             return Err(Refusal::DEADLINE);
         }

@@ -120,10 +120,10 @@ pub(super) fn listed(health: &Health, detail: Detail) -> Option<Vec<String>> {
     let mut names = vec![String::new()];
     names.extend(mapped.map(|service| service.name.as_ref().to_owned()));
     let unmapped = |name: &String| health.services().find(name).is_none();
-    names.extend(groups.into_iter().filter(unmapped));
     if detail == Detail::Full {
-        let ungrouped = |name: &String| unmapped(name) && !health.has_group(name);
+        let ungrouped = |name: &String| unmapped(name) && !groups.contains(name);
         names.extend(dependencies.into_iter().filter(ungrouped));
     }
+    names.extend(groups.into_iter().filter(unmapped));
     (names.len() <= MAX_LISTED).then_some(names)
 }

@@ -189,7 +189,7 @@ impl Gathering {
             };
             let seen = self.unless_stale(cell, seen, now);
             valid_until = valid_until.min(match &seen {
-                Seen::Counts(verdict) => self.counts_until(cell, verdict),
+                Seen::Counts(verdict) => self.health.counts_until(cell, verdict),
                 Seen::Pending(..) | Seen::Stuck(_) | Seen::Stale(_) | Seen::Unknown => now,
             });
             let mut entry = cell.entry(&seen, now);
@@ -207,28 +207,11 @@ impl Gathering {
         }
     }
 
-    /// How long `verdict` serves: until it is due, or with a background refresh until
-    /// that must be dead.
-    fn counts_until(&self, cell: &Cell, verdict: &Verdict) -> Instant {
-        match self.health.refresh_period() {
-            Some(period) => {
-                // One that backs off is refreshed once it is due.
-                let since = if verdict.backs_off {
-                    verdict.fresh_until
-                } else {
-                    verdict.started
-                };
-                since + (period + cell.dependency.settings.timeout) * 2
-            }
-            None => verdict.fresh_until,
-        }
-    }
-
     fn unless_stale(&self, cell: &Cell, seen: Seen, now: Instant) -> Seen {
         match seen {
             Seen::Counts(verdict)
                 if self.health.refresh_period().is_some()
-                    && now > self.counts_until(cell, &verdict) =>
+                    && now > self.health.counts_until(cell, &verdict) =>
             {
                 Seen::Stale(verdict)
             }

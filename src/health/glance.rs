@@ -15,6 +15,9 @@ use crate::{
 /// What depends on no run is looked at this often all the same.
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// Whoever watches starts runs no closer together, however short a time verdicts serve.
+const LEAST_PERIOD: Duration = Duration::from_millis(20);
+
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject<'a> {
@@ -72,7 +75,12 @@ impl Health {
             }
         }
         let asks = asks && !self.keep_refreshing();
-        for cell in self.cells().iter().filter(|cell| subject.covers(cell)) {
+        let cells = self.cells();
+        let mut parts = cells.iter().filter(|cell| subject.covers(cell)).peekable();
+        if parts.peek().is_none() && subject.is_missing(self) {
+            glance.status = Status::Unknown;
+        }
+        for cell in parts {
             let mut part = self.glance_at(cell, now, asks);
             // Asked for by name, it is what it is.
             let counted = cell.dependency.required || matches!(subject, Subject::Dependency(_));
@@ -85,12 +93,18 @@ impl Health {
     }
 
     fn glance_at(&self, cell: &Arc<Cell>, now: Instant, asks: bool) -> Glance {
-        let seen = match asks.then(|| cell.ask(now)) {
+        let rests = |last: &Verdict| last.is_fresh(now) || now < last.started + LEAST_PERIOD;
+        let seen = match asks.then(|| cell.ask_unless(now, rests)) {
             Some(Ask::Now(seen @ Seen::Counts(_))) => seen,
             // Its end moves the epoch.
             _ => cell.look(now),
         };
         match seen {
+            Seen::Counts(last) if asks => {
+                let mut glance = self.glance_at_verdict(cell, &last, now);
+                glance.holds_until = glance.holds_until.max(last.started + LEAST_PERIOD);
+                glance
+            }
             Seen::Counts(last) => self.glance_at_verdict(cell, &last, now),
             Seen::Stuck(_) | Seen::Stale(_) => Glance::of(Status::Down, now),
             Seen::Pending(..) | Seen::Unknown => {
@@ -105,17 +119,12 @@ impl Health {
 
     fn glance_at_verdict(&self, cell: &Cell, last: &Verdict, now: Instant) -> Glance {
         let settings = &cell.dependency.settings;
+        let until = self.counts_until(cell, last);
         match self.refresh_period() {
-            Some(period) => {
-                let stale_from = last.started + (period + settings.timeout) * 2;
-                if now > stale_from {
-                    Glance::of(Status::Down, now)
-                } else {
-                    Glance::of(last.status, stale_from)
-                }
-            }
+            Some(_) if now > until => Glance::of(Status::Down, now),
+            Some(_) => Glance::of(last.status, until),
             None if last.is_fresh(now) || last.is_usable(settings, now) => {
-                Glance::of(last.status, last.fresh_until)
+                Glance::of(last.status, until)
             }
             None => Glance::of(Status::Unknown, now),
         }
@@ -160,6 +169,16 @@ impl Subject<'_> {
         !matches!(self, Self::Probe(Probe::Liveness | Probe::Startup))
     }
 
+    /// Whether what it names is not there, or no longer. With nothing to look at, that is not up.
+    fn is_missing(self, health: &Health) -> bool {
+        match self {
+            Self::Dependency(_) => true,
+            Self::Group(group) => !health.has_group(group),
+            Self::Probe(Probe::Group(group)) => !health.has_group(group),
+            Self::Probe(_) => false,
+        }
+    }
+
     fn covers(self, cell: &Cell) -> bool {
         let dependency = &cell.dependency;
         match self {
@@ -172,9 +191,11 @@ impl Subject<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::time::Instant;
 
-    use super::{Health, Probe, Subject};
+    use super::{Arc, Duration, Health, Probe, Subject};
     use crate::{
         check::{CheckResult, Outcome},
         dependency::Dependency,
@@ -233,6 +254,75 @@ mod tests {
             let readiness = Subject::Probe(&Probe::Readiness);
             let glance = health.glance(readiness, Instant::now(), false);
             assert_eq!(glance.status, Status::Down);
+            let group = Subject::Group("g");
+            assert_eq!(
+                health.glance(group, Instant::now(), false).status,
+                Status::Down
+            );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_there_is_not_up() {
+        let up = async || Ok(Outcome::up());
+        let health = Health::builder()
+            .add(Dependency::new("orders", up).group("shop"))
+            .check("other", up)
+            .build();
+        health.report().await;
+        let status = |subject| health.glance(subject, Instant::now(), false).status;
+        let shop = Probe::group("shop");
+        assert_eq!(status(Subject::Probe(&shop)), Status::Up);
+        assert!(health.remove("orders"));
+        for subject in [
+            Subject::Probe(&shop),
+            Subject::Group("shop"),
+            Subject::Dependency("orders"),
+        ] {
+            assert_eq!(status(subject), Status::Unknown, "{subject:?}");
+        }
+        assert_eq!(health.snapshot_for(&shop).status, Status::Unknown);
+        assert_eq!(status(Subject::Probe(&Probe::Readiness)), Status::Up);
+    }
+
+    /// A refresher that rests is not dead, to a glance as to a report.
+    #[tokio::test(start_paused = true)]
+    async fn what_backs_off_is_as_fresh_as_in_a_report() {
+        let ms = Duration::from_millis;
+        let down = async || Err::<Outcome, _>(Failure::new(Reason::Refused));
+        let health = Health::builder()
+            .add(
+                Dependency::new("dead", down)
+                    .timeout(ms(100))
+                    .failure_threshold(u32::MAX),
+            )
+            .refresh_every(ms(100))
+            .build();
+        for _ in 0..2_000 {
+            tokio::time::sleep(ms(100)).await;
+            let now = Instant::now();
+            let glance = health.glance(Subject::Probe(&Probe::Full), now, false);
+            assert_eq!(glance.status, health.snapshot_for(&Probe::Full).status);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_watches_what_serves_for_no_time_starts_fifty_runs_a_second_at_most() {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counter = runs.clone();
+        let check = move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            async { Ok(Outcome::up()) }
+        };
+        let health = Health::builder()
+            .add(Dependency::new("a", check).cache_for(Duration::ZERO))
+            .build();
+        for _ in 0..1_000 {
+            let glance = health.glance(Subject::Probe(&Probe::Full), Instant::now(), true);
+            assert!(glance.status <= Status::Unknown);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let runs = runs.load(Ordering::SeqCst);
+        assert!((40..=50).contains(&runs), "{runs}");
     }
 }

@@ -9,7 +9,10 @@ use super::{
     warning::{self, Pace, Warning},
 };
 use crate::{
-    engine::cell::{Cell, Epoch},
+    engine::{
+        cell::{Cell, Epoch},
+        verdict::Verdict,
+    },
     lifecycle::Lifecycle,
     probe::Probe,
     report::Report,
@@ -259,6 +262,23 @@ impl Health {
 
     pub(super) fn refresh_period(&self) -> Option<Duration> {
         self.shared.refresh.as_ref().map(|refresh| refresh.period)
+    }
+
+    /// How long `verdict` serves: until it is due, or with a background refresh until
+    /// that must be dead.
+    pub(super) fn counts_until(&self, cell: &Cell, verdict: &Verdict) -> Instant {
+        match self.refresh_period() {
+            Some(period) => {
+                // One that backs off is refreshed once it is due.
+                let since = if verdict.backs_off {
+                    verdict.fresh_until
+                } else {
+                    verdict.started
+                };
+                since + (period + cell.dependency.settings.timeout) * 2
+            }
+            None => verdict.fresh_until,
+        }
     }
 
     /// The longest that an asker waits, from `now`.
