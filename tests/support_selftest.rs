@@ -2,9 +2,15 @@
 #![cfg(all(feature = "postgres", feature = "redis"))]
 
 use std::env;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::TcpListener as StdTcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bb8_redis::redis::cmd;
@@ -559,6 +565,77 @@ async fn a_server_can_take_a_port_that_was_dead_before() {
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
     let server = Redis::builder().port(port).start().await;
     assert_eq!(server.port(), port);
+}
+
+/// Programs that start while it lives: each inherits the sockets there are, and has them for a moment.
+struct Starting {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Starting {
+    fn begin() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        // With an account to change to, a program is forked and not spawned, which takes longer.
+        let ours = nix::unistd::getuid().as_raw();
+        let start = |_| {
+            let stop = stop.clone();
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = Command::new("true").uid(ours).status();
+                }
+            })
+        };
+        let threads = (0..4).map(start).collect();
+        Self { stop, threads }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unused_port_is_free_at_once_while_programs_start() {
+    let _starting = Starting::begin();
+    let listen = || StdTcpListener::bind(("127.0.0.1", unused_port()));
+    let refused: Vec<_> = (0..1_000).filter_map(|_| listen().err()).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_refusing_route_is_closed_while_programs_start() {
+    let target = StdTcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::start(target.local_addr().unwrap().port()).await;
+    let _starting = Starting::begin();
+    for _ in 0..200 {
+        proxy.set(Mode::Refuse).await;
+        let called = TcpStream::connect(("127.0.0.1", proxy.port())).await;
+        assert_eq!(called.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        proxy.set(Mode::Pass).await;
+    }
+}
+
+#[tokio::test]
+async fn the_route_comes_back_once_its_port_is_let_go() {
+    let target = StdTcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::start(target.local_addr().unwrap().port()).await;
+    proxy.set(Mode::Refuse).await;
+    let held = StdTcpListener::bind(("127.0.0.1", proxy.port())).unwrap();
+    let mut comes_back = pin!(proxy.set(Mode::Pass));
+    assert!(timeout(SILENCE, &mut comes_back).await.is_err());
+    drop(held);
+    comes_back.await;
+    assert!(
+        TcpStream::connect(("127.0.0.1", proxy.port()))
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]

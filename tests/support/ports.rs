@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
 // Below the ephemeral ranges of Linux (32768-60999) and macOS (49152-65535). A server that is down
 // must leave its port closed: inside the range an outgoing connection may take the number, and a
@@ -19,9 +21,18 @@ pub fn unused_port() -> u16 {
     loop {
         let span = u64::from(LAST - FIRST) + 1;
         let port = FIRST + (RandomState::new().hash_one(0) % span) as u16;
-        if !taken.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if !taken.contains(&port) && is_dead(port) {
             taken.insert(port);
             return port;
         }
     }
+}
+
+/// Found out by calling, not by listening: a program that another thread starts just then inherits
+/// the socket, and holds the port until it has left our image.
+pub(super) fn is_dead(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // Refusals come at once; who takes this long has a listener.
+    let called = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+    called.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }

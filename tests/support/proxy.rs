@@ -3,7 +3,7 @@
 //!
 //! It runs on a thread of its own, so that a test which blocks its runtime does not block the route.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,9 +16,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ports;
+use super::wait::{PATIENCE, POLL, wait_until};
 
 const CHUNK: usize = 16 * 1024;
 
@@ -147,7 +148,7 @@ impl Route {
         // A sender per generation: those of silenced connections are kept, and say `Stall` for ever.
         let mut silenced = Vec::new();
         let mut connections = JoinSet::new();
-        let mut listener = Some(self.listen());
+        let mut listener = Some(self.listen().await);
         let _ = ready.send(());
         loop {
             tokio::select! {
@@ -163,6 +164,7 @@ impl Route {
                         Mode::Reset | Mode::Refuse => {
                             if mode == Mode::Refuse {
                                 listener = None;
+                                self.let_go().await;
                             }
                             current.send_replace(mode);
                             for sender in &silenced {
@@ -176,7 +178,7 @@ impl Route {
                         }
                     }
                     if mode != Mode::Refuse && listener.is_none() {
-                        listener = Some(self.listen());
+                        listener = Some(self.listen().await);
                     }
                     let _ = done.send(());
                 }
@@ -190,13 +192,34 @@ impl Route {
         }
     }
 
-    fn listen(&self) -> TcpListener {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket
-            .bind((Ipv4Addr::LOCALHOST, self.port).into())
-            .unwrap();
-        socket.listen(1024).unwrap()
+    /// A program that another thread starts just then inherits what we have closed, and holds it
+    /// until it has left our image.
+    async fn let_go(&self) {
+        wait_until("the port is closed", PATIENCE, async || {
+            ports::is_dead(self.port)
+        })
+        .await;
+    }
+
+    async fn listen(&self) -> TcpListener {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.try_listen() {
+                Ok(listener) => return listener,
+                // A listener of ours that was inherited, as above.
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
+                    sleep(POLL).await;
+                }
+                Err(error) => panic!("the proxy cannot listen on {}: {error}", self.port),
+            }
+        }
+    }
+
+    fn try_listen(&self) -> io::Result<TcpListener> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, self.port).into())?;
+        socket.listen(1024)
     }
 }
 

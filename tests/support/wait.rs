@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// How long a server may take to do anything at all, on a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-const POLL: Duration = Duration::from_millis(2);
+pub(super) const POLL: Duration = Duration::from_millis(2);
 
 /// Polls `condition` until it is true.
 ///
