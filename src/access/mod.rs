@@ -6,14 +6,19 @@
 //!    it: a [`PeerAddr`] extension, axum's `ConnectInfo<SocketAddr>` (feature
 //!    `axum`) or tonic's `TcpConnectInfo` (feature `tonic`). None noted: not allowed.
 //! 2. An IPv4-mapped IPv6 address counts as the IPv4 address.
-//! 3. A loopback peer is local unless the request carries `forwarded`,
-//!    `x-forwarded-for`, `x-real-ip` or `via`: then a proxy on this host speaks for
-//!    a stranger.
+//! 3. A loopback peer is local unless the request carries `forwarded`, `via`,
+//!    `x-real-ip` or any `x-forwarded-…`: then a proxy on this host speaks for a
+//!    stranger. One that adds none of them looks like this host itself.
 //! 4. What a proxy says of its client counts from proxies named as trusted, and from
 //!    no others: [`Access::trusted_proxies`].
 //!
-//! The deployment trap: `axum::serve(listener, app)` notes no peer. Serve
-//! `app.into_make_service_with_connect_info::<SocketAddr>()`.
+//! Two traps of deployment:
+//!
+//! * `axum::serve(listener, app)` notes no peer. Serve
+//!   `app.into_make_service_with_connect_info::<SocketAddr>()`.
+//! * A proxy on this host that adds no forwarding header (nginx' plain `proxy_pass`, a
+//!   TCP forwarder, a port forwarded by ssh) makes everybody local. Behind one, name
+//!   [`Access::bearer`] or a port of its own, and not [`Access::loopback`].
 
 mod bearer;
 mod forwarded;

@@ -63,7 +63,11 @@ impl Access {
         }
     }
 
-    /// Peers on this host, unless a proxy on this host speaks for another.
+    /// Peers on this host, unless a proxy on this host says that it speaks for another: by `forwarded`,
+    /// `via`, `x-real-ip` or any `x-forwarded-…` header.
+    ///
+    /// A proxy on this host that adds none of them (nginx' plain `proxy_pass`, a TCP forwarder) makes
+    /// everybody local. Behind one, name [`bearer`](Self::bearer) instead.
     pub const fn loopback() -> Self {
         Self {
             rule: Rule::Loopback,
