@@ -77,6 +77,12 @@ $(bench hyper,grpc end_to_end -- --plot "$PWD/benches/end_to_end.svg")
 
 ![CPU time of a request](end_to_end.svg)
 
+## Faults
+
+Beside what everybody writes by hand, on real servers; times are single measurements.
+
+$(bench postgres,redis faults)
+
 ## For people
 
 \`cargo bench --bench criterion\` gives times in process and a comparison with its last run.
