@@ -141,6 +141,26 @@ async fn a_dependency_that_comes_or_goes_has_its_row() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
+/// As where a replica answers that has no page.
+#[tokio::test]
+async fn a_row_that_comes_with_plain_json_has_no_past_of_anothers() {
+    let health = sample::up();
+    let site = Site::open(&health).await;
+    let mut browser = Browser::launch().await;
+    browser.open_live(&site.url("/health")).await;
+    let plain = "const asked = fetch; \
+        fetch = (path, how) => asked(path, {...how, headers: {accept: 'application/json'}}); 1";
+    assert_eq!(browser.evaluate(plain).await, 1);
+    let path = |row: &str| format!("document.querySelector('{row} .line').getAttribute('d')");
+    assert_ne!(browser.evaluate(&path("#d0")).await, "");
+    let search = Dependency::new("search", async || Ok(Outcome::up()));
+    health.add(search.optional()).expect("a new name");
+    browser.settled(&row("search", "up")).await;
+    assert_eq!(browser.text("#d2 h2").await, "search");
+    assert_eq!(browser.evaluate(&path("#d2")).await, "");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn it_asks_nobody_while_it_is_paused_or_hidden() {
     let health = sample::up();

@@ -33,7 +33,7 @@ pub(in crate::render) use data::page_data;
 /// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them anew.
 pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-cut0tmcrvw3flK2udKsHz6DeEfuJrFCOLVUjCROwZGI='; \
-    script-src 'sha256-S5vYTw7C4hoJ6/41cSr+FOfRVgXUQILTsJwmpICX2Yw='; \
+    script-src 'sha256-8N1RoYdNHhKD1fwiO408NSTkJCA5r01zLtqOtuJwGq4='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page.

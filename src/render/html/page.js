@@ -76,7 +76,10 @@ const create = (name) => {
   Object.assign(node.dataset, {name, status: ""});
   write(node.querySelector("h2"), name);
   list.append(node);
-  return adopt(node);
+  const row = adopt(node);
+  // The runs that stand there are another's.
+  draw(row, []);
+  return row;
 };
 const patch = (row, name, check, at, news) => {
   const {node, part} = row, {status, reason, pool, status_for_ms: ago} = check;
