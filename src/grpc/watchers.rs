@@ -3,7 +3,8 @@
 //! 1. Watchers of the same name share a feed; the driver fills all feeds of a handle.
 //! 2. The driver looks when the epoch moves and when a verdict runs out, which starts
 //!    the next run: checks run at their period while anybody watches.
-//! 3. It ends with the last watcher, and is started again by the next.
+//! 3. It ends with the last watcher, and is started again by the next. It runs where the watcher
+//!    runs that started it: with that runtime it ends for watchers on others, too, until one more comes.
 
 use std::{
     collections::HashMap,

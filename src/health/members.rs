@@ -64,7 +64,8 @@ impl Health {
             return false;
         };
         shared.epoch.advance();
-        // After the lock: a recorder of metrics is the app's code.
+        // After the lock: a recorder of metrics is the app's code. One of the same name that was added
+        // meanwhile says its own again with its next run.
         cell.close_numbers();
         true
     }

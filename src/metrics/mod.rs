@@ -7,7 +7,7 @@
 //! | `health_check_duration_seconds` | histogram | `check` | how long each run took |
 //! | `health_check_runs_total` | counter | `check`, `outcome` | completed runs by what they found: `up`, `degraded`, `down` |
 //! | `health_pool_connections` | gauge | `check`, `state` | the pool at the end of the last run that saw it: `max`, `open`, `idle`, `in_use` |
-//! | `health_probe_requests_total` | counter | `probe`, `code` | answered requests: `liveness`, `readiness`, `startup`, `full` or the group |
+//! | `health_probe_requests_total` | counter | `probe`, `code` | answered HTTP requests, not gRPC calls: `liveness`, `readiness`, `startup`, `full` or the group |
 //!
 //! 1. Where no recorder is installed nothing is recorded. One that is installed later takes
 //!    over from the next run and the next probe on, and is then kept.
