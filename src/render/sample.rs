@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Detail, View};
-use crate::report::{Entry, History, Observations, PoolNumbers, Reason, Report, Status, Value};
+use crate::report::{Entry, Observations, PoolNumbers, Reason, Report, Status, Value};
 
 /// 2018-01-17T03:36:48Z.
 pub(super) fn now() -> SystemTime {
@@ -12,23 +12,7 @@ pub(super) fn now() -> SystemTime {
 
 /// An entry of which nothing is known but `status`.
 pub(super) fn entry(name: &str, status: Status) -> Entry {
-    Entry {
-        name: name.into(),
-        kind: None,
-        required: true,
-        status,
-        reason: None,
-        message: None,
-        duration: None,
-        age: None,
-        failing_for: None,
-        consecutive_failures: 0,
-        pending_for: None,
-        status_for: None,
-        observations: Observations::default(),
-        history: History::default(),
-        excluded: None,
-    }
+    Entry::new(name.into(), true, status)
 }
 
 /// An app whose database is up, whose pool is saturated and whose cache, optional, is down.

@@ -80,9 +80,14 @@ impl Entry {
         }
     }
 
-    /// The same without what differs between two runs that find the same.
-    pub(super) fn stable(self) -> Self {
+    /// One of which nothing else is known.
+    pub(crate) fn new(name: Arc<str>, required: bool, status: Status) -> Self {
         Self {
+            name,
+            kind: None,
+            required,
+            status,
+            reason: None,
             message: None,
             duration: None,
             age: None,
@@ -92,7 +97,17 @@ impl Entry {
             status_for: None,
             observations: Observations::default(),
             history: History::default(),
-            ..self
+            excluded: None,
+        }
+    }
+
+    /// The same without what differs between two runs that find the same.
+    pub(super) fn stable(self) -> Self {
+        Self {
+            kind: self.kind,
+            reason: self.reason,
+            excluded: self.excluded,
+            ..Self::new(self.name, self.required, self.status)
         }
     }
 }

@@ -111,23 +111,7 @@ pub(super) mod tests {
     use crate::report::{Excluded, History, Observations, PoolNumbers, Reason};
 
     pub(in crate::report) fn entry(name: &str, required: bool, status: Status) -> Entry {
-        Entry {
-            name: name.into(),
-            kind: None,
-            required,
-            status,
-            reason: None,
-            message: None,
-            duration: None,
-            age: None,
-            failing_for: None,
-            consecutive_failures: 0,
-            pending_for: None,
-            status_for: None,
-            observations: Observations::default(),
-            history: History::default(),
-            excluded: None,
-        }
+        Entry::new(name.into(), required, status)
     }
 
     /// Whoever compares two answers sees what a person would call a change, and nothing else.
