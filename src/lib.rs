@@ -73,10 +73,12 @@
 
 mod access;
 mod bounds;
+mod cell;
 mod check;
 pub mod checks;
 mod dependency;
 mod engine;
+mod epoch;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 #[cfg(not(feature = "grpc"))]

@@ -17,28 +17,41 @@ use tokio::{
 };
 
 use super::{
-    cell::Cell,
-    flight::Run,
+    flight::{Published, Run},
     verdict::{Span, Verdict},
 };
 use crate::{
-    check::CheckResult,
+    check::{CheckResult, DynCheck},
+    dependency::{Dependency, Settings},
     report::{Failure, Reason},
 };
 
-/// Starts a run of `cell`'s check that belongs to nobody.
-pub(super) fn detach(cell: Arc<Cell>, run: Run<Verdict>, started: Instant) {
+/// Starts a run of `dependency`'s check that belongs to nobody. What it publishes `hears` hears, with
+/// the cause of a failure for the log.
+pub(crate) fn detach(
+    dependency: &Dependency,
+    run: Run<Verdict>,
+    started: Instant,
+    hears: impl Fn(&Published<Verdict>, Option<&str>) + Send + 'static,
+) {
     // Outside a runtime nothing can run, and that is no verdict either: it would be everybody's.
     if let Ok(runtime) = Handle::try_current() {
-        let run = UnderWay { cell, run, started };
-        runtime.spawn(drive(runtime.clone(), run));
+        let check = dependency.check.clone();
+        let run = UnderWay {
+            run,
+            started,
+            settings: dependency.settings,
+            hears,
+        };
+        runtime.spawn(drive(runtime.clone(), check, run));
     }
 }
 
-async fn drive(runtime: Handle, run: UnderWay) {
-    let dependency = &run.cell.dependency;
-    let check = dependency.check.clone();
-    let timeout = dependency.settings.timeout;
+async fn drive<H>(runtime: Handle, check: Arc<dyn DynCheck>, run: UnderWay<H>)
+where
+    H: Fn(&Published<Verdict>, Option<&str>),
+{
+    let timeout = run.settings.timeout;
     // In a task of its own from its first line: the part before the future may panic, too.
     let mut task = runtime.spawn(async move { check.check_boxed().await });
     match timeout_at(run.started + timeout, &mut task).await {
@@ -61,24 +74,24 @@ async fn drive(runtime: Handle, run: UnderWay) {
     }
 }
 
-struct UnderWay {
-    cell: Arc<Cell>,
+struct UnderWay<H> {
     run: Run<Verdict>,
     started: Instant,
+    settings: Settings,
+    hears: H,
 }
 
-impl UnderWay {
+impl<H: Fn(&Published<Verdict>, Option<&str>)> UnderWay<H> {
     fn speak(&self, result: CheckResult) {
         let span = Span {
             started: self.started,
             ended: Instant::now(),
         };
-        let settings = &self.cell.dependency.settings;
         let cause = result.as_ref().err().and_then(Failure::cause_for_the_log);
         let published = self
             .run
-            .publish(|last| Verdict::after(last, result, span, settings, random_share()));
-        self.cell.published(&published, cause.as_deref());
+            .publish(|last| Verdict::after(last, result, span, &self.settings, random_share()));
+        (self.hears)(&published, cause.as_deref());
     }
 }
 

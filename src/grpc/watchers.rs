@@ -23,7 +23,7 @@ use super::{
     feed::{Feed, Key},
     status::Refusal,
 };
-use crate::{bounds::LONGEST, engine::cell::Cell, health::Health, render::Detail};
+use crate::{bounds::LONGEST, cell::Cell, health::Health, render::Detail};
 
 /// How many may watch one handle at a time.
 pub(super) const MAX_WATCHERS: usize = 10_000;

@@ -7,12 +7,9 @@ use tokio::{
 
 use super::Health;
 use crate::{
+    cell::{Ask, Cell, Seen},
     dependency::Dependency,
-    engine::{
-        cell::{Ask, Cell, Seen},
-        flight::Wait,
-        verdict::Verdict,
-    },
+    engine::{flight::Wait, verdict::Verdict},
     probe::Probe,
     report::{Excluded, Reason, Report, Status},
 };

@@ -4,10 +4,8 @@ use tokio::time::{Duration, Instant};
 
 use super::{Gathering, Health};
 use crate::{
-    engine::{
-        cell::{Ask, Cell, Seen},
-        verdict::Verdict,
-    },
+    cell::{Ask, Cell, Seen},
+    engine::verdict::Verdict,
     probe::Probe,
     report::Status,
 };

@@ -9,10 +9,9 @@ use super::{
     warning::{self, Pace, Warning},
 };
 use crate::{
-    engine::{
-        cell::{Cell, Epoch},
-        verdict::Verdict,
-    },
+    cell::Cell,
+    engine::verdict::Verdict,
+    epoch::Epoch,
     lifecycle::Lifecycle,
     probe::Probe,
     report::Report,

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::{Health, warning};
-use crate::{dependency::Dependency, engine::cell::Cell};
+use crate::{cell::Cell, dependency::Dependency};
 
 /// More dependencies are refused: each is an entry in every detailed answer.
 pub(super) const MAX_DEPENDENCIES: usize = 1_000;

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     bounds::LONGEST,
-    engine::{cell::Cell, verdict::Verdict},
+    cell::Cell,
+    engine::verdict::Verdict,
     probe::Probe,
     report::{Entry, Reason, Report, Status, one_line},
 };

@@ -1,19 +1,21 @@
-//! One dependency with its verdict: fresh, or somebody runs.
+//! One dependency with its verdict: fresh, or somebody runs. Here, and here alone, a run meets those who
+//! hear of its verdict.
 
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use tokio::time::{Duration, Instant};
 
-use super::{
-    flight::{Flight, Joined, Published, Wait},
-    run,
-    verdict::Verdict,
-};
 use crate::{
     dependency::Dependency,
+    engine::{
+        flight::{Flight, Joined, Published, Run, Wait},
+        run,
+        verdict::Verdict,
+    },
+    epoch::Epoch,
     metrics::CheckNumbers,
     report::{Entry, Reason, Status},
     subscribe::{Hub, Transition},
@@ -22,41 +24,6 @@ use crate::{
 
 /// How long a run that was told to stop may take to go before it is called stuck.
 const GRACE: Duration = Duration::from_millis(100);
-
-/// Counts what makes an answer that was made before wrong: any published verdict, any turn of the lifecycle.
-// Two lines of its own, since every probe reads it: a neighbour on the heap that is written for each
-// request of another thread cost four threads 15 % of a probe.
-#[repr(align(128))]
-#[derive(Debug, Default)]
-pub(crate) struct Epoch {
-    count: AtomicU64,
-    #[cfg(feature = "grpc")]
-    moved: Arc<tokio::sync::Notify>,
-}
-
-impl Epoch {
-    pub(crate) fn now(&self) -> u64 {
-        self.count.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn advance(&self) {
-        self.count.fetch_add(1, Ordering::Release);
-        #[cfg(feature = "grpc")]
-        self.nudge();
-    }
-
-    /// Wakes whoever waits for it to move.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn nudge(&self) {
-        self.moved.notify_waiters();
-    }
-
-    /// Resolves when it advances after this call, or is nudged.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn moved(&self) -> tokio::sync::futures::OwnedNotified {
-        self.moved.clone().notified_owned()
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Cell {
@@ -141,7 +108,7 @@ impl Cell {
         match self.flight.join(now, good) {
             Joined::Ready(last) => Ask::Now(Seen::Counts(last)),
             Joined::Started(run, wait) => {
-                run::detach(self.clone(), run, now);
+                self.detach(run, now);
                 Ask::Wait(wait, now)
             }
             Joined::Waiting(wait, since) => Ask::Wait(wait, since),
@@ -154,8 +121,15 @@ impl Cell {
     pub(crate) fn refresh(self: &Arc<Self>, now: Instant) {
         let rests = |last: &Verdict| last.is_backing_off(now);
         if let Joined::Started(run, _) = self.flight.join(now, rests) {
-            run::detach(self.clone(), run, now);
+            self.detach(run, now);
         }
+    }
+
+    fn detach(self: &Arc<Self>, run: Run<Verdict>, now: Instant) {
+        let cell = self.clone();
+        run::detach(&self.dependency, run, now, move |published, cause| {
+            cell.published(published, cause);
+        });
     }
 
     /// What is known without a run.
@@ -164,7 +138,7 @@ impl Cell {
         seen(last, overrun, now)
     }
 
-    pub(super) fn published(&self, published: &Published<Verdict>, cause: Option<&str>) {
+    fn published(&self, published: &Published<Verdict>, cause: Option<&str>) {
         if self.is_retired() {
             return;
         }
