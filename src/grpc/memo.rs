@@ -14,7 +14,7 @@ const PLACES: usize = 8;
 
 /// What was answered, for as long as it holds. Of each place the newest is kept.
 #[derive(Debug)]
-pub(crate) struct Memo {
+pub(super) struct Memo {
     places: [ArcSwapOption<Answered>; PLACES],
 }
 

@@ -9,10 +9,8 @@ use tonic_health::pb::{
 };
 
 use super::status::Refusal;
-use crate::report::Status;
+use crate::{bounds::LONGEST_SERVICE, report::Status};
 
-/// Longer names of services are refused.
-pub(super) const MAX_NAME: usize = 200;
 /// Before each message: a flag and a length.
 pub(super) const PREFIX: usize = 5;
 
@@ -52,7 +50,7 @@ impl From<Status> for ServingStatus {
 /// The name of the service that `message` asks for.
 pub(super) fn name_in(message: &[u8]) -> Result<String, Refusal> {
     let request = HealthCheckRequest::decode(message).map_err(|_| Refusal::MALFORMED)?;
-    if request.service.len() > MAX_NAME {
+    if request.service.len() > LONGEST_SERVICE {
         return Err(Refusal::TOO_LONG);
     }
     Ok(request.service)

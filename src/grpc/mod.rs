@@ -129,6 +129,7 @@ mod call;
 mod feed;
 mod head;
 mod intercept;
+mod kept;
 mod memo;
 mod message;
 mod names;
@@ -145,9 +146,6 @@ pub(crate) use self::{
     body::GrpcBody,
     call::{Answering, Rules},
     intercept::{Interception, body_as, holds_trailers},
-    memo::Memo,
-    names::Services,
-    watchers::Watchers,
 };
 
 const SERVICE: &str = "grpc.health.v1.Health";

@@ -8,7 +8,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,16 +27,12 @@ use crate::{bounds::LONGEST, cell::Cell, health::Health, render::Detail};
 /// How many may watch one handle at a time.
 pub(super) const MAX_WATCHERS: usize = 10_000;
 
-/// After draining was set without a delay of its own: long enough to take it back, too
-/// short to hold up a shutdown.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
-
 /// Between two looks, at least: many verdicts at once are one look.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// All watchers of a handle.
 #[derive(Default)]
-pub(crate) struct Watchers {
+pub(super) struct Watchers {
     state: Mutex<State>,
 }
 
@@ -48,7 +43,6 @@ struct State {
     driver: Option<AbortHandle>,
     /// The members at the last look: only other ones can make an unknown name known.
     members: Option<Arc<Vec<Arc<Cell>>>>,
-    closing: Option<Closing>,
 }
 
 struct Watched {
@@ -56,53 +50,13 @@ struct Watched {
     count: usize,
 }
 
-/// When streams end, if the app is still draining then.
-#[derive(Clone, Copy)]
-enum Closing {
-    Lingers(Instant),
-    /// The caller said how long it drains.
-    Drains(Instant),
-}
-
-impl Closing {
-    fn at(self) -> Instant {
-        match self {
-            Self::Lingers(at) | Self::Drains(at) => at,
-        }
-    }
-}
-
 impl Watchers {
-    /// Draining has been set or taken back.
-    pub(crate) fn drains(&self, draining: bool) {
-        let mut state = self.state();
-        if draining {
-            let at = Instant::now() + LINGER;
-            state.closing.get_or_insert(Closing::Lingers(at));
-        } else {
-            state.closing = None;
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Health {
-    /// Open watches end after `delay`. Of several delays the first to be over counts: that
-    /// is when the server is told to stop.
-    pub(crate) fn end_watches_in(&self, delay: Duration) {
-        let at = Instant::now() + delay.min(LONGEST);
-        let mut state = self.watchers().state();
-        state.closing = Some(match state.closing {
-            Some(Closing::Drains(earlier)) => Closing::Drains(earlier.min(at)),
-            _ => Closing::Drains(at),
-        });
-        drop(state);
-        self.nudge();
-    }
-
     /// Watches `name` on behalf of somebody who sees `detail`.
     pub(super) fn watch(&self, name: &str, detail: Detail) -> Result<Place, Refusal> {
         let now = Instant::now();
@@ -114,8 +68,7 @@ impl Health {
         let feed = watchers.state().feed(&key);
         let feed = feed.unwrap_or_else(|| {
             let feed = Feed::new(key.clone(), now);
-            let over = watchers.state().is_over(self, now);
-            feed.look(self, now, over);
+            feed.look(self, now, is_over(self, now));
             // What moves before it is among the others is seen then.
             feed.look_again();
             Arc::new(feed)
@@ -132,7 +85,7 @@ impl Health {
         watched.count += 1;
         let feed = watched.feed.clone();
         state.count += 1;
-        let late = state.is_over(self, now);
+        let late = is_over(self, now);
         // Finished without being told to: the runtime that it was on is gone.
         if state.driver.as_ref().is_none_or(AbortHandle::is_finished)
             && let Ok(runtime) = Handle::try_current()
@@ -152,18 +105,13 @@ impl Health {
 }
 
 impl State {
-    /// Whether streams are to end.
-    fn is_over(&self, health: &Health, now: Instant) -> bool {
-        health.is_draining() && self.closing.is_some_and(|closing| closing.at() <= now)
-    }
-
     fn feed(&self, key: &Key) -> Option<Arc<Feed>> {
         self.feeds.get(key).map(|watched| watched.feed.clone())
     }
 
     /// What is to be looked at.
     fn round(&mut self, health: &Health, now: Instant) -> Round {
-        let ends = self.is_over(health, now);
+        let ends = is_over(health, now);
         let members = health.cells();
         let same = |before: &Arc<Vec<_>>| Arc::ptr_eq(before, &members);
         let moved = !self.members.as_ref().is_some_and(same);
@@ -173,9 +121,14 @@ impl State {
         Round {
             feeds: feeds.filter(due).cloned().collect(),
             ends,
-            closes_at: self.closing.map(Closing::at).filter(|at| *at > now),
+            closes_at: health.streams_close_at().filter(|at| *at > now),
         }
     }
+}
+
+/// Whether streams are to end.
+fn is_over(health: &Health, now: Instant) -> bool {
+    health.is_draining() && health.streams_close_at().is_some_and(|at| at <= now)
 }
 
 /// One look at everything that may have changed.
@@ -229,12 +182,5 @@ impl Drop for Place {
         if let Some(driver) = driver {
             driver.abort();
         }
-    }
-}
-
-impl fmt::Debug for Watchers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.state().count;
-        f.debug_struct("Watchers").field("count", &count).finish()
     }
 }

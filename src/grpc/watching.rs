@@ -13,11 +13,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{
-    message::ServingStatus,
-    status::Refusal,
-    watchers::{LINGER, Place},
-};
+use super::{message::ServingStatus, status::Refusal, watchers::Place};
+use crate::health::LINGER;
 
 pin_project! {
     /// Statuses as they change, never the same twice in a row.

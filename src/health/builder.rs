@@ -25,7 +25,7 @@ pub struct HealthBuilder {
     pub(super) answer_within: Duration,
     pub(super) refresh_every: Option<Duration>,
     #[cfg(feature = "grpc")]
-    pub(crate) services: crate::grpc::Services,
+    pub(super) services: super::services::Services,
 }
 
 /// A group that the builder was told of, with its members.
@@ -45,7 +45,7 @@ impl HealthBuilder {
             answer_within: Duration::from_millis(900),
             refresh_every: None,
             #[cfg(feature = "grpc")]
-            services: crate::grpc::Services::default(),
+            services: super::services::Services::default(),
         }
     }
 

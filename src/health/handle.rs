@@ -57,11 +57,12 @@ pub(super) struct Shared {
     pub(super) answer_within: Duration,
     pub(super) refresh: Option<Refresh>,
     #[cfg(feature = "grpc")]
-    pub(super) services: crate::grpc::Services,
+    pub(super) services: super::services::Services,
     #[cfg(feature = "grpc")]
-    pub(super) watchers: crate::grpc::Watchers,
+    pub(super) closing: super::closing::Closing,
+    /// Of a type that only the face for gRPC knows.
     #[cfg(feature = "grpc")]
-    pub(super) checks: crate::grpc::Memo,
+    kept: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Health {
@@ -95,9 +96,9 @@ impl Health {
                 #[cfg(feature = "grpc")]
                 services: builder.services,
                 #[cfg(feature = "grpc")]
-                watchers: crate::grpc::Watchers::default(),
+                closing: super::closing::Closing::default(),
                 #[cfg(feature = "grpc")]
-                checks: crate::grpc::Memo::default(),
+                kept: std::sync::OnceLock::new(),
             }),
         };
         #[cfg(feature = "grpc")]
@@ -222,19 +223,20 @@ impl Health {
     }
 
     #[cfg(feature = "grpc")]
-    pub(crate) fn services(&self) -> &crate::grpc::Services {
+    pub(crate) fn services(&self) -> &super::services::Services {
         &self.shared.services
     }
 
+    /// What a face keeps for all that are made of this handle; made by the first that asks.
+    ///
+    /// # Panics
+    ///
+    /// When two faces keep something: there is room for one.
     #[cfg(feature = "grpc")]
-    pub(crate) fn watchers(&self) -> &crate::grpc::Watchers {
-        &self.shared.watchers
-    }
-
-    /// The last answers of `Check`.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn checks(&self) -> &crate::grpc::Memo {
-        &self.shared.checks
+    pub(crate) fn kept<T: Default + Send + Sync + 'static>(&self) -> &T {
+        let kept = self.shared.kept.get_or_init(|| Box::<T>::default());
+        // No other type is asked for: gRPC's is the one face that keeps anything.
+        kept.downcast_ref().expect("one face keeps something")
     }
 
     /// The cells of all dependencies, in the order of their addition, as of now.

@@ -9,10 +9,13 @@
 //! - `members`: what is checked may change while the app runs.
 //! - `refresh`: runs in the background, so that no asker waits.
 //! - `rotation`: out of traffic and back: draining, maintenance.
+//! - `services`, `closing`: what the face for gRPC asks: the app's own services, and when streams end.
 //! - `start`: waiting until the app is ready, or the reason why it is not.
 //! - `warning`: settings that cannot work together.
 
 mod builder;
+#[cfg(feature = "grpc")]
+mod closing;
 mod covers;
 mod exclude;
 mod gather;
@@ -22,12 +25,12 @@ mod handle;
 mod members;
 mod refresh;
 mod rotation;
+#[cfg(feature = "grpc")]
+mod services;
 mod start;
 mod warning;
 
 pub(crate) use self::gather::Gathering;
-#[cfg(feature = "grpc")]
-pub(crate) use self::glance::Subject;
 pub use self::{
     builder::HealthBuilder,
     handle::Health,
@@ -35,3 +38,5 @@ pub use self::{
     start::NotReady,
     warning::{Warning, WarningKind},
 };
+#[cfg(feature = "grpc")]
+pub(crate) use self::{closing::LINGER, glance::Subject};

@@ -15,7 +15,10 @@ impl Health {
     /// delay. Dropping the future leaves the app draining.
     pub async fn drain(&self, delay: Duration) {
         #[cfg(feature = "grpc")]
-        self.end_watches_in(delay);
+        {
+            self.shared().closing.drains_for(delay);
+            self.nudge();
+        }
         self.set_draining(true);
         sleep(delay).await;
     }
@@ -24,7 +27,7 @@ impl Health {
     pub fn set_draining(&self, draining: bool) {
         if self.shared().lifecycle.set_draining(draining) {
             #[cfg(feature = "grpc")]
-            self.watchers().drains(draining);
+            self.shared().closing.drains(draining);
             self.shared().epoch.advance();
             log(
                 if draining {
