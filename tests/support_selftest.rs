@@ -5,7 +5,7 @@ use std::env;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::TcpListener as StdTcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bb8_redis::redis::cmd;
-use support::{Mode, Postgres, Proxy, Redis, is_alive, unused_port, wait_until};
+use support::{Mode, Postgres, Proxy, Redis, is_alive, time_waited, unused_port, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -636,6 +636,62 @@ async fn the_route_comes_back_once_its_port_is_let_go() {
             .await
             .is_ok()
     );
+}
+
+#[tokio::test]
+async fn a_wrong_verdict_counts_unless_the_machine_was_late() {
+    let (on_time, late) = (Duration::ZERO, Duration::from_millis(60));
+    // How long threads waited during each verdict, the first that is right, and how many are passed.
+    for (waits, right, passed) in [
+        ([on_time; 5], 9, 1),
+        ([late; 5], 1, 1),
+        ([late; 5], 3, 3),
+        ([late, late, on_time, late, late], 9, 3),
+        ([late; 5], 9, 5),
+    ] {
+        let mut judged = 0;
+        let (mut waited, mut looks) = (Duration::ZERO, 0);
+        let clock = || {
+            // Before a verdict and after it.
+            if looks % 2 == 1 {
+                waited += waits[looks / 2];
+            }
+            looks += 1;
+            waited
+        };
+        let judge = async || {
+            judged += 1;
+            judged
+        };
+        support::judged(judge, |verdict| *verdict >= right, clock).await;
+        assert_eq!(judged, passed, "{waits:?} {right}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_with_too_much_to_do_is_late() {
+    if !Path::new("/proc/self/schedstat").exists() {
+        return;
+    }
+    let done = AtomicBool::new(false);
+    let before = time_waited();
+    thread::scope(|scope| {
+        for _ in 0..4 * thread::available_parallelism().unwrap().get() {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let enough = before + Duration::from_millis(50);
+        let end = Instant::now() + SOON;
+        while time_waited() < enough && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let waited = time_waited();
+        done.store(true, Ordering::Relaxed);
+        assert!(waited >= enough, "{waited:?}");
+    });
 }
 
 #[tokio::test]

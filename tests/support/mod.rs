@@ -19,6 +19,7 @@ mod client;
 mod dirs;
 mod family;
 mod guard;
+mod lateness;
 mod ports;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -35,6 +36,7 @@ mod wait;
 pub use binaries::{installed, postgres_is_installed, redis_is_installed, wheel};
 pub use client::{ask, becomes, get, get_from, post};
 pub use family::is_alive;
+pub use lateness::{judged, judged_on_time, time_waited};
 pub use ports::unused_port;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresBuilder};
