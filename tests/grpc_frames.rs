@@ -1,16 +1,36 @@
 #![cfg(feature = "grpc")]
 //! What is no well-formed call gets the status that the protocol has for it, and at once.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Shutdown, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use grpc::{Switch, serve, soon};
+use grpc::{serve, soon};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    client::conn::http2::{self, SendRequest},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, sync::mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Handle},
+    sync::{mpsc, oneshot, watch},
+    time::sleep,
+};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{body::Body, service::Routes, transport::Server};
+use tower::util::MapRequestLayer;
 use tower_health::{Dependency, Health, HealthLayer, Outcome};
 
 mod grpc;
@@ -53,6 +73,15 @@ async fn outcome(response: Response<Incoming>) -> Outcomes {
     }
 }
 
+async fn connect(stream: TcpStream) -> SendRequest<Chunks> {
+    let io = TokioIo::new(stream);
+    let (client, connection) = soon(http2::handshake(TokioExecutor::new(), io))
+        .await
+        .expect("shakes hands");
+    tokio::spawn(connection);
+    client
+}
+
 /// Sends `chunks` and, when they are all, ends the stream if it `ends`.
 async fn call(
     address: SocketAddr,
@@ -61,14 +90,7 @@ async fn call(
     ends: bool,
 ) -> Outcomes {
     let stream = soon(TcpStream::connect(address)).await.expect("connects");
-    let io = TokioIo::new(stream);
-    let (mut client, connection) = soon(hyper::client::conn::http2::handshake(
-        TokioExecutor::new(),
-        io,
-    ))
-    .await
-    .expect("shakes hands");
-    tokio::spawn(connection);
+    let mut client = connect(stream).await;
     let (sender, receiver) = mpsc::channel(16);
     for chunk in chunks {
         let frame = Frame::data(Bytes::from_static(chunk));
@@ -374,13 +396,11 @@ async fn the_deadline_bounds_the_wait() {
     assert_eq!(found.status(), Some("4"));
 
     // The first run is quick, all others hang: its verdict is the last.
-    let switch = Switch::default();
-    let first = std::sync::atomic::AtomicBool::new(true);
-    let first = std::sync::Arc::new(first);
+    let first = Arc::new(AtomicBool::new(true));
     let health = Health::builder()
         .add(
             Dependency::new("database", move || {
-                let quick = first.swap(false, std::sync::atomic::Ordering::SeqCst);
+                let quick = first.swap(false, Ordering::SeqCst);
                 async move {
                     if !quick {
                         std::future::pending::<()>().await;
@@ -388,46 +408,166 @@ async fn the_deadline_bounds_the_wait() {
                     Ok(Outcome::up())
                 }
             })
-            .cache_for(Duration::from_millis(1))
+            .cache_for(Duration::ZERO)
             .timeout(Duration::from_secs(600)),
         )
         .answer_within(Duration::from_secs(600))
         .build();
     assert!(health.report().await.status.is_serving());
-    drop(switch);
-    tokio::time::sleep(Duration::from_millis(5)).await;
     let known = serve(HealthLayer::new(health)).await;
     let found = call(known, ask(), &[EMPTY], true).await;
     assert_eq!(&found.body[..], b"\0\0\0\0\x02\x08\x01", "the last verdict");
     assert_eq!(found.status(), Some("0"));
 }
 
-/// One that never ends its side, and one that is cut off, cost nobody anything.
+/// A request's body, which counts among those that wait from the moment that its message is begun
+/// and no more of it is there, until it is dropped.
+struct Counted {
+    body: Body,
+    begun: bool,
+    waits: Option<Waits>,
+    waiting: watch::Sender<usize>,
+}
+
+struct Waits(watch::Sender<usize>);
+
+impl Waits {
+    fn one_of(waiting: &watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Self(waiting.clone())
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.begun |= matches!(polled, Poll::Ready(Some(Ok(_))));
+        if self.begun && polled.is_pending() && self.waits.is_none() {
+            self.waits = Some(Waits::one_of(&self.waiting));
+        }
+        polled
+    }
+}
+
+/// A server with a runtime of its own, whose clock stands still: no deadline ever clears anything up.
+struct Stopped {
+    address: SocketAddr,
+    runtime: Handle,
+    /// Calls whose message is begun and not all there.
+    waiting: watch::Receiver<usize>,
+    _end: oneshot::Sender<()>,
+}
+
+impl Stopped {
+    async fn start() -> Self {
+        let (waiting, watched) = watch::channel(0);
+        let (end, ended) = oneshot::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build();
+            runtime.expect("a runtime").block_on(async move {
+                // A paused clock moves on when all is idle, but not while something blocks.
+                tokio::task::spawn_blocking(move || ended.blocking_recv());
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+                let address = listener.local_addr().expect("bound");
+                let counting = MapRequestLayer::new(move |request: Request<Body>| {
+                    request.map(|body| {
+                        Body::new(Counted {
+                            body,
+                            begun: false,
+                            waits: None,
+                            waiting: waiting.clone(),
+                        })
+                    })
+                });
+                let server = Server::builder()
+                    .layer(counting)
+                    .layer(HealthLayer::new(Health::builder().build()))
+                    .add_routes(Routes::default())
+                    .serve_with_incoming(TcpListenerStream::new(listener));
+                let _ = begin.send((address, Handle::current()));
+                server.await.expect("serves");
+            });
+        });
+        let (address, runtime) = soon(begun).await.expect("is served");
+        Self {
+            address,
+            runtime,
+            waiting: watched,
+            _end: end,
+        }
+    }
+
+    async fn holds(&mut self, calls: usize) {
+        let waited = soon(self.waiting.wait_for(|waiting| *waiting == calls)).await;
+        waited.expect("the server is there");
+    }
+
+    async fn has_tasks(&self, tasks: usize) {
+        soon(async {
+            while self.runtime.metrics().num_alive_tasks() != tasks {
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Callers that go away in the midst of their message, by their connection or by the call alone.
 #[tokio::test]
 async fn callers_that_go_away_leave_nothing_behind() {
-    let address = serve(HealthLayer::new(Health::builder().build())).await;
-    for _ in 0..20 {
-        let stream = soon(TcpStream::connect(address)).await.expect("connects");
-        let io = TokioIo::new(stream);
-        let (mut client, connection) = soon(hyper::client::conn::http2::handshake(
-            TokioExecutor::new(),
-            io,
-        ))
-        .await
-        .expect("shakes hands");
-        let driver = tokio::spawn(connection);
-        let body = Full::new(Bytes::from_static(b"\0\0\0"));
-        let request = request(Method::POST, CHECK, &[GRPC]);
-        let sending = client.send_request(request.body(body).expect("valid"));
-        drop(sending);
-        driver.abort();
+    const CALLS: usize = 20;
+
+    let mut server = Stopped::start().await;
+    let idle = server.runtime.metrics().num_alive_tasks();
+    for by_connection in [true, false] {
+        let (mut calls, mut sockets) = (Vec::new(), Vec::new());
+        for _ in 0..CALLS {
+            // Cut off by its socket: hyper's tasks for a connection outlive one another.
+            let stream = std::net::TcpStream::connect(server.address).expect("connects");
+            stream.set_nonblocking(true).expect("set");
+            sockets.push(stream.try_clone().expect("a second handle"));
+            let stream = TcpStream::from_std(stream).expect("a stream");
+            let mut client = connect(stream).await;
+            let (sender, receiver) = mpsc::channel(2);
+            let part = Frame::data(Bytes::from_static(b"\0\0\0"));
+            sender.try_send(Ok(part)).expect("room");
+            let body: Chunks = StreamBody::new(ReceiverStream::new(receiver));
+            let request = request(Method::POST, CHECK, &[GRPC]).body(body);
+            let answer = client.send_request(request.expect("valid"));
+            calls.push((sender, tokio::spawn(answer), client));
+        }
+        server.holds(CALLS).await;
+        if !by_connection {
+            for (sender, _, _) in &calls {
+                // A body that fails resets its stream.
+                let gone = std::io::Error::other("gone");
+                sender.try_send(Err(gone)).expect("room");
+            }
+            server.holds(0).await;
+        }
+        for socket in sockets {
+            socket.shutdown(Shutdown::Both).expect("was open");
+        }
+        server.holds(0).await;
+        server.has_tasks(idle).await;
     }
-    let found = call(
-        address,
-        request(Method::POST, CHECK, &[GRPC]),
-        &[EMPTY],
-        true,
-    )
-    .await;
+    let empty = request(Method::POST, CHECK, &[GRPC]);
+    let found = call(server.address, empty, &[EMPTY], true).await;
     assert_eq!(found.status(), Some("0"));
 }
