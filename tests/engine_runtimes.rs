@@ -7,11 +7,10 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
-    task::{Context, Poll, Waker},
-    thread,
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -20,7 +19,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::{sleep, timeout},
 };
-use tower_health::{Dependency, Health, Outcome, Reason, Status};
+use tower_health::{Dependency, Health, Outcome, Reason, Report, Status};
 
 const MS: Duration = Duration::from_millis(1);
 /// Longer than anything takes that works.
@@ -92,71 +91,34 @@ fn a_run_that_blocks_its_thread_is_stuck_and_never_doubled() {
 #[test]
 fn an_asker_on_another_runtime_survives_the_one_that_runs() {
     let gate = Gate::new();
-    let health = health(&gate);
-    let doomed = runtime();
-    // The run starts there.
-    doomed.block_on(async {
-        let _ = timeout(10 * MS, health.report()).await;
-    });
+    let health = patient(Dependency::new("gate", gate.check()));
+    let report = asks_while_its_runtime_ends(&health, &gate);
+    let entry = &report.entries[0];
+    assert_eq!(
+        (entry.status, entry.reason),
+        (Status::Unknown, Some(Reason::Pending))
+    );
     assert_eq!(gate.runs(), 1);
-    let asker = thread::spawn({
-        let health = health.clone();
-        move || runtime().block_on(health.report())
-    });
-    drop(doomed);
-    let report = asker.join().expect("no panic");
-    // Whichever came first: the run was lost under the asker, or before it asked and a new one waits.
-    assert_ne!(report.status, Status::Up);
-    assert!(matches!(
-        report.entries[0].reason,
-        Some(Reason::Pending | Reason::Timeout)
-    ));
     // The handle works on.
-    gate.pass.add_permits(10);
-    runtime().block_on(async {
-        timeout(LIMIT, async {
-            while health.report().await.status != Status::Up {
-                sleep(5 * MS).await;
-            }
-        })
-        .await
-        .expect("recovers");
-    });
+    gate.pass.add_permits(1);
+    assert_eq!(runtime().block_on(health.report()).status, Status::Up);
+    assert_eq!(gate.runs(), 2);
 }
 
 #[test]
 fn a_runtime_that_ends_says_nothing_of_the_dependency() {
     let gate = Gate::new();
-    let dependency = Dependency::new("a", gate.check())
-        .cache_for(Duration::ZERO)
-        .timeout(3 * LIMIT);
-    let health = Health::builder()
-        .add(dependency)
-        .answer_within(3 * LIMIT)
-        .build();
+    let health = patient(Dependency::new("a", gate.check()).cache_for(Duration::ZERO));
     let mut transitions = health.subscribe();
     gate.pass.add_permits(1);
     assert_eq!(runtime().block_on(health.report()).status, Status::Up);
     assert_eq!(gate.runs(), 1);
 
-    // The second run starts on a runtime that will not see its end.
-    let doomed = runtime();
-    doomed.block_on(async {
-        let _ = timeout(10 * MS, health.report()).await;
-    });
+    // The second run is on a runtime that does not see its end; who waits is told what is known.
+    let report = asks_while_its_runtime_ends(&health, &gate);
     assert_eq!(gate.runs(), 2);
-    let end = thread::spawn(move || {
-        thread::sleep(10 * MS);
-        drop(doomed);
-    });
-    // Woken by the end, long before the patience ends, and told what is known.
-    let report = runtime().block_on(async { timeout(LIMIT, health.report()).await });
-    end.join().expect("no panic");
-    // Or else the run was gone before it was asked for, and this one waits for its own.
-    if let Ok(report) = report {
-        assert_eq!(report.status, Status::Up);
-        assert_eq!(report.entries[0].consecutive_failures, 0);
-    }
+    assert_eq!(report.status, Status::Up);
+    assert_eq!(report.entries[0].consecutive_failures, 0);
     runtime().block_on(async {
         let first = transitions.next().await.expect("the first verdict");
         assert_eq!(first.to, Status::Up);
@@ -191,6 +153,54 @@ fn a_snapshot_needs_no_runtime() {
     let report = health.snapshot();
     assert_eq!(report.status, Status::Unknown);
     assert_eq!(report.entries[0].reason, Some(Reason::Pending));
+}
+
+/// Whose runs and askers have far more time than a test.
+fn patient(dependency: Dependency) -> Health {
+    Health::builder()
+        .add(dependency.timeout(60 * LIMIT))
+        .answer_within(60 * LIMIT)
+        .build()
+}
+
+/// Joins a run from another runtime, and is woken when the one that the run is on ends.
+fn asks_while_its_runtime_ends(health: &Health, gate: &Gate) -> Report {
+    let before = gate.runs();
+    let doomed = runtime();
+    doomed.block_on(async {
+        // Leaves the run to itself.
+        let _ = timeout(Duration::ZERO, health.report()).await;
+        let begun = async {
+            while gate.runs() == before {
+                sleep(MS).await;
+            }
+        };
+        timeout(LIMIT, begun).await.expect("the run begins");
+    });
+    // By hand, so that it is known to wait before that runtime ends, and to have been woken after.
+    let other = runtime();
+    let _inside = other.enter();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut asking = pin!(health.report());
+    assert!(asking.as_mut().poll(&mut cx).is_pending());
+    assert!(!woken.0.load(Ordering::SeqCst), "nothing has happened yet");
+    drop(doomed);
+    assert!(woken.0.load(Ordering::SeqCst), "the end wakes who waits");
+    match asking.poll(&mut cx) {
+        Poll::Ready(report) => report,
+        Poll::Pending => unreachable!("there is nothing left to wait for"),
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 fn runtime() -> Runtime {
