@@ -85,11 +85,13 @@ async fn names_and_ipv6_are_found() {
     // `localhost` may be `::1` first, where nobody listens.
     let ended = block_in_place(|| patient(&format!("http://localhost:{port}/livez")));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    if TcpListener::bind("[::1]:0").is_ok() {
-        let addr = app("[::1]:0").await;
-        let ended = block_in_place(|| patient(&format!("http://{addr}/livez")));
-        assert_eq!(ended.code, Some(0), "{ended:?}");
+    if let Err(error) = TcpListener::bind("[::1]:0") {
+        eprintln!("skipped: IPv6 is not proved, because nothing binds to it here ({error})");
+        return;
     }
+    let addr = app("[::1]:0").await;
+    let ended = block_in_place(|| patient(&format!("http://{addr}/livez")));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
 /// As its documentation builds it.
