@@ -162,6 +162,8 @@ fn busy_and_alive(runtime: &Runtime) {
         for task in busy {
             task.abort();
         }
+        // Nor was it unknown all the while because nothing looked.
+        becomes(&health, Status::Up).await;
     });
 }
 
