@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use gate::Gate;
 use grpc::{
-    NOT_SERVING, SERVICE_UNKNOWN, SERVING, Switch, channel, check, client, list, serve, soon, watch,
+    NOT_SERVING, SERVICE_UNKNOWN, SERVING, channel, check, client, list, serve, soon, watch,
 };
+use switch::Switch;
 use tonic::Code;
 use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe};
 
 mod gate;
 mod grpc;
+mod switch;
 
 /// Two services of the app's: one whose dependency works, one whose dependency is told what it is.
 fn health(switch: &Switch) -> Health {
@@ -31,8 +33,7 @@ fn health(switch: &Switch) -> Health {
 /// `NOT_SERVING` for all of it.
 #[tokio::test]
 async fn check_answers_for_what_there_is() {
-    let switch = Switch::default();
-    switch.set(false);
+    let switch = Switch::off();
     let health = health(&switch);
     let mut client = client(serve(HealthLayer::new(health.clone())).await).await;
     let table = [
@@ -66,8 +67,7 @@ async fn check_answers_for_what_there_is() {
 /// The same, B: an unknown service is watched until it becomes known, and follows its changes.
 #[tokio::test]
 async fn watch_of_an_unknown_service_stays_open_until_it_is_known() {
-    let switch = Switch::default();
-    switch.set(false);
+    let switch = Switch::off();
     let health = Health::builder().build();
     let mut client = client(serve(HealthLayer::new(health.clone())).await).await;
     let mut watch = watch(&mut client, "later").await;
@@ -85,7 +85,7 @@ async fn watch_of_an_unknown_service_stays_open_until_it_is_known() {
 /// The same, C: nothing that is set after the shutdown shows.
 #[tokio::test]
 async fn draining_is_told_at_once_and_nothing_overrules_it() {
-    let switch = Switch::default();
+    let switch = Switch::on();
     let health = health(&switch);
     let mut client = client(serve(HealthLayer::new(health.clone())).await).await;
     assert_eq!(check(&mut client, "unhealthy").await, Ok(SERVING));
@@ -149,8 +149,7 @@ async fn without_the_service_it_is_unimplemented() {
 /// `SetServiceStatusBeforeClientCallsWatch`, `DefaultStatusChange`, `OverallServerHealthChange`.
 #[tokio::test]
 async fn each_watcher_hears_each_change_once() {
-    let switch = Switch::default();
-    switch.set(false);
+    let switch = Switch::off();
     let health = Health::builder()
         .add(switch.dependency("database").group("orders"))
         .service("shop.v1.Orders", Probe::group("orders"))
@@ -205,8 +204,7 @@ async fn before_the_first_verdict_nothing_serves() {
 
 #[tokio::test]
 async fn list_is_everything_that_the_asker_may_know_of() {
-    let switch = Switch::default();
-    switch.set(false);
+    let switch = Switch::off();
     let names = |expected: &[(&str, i32)]| {
         let expected = expected.iter().map(|(name, s)| ((*name).to_owned(), *s));
         Ok::<_, Code>(expected.collect::<std::collections::BTreeMap<_, _>>())

@@ -3,11 +3,13 @@
 
 mod grpc;
 mod support;
+mod switch;
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
-use grpc::{Switch, serve, soon};
+use grpc::{serve, soon};
 use support::{wait_until, wheel};
+use switch::Switch;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -66,7 +68,7 @@ async fn backend(name: &'static str, switch: &Switch) -> (Health, SocketAddr) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpcio_checks_lists_and_watches() {
-    let switch = Switch::default();
+    let switch = Switch::on();
     let (health, address) = backend("a", &switch).await;
     let mut python = Python::start();
     for (name, expected) in [
@@ -108,7 +110,7 @@ async fn grpcio_checks_lists_and_watches() {
 /// its connection stays up, and come back.
 #[tokio::test(flavor = "multi_thread")]
 async fn round_robin_moves_away_from_a_backend_that_does_not_serve() {
-    let (a, b) = (Switch::default(), Switch::default());
+    let (a, b) = (Switch::on(), Switch::on());
     let ((_, first), (_, second)) = (backend("a", &a).await, backend("b", &b).await);
     let mut python = Python::start();
     python

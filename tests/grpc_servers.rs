@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::get};
-use grpc::{NOT_SERVING, SERVING, Switch, channel, check, client, list, soon, watch};
+use grpc::{NOT_SERVING, SERVING, channel, check, client, list, soon, watch};
 use http::{Request, Response};
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -13,6 +13,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use switch::Switch;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, transport::Server};
@@ -20,6 +21,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer
 use tower_health::{Access, Health, HealthLayer, PeerAddr, ProbeMark};
 
 mod grpc;
+mod switch;
 
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -105,7 +107,7 @@ macro_rules! tonic {
 
 #[tokio::test]
 async fn every_server_answers_alike() {
-    let switch = Switch::default();
+    let switch = Switch::on();
     let health = Health::builder()
         .add(switch.dependency("database").group("orders"))
         .build();
@@ -285,7 +287,7 @@ async fn reflection_tells_of_all_three_methods() {
 #[tokio::test]
 async fn open_watches_do_not_hold_up_a_shutdown() {
     for drains in [true, false] {
-        let switch = Switch::default();
+        let switch = Switch::on();
         let health = Health::builder().add(switch.dependency("database")).build();
         health.report().await;
         let (listener, address) = listener().await;

@@ -1,42 +1,19 @@
 //! From started to drained, and which probe looks at what.
 #![allow(missing_docs)]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod switch;
 
+use std::time::Duration;
+
+use switch::Switch;
 use tokio::time::{Instant, advance};
-use tower_health::{
-    CheckResult, Dependency, Failure, Health, Outcome, Probe, Reason, Status, checks::Heartbeat,
-};
+use tower_health::{Dependency, Health, Probe, Reason, Status, checks::Heartbeat};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A check that a switch turns on.
-fn switched(switch: &Arc<AtomicBool>) -> impl Fn() -> std::future::Ready<CheckResult> + use<> {
-    let switch = switch.clone();
-    move || {
-        std::future::ready(if switch.load(Ordering::SeqCst) {
-            Ok(Outcome::up())
-        } else {
-            Err(Failure::new(Reason::Refused).message("nobody listens"))
-        })
-    }
-}
-
-fn switch(on: bool) -> Arc<AtomicBool> {
-    Arc::new(AtomicBool::new(on))
-}
-
 #[tokio::test(start_paused = true)]
 async fn readiness_is_unknown_before_the_first_verdict() {
-    let health = Health::builder()
-        .check("a", switched(&switch(true)))
-        .build();
+    let health = Health::builder().check("a", Switch::on().check()).build();
     assert_eq!(
         health.snapshot_for(&Probe::Readiness).status,
         Status::Unknown
@@ -49,21 +26,21 @@ async fn readiness_is_unknown_before_the_first_verdict() {
 
 #[tokio::test(start_paused = true)]
 async fn startup_latches_when_all_required_serve() {
-    let (required, optional) = (switch(false), switch(false));
+    let (required, optional) = (Switch::off(), Switch::off());
     let health = Health::builder()
-        .check("required", switched(&required))
-        .add(Dependency::new("optional", switched(&optional)).optional())
+        .check("required", required.check())
+        .add(Dependency::new("optional", optional.check()).optional())
         .build();
     let report = health.report_for(&Probe::Startup).await;
     assert_eq!(
         (report.status, report.reason),
         (Status::Down, Some(Reason::Starting))
     );
-    required.store(true, Ordering::SeqCst);
+    required.set(true);
     advance(2 * SECOND).await;
     assert_eq!(health.report_for(&Probe::Startup).await.status, Status::Up);
     assert!(health.is_started());
-    required.store(false, Ordering::SeqCst);
+    required.set(false);
     advance(2 * SECOND).await;
     assert_eq!(health.report_for(&Probe::Startup).await.status, Status::Up);
     assert_eq!(
@@ -74,18 +51,14 @@ async fn startup_latches_when_all_required_serve() {
 
 #[tokio::test(start_paused = true)]
 async fn the_app_may_say_that_it_has_started() {
-    let health = Health::builder()
-        .check("a", switched(&switch(false)))
-        .build();
+    let health = Health::builder().check("a", Switch::off().check()).build();
     health.set_started();
     assert_eq!(health.report_for(&Probe::Startup).await.status, Status::Up);
 }
 
 #[tokio::test(start_paused = true)]
 async fn draining_is_unready_at_once_and_alive() {
-    let health = Health::builder()
-        .check("a", switched(&switch(true)))
-        .build();
+    let health = Health::builder().check("a", Switch::on().check()).build();
     assert_eq!(
         health.report_for(&Probe::Readiness).await.status,
         Status::Up
@@ -121,7 +94,7 @@ async fn draining_is_unready_at_once_and_alive() {
 async fn liveness_looks_inside_the_process_only() {
     let worker = Heartbeat::new(30 * SECOND);
     let health = Health::builder()
-        .check("database", switched(&switch(false)))
+        .check("database", Switch::off().check())
         .liveness("worker", worker.clone())
         .build();
     let report = health.report_for(&Probe::Liveness).await;
@@ -140,13 +113,13 @@ async fn liveness_looks_inside_the_process_only() {
 #[tokio::test(start_paused = true)]
 async fn a_group_answers_for_its_members() {
     let health = Health::builder()
-        .add(Dependency::new("card", switched(&switch(true))).group("payments"))
+        .add(Dependency::new("card", Switch::on().check()).group("payments"))
         .add(
-            Dependency::new("bank", switched(&switch(false)))
+            Dependency::new("bank", Switch::off().check())
                 .group("payments")
                 .without_readiness(),
         )
-        .check("other", switched(&switch(true)))
+        .check("other", Switch::on().check())
         .build();
     let report = health.report_for(&Probe::group("payments")).await;
     assert_eq!(report.status, Status::Down);
@@ -161,21 +134,21 @@ async fn a_group_answers_for_its_members() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_may_serve_for_a_shorter_time() {
-    let up = switch(false);
+    let up = Switch::off();
     let health = Health::builder()
         .add(
-            Dependency::new("a", switched(&up))
+            Dependency::new("a", up.check())
                 .cache_for(60 * SECOND)
                 .cache_failure_for(SECOND),
         )
         .build();
     assert_eq!(health.report().await.status, Status::Down);
-    up.store(true, Ordering::SeqCst);
+    up.set(true);
     advance(SECOND / 2).await;
     assert_eq!(health.report().await.status, Status::Down);
     advance(SECOND).await;
     assert_eq!(health.report().await.status, Status::Up);
-    up.store(false, Ordering::SeqCst);
+    up.set(false);
     advance(59 * SECOND).await;
     assert_eq!(health.report().await.status, Status::Up);
     advance(8 * SECOND).await;

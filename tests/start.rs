@@ -1,34 +1,15 @@
 //! An app that waits until it is ready, or says in one line why it is not.
 #![allow(missing_docs)]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+mod switch;
 
+use std::time::Duration;
+
+use switch::Switch;
 use tokio::time::{Instant, sleep};
-use tower_health::{CheckResult, Dependency, Failure, Health, Outcome, Reason};
+use tower_health::{Dependency, Failure, Health, Outcome, Reason};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A check that a switch turns on.
-fn switched(switch: &Arc<AtomicBool>) -> impl Fn() -> std::future::Ready<CheckResult> + use<> {
-    let switch = switch.clone();
-    move || {
-        std::future::ready(if switch.load(Ordering::SeqCst) {
-            Ok(Outcome::up())
-        } else {
-            Err(Failure::new(Reason::Refused).message("nobody listens"))
-        })
-    }
-}
-
-fn switch(on: bool) -> Arc<AtomicBool> {
-    Arc::new(AtomicBool::new(on))
-}
 
 /// A check that takes as long, and then works.
 fn slow(duration: Duration) -> impl tower_health::Check {
@@ -40,10 +21,10 @@ fn slow(duration: Duration) -> impl tower_health::Check {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_ends_when_the_last_required_one_is_up() {
-    let (first, second) = (switch(false), switch(false));
+    let (first, second) = (Switch::off(), Switch::off());
     let health = Health::builder()
-        .check("first", switched(&first))
-        .check("second", switched(&second))
+        .check("first", first.check())
+        .check("second", second.check())
         .build();
     let start = Instant::now();
     let waiting = tokio::spawn({
@@ -51,10 +32,10 @@ async fn waiting_ends_when_the_last_required_one_is_up() {
         async move { health.wait_until_ready(60 * SECOND).await }
     });
     sleep(5 * SECOND).await;
-    first.store(true, Ordering::SeqCst);
+    first.set(true);
     sleep(5 * SECOND).await;
     assert!(!waiting.is_finished());
-    second.store(true, Ordering::SeqCst);
+    second.set(true);
     waiting.await.expect("no panic").expect("is ready");
     assert!(start.elapsed() < 15 * SECOND);
 }
@@ -62,9 +43,9 @@ async fn waiting_ends_when_the_last_required_one_is_up() {
 #[tokio::test(start_paused = true)]
 async fn the_error_names_what_fails_and_why_and_nothing_else() {
     let health = Health::builder()
-        .check("database", switched(&switch(false)))
-        .check("queue", switched(&switch(true)))
-        .add(Dependency::new("search", switched(&switch(false))).optional())
+        .check("database", Switch::off().check())
+        .check("queue", Switch::on().check())
+        .add(Dependency::new("search", Switch::off().check()).optional())
         .build();
     let start = Instant::now();
     let error = health
@@ -113,15 +94,9 @@ async fn a_single_try_waits_for_the_runs_own_timeouts() {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_tries_again_though_failures_are_kept_for_long() {
-    let runs = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let (counter, up) = (runs.clone(), switch(false));
-    let check = switched(&up);
-    let check = move || {
-        counter.fetch_add(1, Ordering::SeqCst);
-        check()
-    };
+    let switch = Switch::off();
     let health = Health::builder()
-        .add(Dependency::new("a", check).cache_for(600 * SECOND))
+        .add(Dependency::new("a", switch.check()).cache_for(600 * SECOND))
         .build();
     let start = Instant::now();
     let waiting = tokio::spawn({
@@ -130,21 +105,21 @@ async fn waiting_tries_again_though_failures_are_kept_for_long() {
     });
     sleep(10 * SECOND).await;
     // Once a second, and not with each of the first pauses.
-    assert!((6..=11).contains(&runs.load(Ordering::SeqCst)), "{runs:?}");
-    up.store(true, Ordering::SeqCst);
+    assert!((6..=11).contains(&switch.runs()), "{}", switch.runs());
+    switch.set(true);
     waiting.await.expect("no panic").expect("is ready");
     assert!(start.elapsed() <= 12 * SECOND);
     // What serves is kept as long as it says.
-    let before = runs.load(Ordering::SeqCst);
+    let before = switch.runs();
     sleep(300 * SECOND).await;
     health.verify().await.expect("is ready");
-    assert_eq!(runs.load(Ordering::SeqCst), before);
+    assert_eq!(switch.runs(), before);
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_the_limit_a_run_under_way_is_named_too() {
     let health = Health::builder()
-        .check("refused", switched(&switch(false)))
+        .check("refused", Switch::off().check())
         .add(Dependency::new("slow", slow(30 * SECOND)).timeout(60 * SECOND))
         .build();
     let start = Instant::now();
@@ -184,7 +159,7 @@ async fn one_that_is_added_during_the_try_is_named_too() {
         async move { health.verify().await }
     });
     sleep(SECOND / 4).await;
-    let late = Dependency::new("late", switched(&switch(false)));
+    let late = Dependency::new("late", Switch::off().check());
     health.add(late).expect("new");
     let error = verified.await.expect("no panic").expect_err("down");
     let names: Vec<_> = error.failing().iter().map(|entry| &*entry.name).collect();

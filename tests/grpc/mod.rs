@@ -7,10 +7,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
     time::Duration,
 };
 
@@ -22,47 +18,13 @@ use tonic::{
     transport::{Channel, Endpoint, Server},
 };
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
-use tower_health::{Dependency, Failure, HealthLayer, Outcome, Reason};
+use tower_health::HealthLayer;
 
 /// Far more than anything here takes.
 const SOON: Duration = Duration::from_secs(30);
 
 pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(SOON, future).await.expect("in time")
-}
-
-/// A dependency that is up or down as it is told, and counts its runs.
-#[derive(Clone, Default)]
-pub struct Switch {
-    down: Arc<AtomicBool>,
-    runs: Arc<AtomicUsize>,
-}
-
-impl Switch {
-    pub fn set(&self, up: bool) {
-        self.down.store(!up, Ordering::SeqCst);
-    }
-
-    pub fn runs(&self) -> usize {
-        self.runs.load(Ordering::SeqCst)
-    }
-
-    /// Checked anew every 20 ms.
-    pub fn dependency(&self, name: &'static str) -> Dependency {
-        let switch = self.clone();
-        Dependency::new(name, move || {
-            let switch = switch.clone();
-            async move {
-                switch.runs.fetch_add(1, Ordering::SeqCst);
-                if switch.down.load(Ordering::SeqCst) {
-                    Err(Failure::new(Reason::Refused))
-                } else {
-                    Ok(Outcome::up())
-                }
-            }
-        })
-        .cache_for(Duration::from_millis(20))
-    }
 }
 
 /// A tonic server whose only service is what the layer answers.
