@@ -2,12 +2,14 @@
 //! probe depends on the side.
 #![allow(missing_docs)]
 
-use std::{convert::Infallible, error::Error, future::pending, sync::Arc, time::Duration};
+mod gate;
+
+use std::{convert::Infallible, error::Error, future::pending, time::Duration};
 
 use bytes::Bytes;
+use gate::Gate;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use tokio::sync::Notify;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 use tower_health::{Access, Health, HealthLayer, Outcome};
 use tower_http::{
@@ -108,7 +110,10 @@ impl Seen {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn a_trace_sees_probes_from_outside_only() {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
 
     let counting = || {
         let count = Arc::new(AtomicUsize::new(0));
@@ -162,26 +167,18 @@ async fn compression_around_squeezes_detailed_answers_and_inside_the_apps_alone(
 async fn a_timeout_around_cuts_a_slow_probe_short_and_not_its_run() {
     let limit = Duration::from_millis(100);
     let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit);
-    let open = Arc::new(Notify::new());
-    let gate = open.clone();
-    let health = Health::builder()
-        .check("database", move || {
-            let gate = gate.clone();
-            async move {
-                gate.notified().await;
-                Ok(Outcome::up())
-            }
-        })
-        .build();
+    let gate = Gate::new();
+    let health = Health::builder().check("database", gate.check()).build();
     let layer = HealthLayer::new(health);
     let around = ServiceBuilder::new().layer(timeout).layer(layer.clone());
     let around = erased(around.service(service_fn(app)));
     assert_eq!(get(&around, "/readyz").await.code, 504);
-    open.notify_one();
+    gate.pass.add_permits(1);
     let inside = ServiceBuilder::new().layer(layer).layer(timeout);
     let inside = erased(inside.service(service_fn(app)));
     // The run that the first asker started, or an asker would wait here until the check's own end.
     assert_eq!(get(&inside, "/readyz").await.code, 200);
+    assert_eq!(gate.runs(), 1);
     for stack in [&around, &inside] {
         assert_eq!(get(stack, "/slow").await.code, 504);
     }

@@ -3,23 +3,23 @@
 //! Nothing here measures time: a probe must be answered while the stuck requests are still stuck.
 #![allow(missing_docs)]
 
+mod gate;
+mod stuck;
+
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     pin::pin,
-    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
+use gate::Gate;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::JoinHandle,
-    time::timeout,
-};
+use stuck::Stuck;
+use tokio::{task::JoinHandle, time::timeout};
 use tower::{
     BoxError, Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit,
     load_shed::error::Overloaded, service_fn, timeout::error::Elapsed, util::BoxCloneService,
@@ -36,43 +36,17 @@ type App = BoxCloneService<Request<()>, Reply, BoxError>;
 type Stacked = fn(App) -> Wrapped;
 type Wrapped = BoxCloneService<Request<()>, (), BoxError>;
 
-/// An app whose requests are stuck until it is told otherwise.
-#[derive(Clone)]
-struct Stuck {
-    entered: Arc<Semaphore>,
-    gate: Arc<Semaphore>,
-}
-
-impl Stuck {
-    fn new() -> Self {
-        Self {
-            entered: Arc::new(Semaphore::new(0)),
-            gate: Arc::new(Semaphore::new(0)),
+/// An app whose requests are stuck.
+fn app(stuck: &Stuck) -> App {
+    let stuck = stuck.clone();
+    service_fn(move |_: Request<()>| {
+        let request = stuck.request();
+        async {
+            request.await;
+            Ok(Reply::default())
         }
-    }
-
-    fn app(&self) -> App {
-        let Self { entered, gate } = self.clone();
-        service_fn(move |_: Request<()>| {
-            let (entered, gate) = (entered.clone(), gate.clone());
-            async move {
-                entered.add_permits(1);
-                gate.acquire().await.expect("never closed").forget();
-                Ok(Reply::default())
-            }
-        })
-        .boxed_clone()
-    }
-
-    /// Waits until `requests` more of them are inside.
-    async fn holds(&self, requests: u32) {
-        let all = timeout(LIMIT, self.entered.acquire_many(requests)).await;
-        all.expect("they get in").expect("never closed").forget();
-    }
-
-    fn release(&self) {
-        self.gate.add_permits(Semaphore::MAX_PERMITS / 2);
-    }
+    })
+    .boxed_clone()
 }
 
 fn layer() -> HealthLayer {
@@ -165,7 +139,7 @@ async fn outermost_and_answering_when_busy_a_full_app_holds_up_no_probe() {
     ];
     for (what, stack) in table {
         let stuck = Stuck::new();
-        let stack = stack(stuck.app());
+        let stack = stack(app(&stuck));
         let mut inside = [work(&stack), work(&stack)];
         stuck.holds(2).await;
         let mut outside: Vec<_> = (0..5).map(|_| work(&stack)).collect();
@@ -175,7 +149,7 @@ async fn outermost_and_answering_when_busy_a_full_app_holds_up_no_probe() {
         for request in inside.iter_mut().chain(&mut outside) {
             assert!(waits(request).await, "{what}: it should be stuck");
         }
-        stuck.release();
+        stuck.release_all();
         for request in inside {
             let served = timeout(LIMIT, request).await.expect("in time");
             served.expect("no panic").expect("served");
@@ -196,11 +170,11 @@ async fn outermost_and_answering_when_busy_a_full_app_holds_up_no_probe() {
 async fn outermost_without_it_a_probe_waits_with_the_others() {
     let stuck = Stuck::new();
     let stack = ServiceBuilder::new().layer(layer()).concurrency_limit(2);
-    let stack = erased(stack.service(stuck.app()));
+    let stack = erased(stack.service(app(&stuck)));
     let inside = [work(&stack), work(&stack)];
     stuck.holds(2).await;
     assert!(waits(stack.clone().oneshot(request("/readyz"))).await);
-    stuck.release();
+    stuck.release_all();
     probe(&stack).await.expect("answered");
     for request in inside {
         request.await.expect("no panic").expect("served");
@@ -222,7 +196,7 @@ async fn around_a_load_shed_probes_are_answered_and_the_rest_is_shed() {
     ];
     for (what, stack) in table {
         let stuck = Stuck::new();
-        let stack = stack(stuck.app());
+        let stack = stack(app(&stuck));
         let inside = [work(&stack), work(&stack)];
         stuck.holds(2).await;
         for _ in 0..10 {
@@ -230,7 +204,7 @@ async fn around_a_load_shed_probes_are_answered_and_the_rest_is_shed() {
             let error = work(&stack).await.expect("no panic").expect_err("shed");
             assert!(error.is::<Overloaded>(), "{what}: {error}");
         }
-        stuck.release();
+        stuck.release_all();
         for request in inside {
             request.await.expect("no panic").expect("served");
         }
@@ -242,20 +216,20 @@ async fn around_a_load_shed_probes_are_answered_and_the_rest_is_shed() {
 async fn inside_a_load_shed_a_probe_is_shed_or_else_nothing_is() {
     let stuck = Stuck::new();
     let builder = ServiceBuilder::new().load_shed().layer(layer());
-    let shedding = erased(builder.concurrency_limit(1).service(stuck.app()));
+    let shedding = erased(builder.concurrency_limit(1).service(app(&stuck)));
     let inside = work(&shedding);
     stuck.holds(1).await;
     let error = probe(&shedding).await.expect_err("shed");
     assert!(error.is::<Overloaded>(), "{error}");
 
     let builder = ServiceBuilder::new().load_shed().layer(busy());
-    let queueing = erased(builder.concurrency_limit(1).service(stuck.app()));
+    let queueing = erased(builder.concurrency_limit(1).service(app(&stuck)));
     let first = work(&queueing);
     stuck.holds(1).await;
     probe(&queueing).await.expect("answered");
     let mut second = work(&queueing);
     assert!(waits(&mut second).await, "queued instead of shed");
-    stuck.release();
+    stuck.release_all();
     for request in [inside, first, second] {
         request.await.expect("no panic").expect("served");
     }
@@ -279,11 +253,11 @@ async fn inside_a_limit_a_probe_takes_a_place() {
         },
     ] {
         let stuck = Stuck::new();
-        let stack = limited(stuck.app());
+        let stack = limited(app(&stuck));
         let inside = work(&stack);
         stuck.holds(1).await;
         assert!(waits(stack.clone().oneshot(request("/readyz"))).await);
-        stuck.release();
+        stuck.release_all();
         inside.await.expect("no panic").expect("served");
         probe(&stack).await.expect("answered");
     }
@@ -291,17 +265,8 @@ async fn inside_a_limit_a_probe_takes_a_place() {
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_around_ends_a_slow_probe_and_not_its_run_and_one_inside_spares_it() {
-    let open = Arc::new(Notify::new());
-    let gate = open.clone();
-    let health = Health::builder()
-        .check("database", move || {
-            let gate = gate.clone();
-            async move {
-                gate.notified().await;
-                Ok(Outcome::up())
-            }
-        })
-        .build();
+    let gate = Gate::new();
+    let health = Health::builder().check("database", gate.check()).build();
     let layer = HealthLayer::new(health);
     let app = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Reply::default()));
     let short = Duration::from_millis(100);
@@ -310,9 +275,10 @@ async fn a_timeout_around_ends_a_slow_probe_and_not_its_run_and_one_inside_spare
     let error = probe(&erased(around.service(app))).await.expect_err("late");
     assert!(error.is::<Elapsed>(), "{error}");
     // Its run is still under way: the next asker gets what it finds.
-    open.notify_one();
+    gate.pass.add_permits(1);
     let inside = ServiceBuilder::new().layer(layer).timeout(short);
     probe(&erased(inside.service(app))).await.expect("answered");
+    assert_eq!(gate.runs(), 1);
 }
 
 /// A passed-through request that waits for readiness keeps its place in the queue.
@@ -320,17 +286,17 @@ async fn a_timeout_around_ends_a_slow_probe_and_not_its_run_and_one_inside_spare
 async fn requests_are_let_in_by_turns_and_one_that_gives_up_leaves_its_place() {
     let stuck = Stuck::new();
     let stack = ServiceBuilder::new().layer(busy()).concurrency_limit(1);
-    let stack = erased(stack.service(stuck.app()));
+    let stack = erased(stack.service(app(&stuck)));
     let first = work(&stack);
     stuck.holds(1).await;
     let (gives_up, mut third) = (work(&stack), work(&stack));
     assert!(waits(&mut third).await);
     gives_up.abort();
     assert!(gives_up.await.expect_err("aborted").is_cancelled());
-    stuck.gate.add_permits(1);
+    stuck.release(1);
     first.await.expect("no panic").expect("served");
     stuck.holds(1).await;
-    stuck.gate.add_permits(1);
+    stuck.release(1);
     timeout(LIMIT, third)
         .await
         .expect("in time")
