@@ -15,15 +15,17 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    middleware::{Next, from_fn},
+    routing::get,
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use support::{Postgres, wait_until};
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, time::sleep};
+use tokio_postgres::Client;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{
     Access, Check, Dependency, Failure, Health, HealthLayer, Outcome, Reason, checks,
@@ -118,39 +120,61 @@ fn health(check: impl Check, timeout: Duration) -> Health {
         .build()
 }
 
-const CROWDS: [usize; 2] = [10_000, 100_000];
+/// A crowd when nothing is fresh, and one ten times as large; each costs one run.
+async fn crowds(health: &Health, runs: &Runs, code: u16, word: &str) {
+    for askers in [10_000, 100_000] {
+        expire().await;
+        let before = runs.count();
+        storm(health, askers, code, word).await;
+        assert_eq!(runs.count(), before + 1, "{word}: {askers} askers");
+    }
+}
+
+/// A server that logs what it is told before it does it.
+async fn logging() -> Postgres {
+    let server = Postgres::builder().setting("log_statement", "all");
+    server.start().await
+}
+
+/// How many runs have reached the server, by its own log: our counter stands in front of the check.
+///
+/// Each run takes one connection from the pool, which tests it with an empty statement.
+fn seen(postgres: &Postgres) -> u64 {
+    let log = postgres.log();
+    let tests = |line: &&str| line.trim_end().ends_with("LOG:  statement:");
+    log.lines().filter(tests).count() as u64
+}
 
 #[tokio::test]
 async fn a_crowd_at_an_expired_verdict_costs_one_run_and_so_does_the_next() {
-    let postgres = Postgres::start().await;
+    let postgres = logging().await;
     let runs = Runs::default();
     let check = runs.of(checks::postgres(postgres.pool(2)).within(PATIENT));
     let health = health(check, PATIENT);
-    for (number, askers) in (1..).zip(CROWDS) {
-        storm(&health, askers, 200, r#""status":"up""#).await;
-        assert_eq!(runs.count(), number, "{askers} askers");
-        expire().await;
-    }
+    // The first crowd finds no verdict at all, the second an expired one.
+    crowds(&health, &runs, 200, r#""status":"up""#).await;
+    assert_eq!((runs.count(), seen(&postgres)), (2, 2));
 }
 
 #[tokio::test]
 async fn a_crowd_at_a_failing_dependency_costs_one_run() {
-    let mut postgres = Postgres::start().await;
+    let mut postgres = logging().await;
     let runs = Runs::default();
     let check = runs.of(checks::postgres(postgres.pool(2)).within(Duration::from_secs(6)));
     let health = health(check, PATIENT);
     storm(&health, 1, 200, "up").await;
     postgres.kill();
-    for (number, askers) in (2..).zip(CROWDS) {
-        expire().await;
-        storm(&health, askers, 503, r#""reason":"refused""#).await;
-        assert_eq!(runs.count(), number, "{askers} askers");
-    }
+    crowds(&health, &runs, 503, r#""reason":"refused""#).await;
+    // Nothing of the crowds is left to fall upon the server when it returns.
+    postgres.restart().await;
+    expire().await;
+    storm(&health, 1, 200, "up").await;
+    assert_eq!((runs.count(), seen(&postgres)), (4, 2));
 }
 
 #[tokio::test]
 async fn a_crowd_at_a_hanging_dependency_costs_one_run() {
-    let postgres = Postgres::start().await;
+    let postgres = logging().await;
     let runs = Runs::default();
     let pool = postgres.pool(2);
     // No deadline of its own: the engine's has to end it.
@@ -165,16 +189,17 @@ async fn a_crowd_at_a_hanging_dependency_costs_one_run() {
     let health = health(check, Duration::from_secs(2));
     storm(&health, 1, 200, "up").await;
     postgres.freeze();
-    for (number, askers) in (2..).zip(CROWDS) {
-        expire().await;
-        storm(&health, askers, 503, r#""reason":"timeout""#).await;
-        assert_eq!(runs.count(), number, "{askers} askers");
-    }
+    crowds(&health, &runs, 503, r#""reason":"timeout""#).await;
+    // What was sent to it in the meantime it reads now, and then the last run.
+    postgres.thaw();
+    expire().await;
+    storm(&health, 1, 200, "up").await;
+    assert_eq!((runs.count(), seen(&postgres)), (4, 4));
 }
 
 #[tokio::test]
 async fn a_crowd_at_a_panicking_check_costs_one_run() {
-    let postgres = Postgres::start().await;
+    let postgres = logging().await;
     let runs = Runs::default();
     let (pool, panics) = (postgres.pool(2), Arc::new(AtomicBool::new(false)));
     let switch = panics.clone();
@@ -190,99 +215,132 @@ async fn a_crowd_at_a_panicking_check_costs_one_run() {
     let health = health(check, PATIENT);
     storm(&health, 1, 200, "up").await;
     switch.store(true, Ordering::SeqCst);
-    for (number, askers) in (2..).zip(CROWDS) {
-        expire().await;
-        storm(&health, askers, 503, r#""reason":"panicked""#).await;
-        assert_eq!(runs.count(), number, "{askers} askers");
-    }
+    crowds(&health, &runs, 503, r#""reason":"panicked""#).await;
     // The next run is not the panicked one's heir.
     switch.store(false, Ordering::SeqCst);
     expire().await;
     storm(&health, 1, 200, "up").await;
+    assert_eq!((runs.count(), seen(&postgres)), (4, 4));
 }
 
-/// A check that answers when `gate` on the server is opened, and the handle on it.
-fn gated(postgres: &Postgres, runs: &Runs) -> Health {
-    let pool = postgres.pool(2);
-    let check = runs.of(move || {
-        let pool = pool.clone();
-        async move {
-            let connection = pool.get().await.map_err(|_| Failure::new(Reason::Failed))?;
-            connection
-                .batch_execute("SELECT pg_advisory_xact_lock_shared(1)")
-                .await?;
-            Ok(Outcome::up())
+/// A server with a gate that runs have to pass.
+struct Gate {
+    postgres: Postgres,
+    keeper: Client,
+}
+
+impl Gate {
+    async fn start() -> Self {
+        let postgres = logging().await;
+        let keeper = postgres.client().await;
+        Self { postgres, keeper }
+    }
+
+    async fn close(&self) {
+        let sql = "SELECT pg_advisory_lock(1)";
+        self.keeper.batch_execute(sql).await.expect("locks");
+    }
+
+    async fn open(&self) {
+        let sql = "SELECT pg_advisory_unlock(1)";
+        self.keeper.batch_execute(sql).await.expect("unlocks");
+    }
+
+    /// How many runs stand at the closed gate, as the server says.
+    async fn crowd(&self) -> i64 {
+        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        let row = self.keeper.query_one(sql, &[]).await.expect("tells");
+        row.get(0)
+    }
+
+    /// A check that answers while the gate is open.
+    fn check(&self) -> impl Check {
+        let pool = self.postgres.pool(2);
+        move || {
+            let pool = pool.clone();
+            async move {
+                let connection = pool.get().await.map_err(|_| Failure::new(Reason::Failed))?;
+                connection
+                    .batch_execute("SELECT pg_advisory_xact_lock_shared(1)")
+                    .await?;
+                Ok(Outcome::up())
+            }
         }
-    });
-    let dependency = Dependency::new("database", check)
-        .cache_for(PATIENT)
-        .timeout(PATIENT);
-    Health::builder()
-        .add(dependency)
-        .answer_within(PATIENT)
-        .build()
+    }
 }
 
-async fn serve(health: &Health) -> SocketAddr {
+/// What a server was asked over HTTP.
+#[derive(Default)]
+struct Requests {
+    arrived: AtomicU64,
+    answered: AtomicU64,
+}
+
+async fn serve(health: &Health) -> (SocketAddr, Arc<Requests>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("bound");
+    let requests = Arc::new(Requests::default());
+    let counts = requests.clone();
+    let counting = from_fn(move |request, next: Next| {
+        let counts = counts.clone();
+        async move {
+            counts.arrived.fetch_add(1, Ordering::SeqCst);
+            let response = next.run(request).await;
+            counts.answered.fetch_add(1, Ordering::SeqCst);
+            response
+        }
+    });
     let layer = HealthLayer::new(health.clone());
-    let app = Router::new().route("/", get(async || "index")).layer(layer);
+    let app = Router::new().route("/", get(async || "index"));
+    let app = app.layer(layer).layer(counting);
     tokio::spawn(async move { axum::serve(listener, app).await });
-    address
+    (address, requests)
 }
 
 #[tokio::test]
 async fn a_prober_that_gives_up_twenty_times_costs_one_run_and_is_answered_from_it() {
-    let postgres = Postgres::start().await;
-    let gate = postgres.client().await;
+    let gate = Gate::start().await;
     let runs = Runs::default();
-    let health = gated(&postgres, &runs);
-    let address = serve(&health).await;
+    let dependency = Dependency::new("database", runs.of(gate.check()))
+        .cache_for(PATIENT)
+        .timeout(PATIENT);
+    let health = Health::builder().add(dependency).answer_within(PATIENT);
+    let health = health.build();
+    let (address, requests) = serve(&health).await;
 
-    gate.batch_execute("SELECT pg_advisory_lock(1)")
-        .await
-        .expect("locks");
-    for _ in 0..20 {
-        let impatient = wire::get(address, "/readyz");
-        let answer = timeout(Duration::from_millis(20), impatient).await;
-        assert!(answer.is_err(), "the gate is closed: {answer:?}");
+    gate.close().await;
+    for number in 1..=20 {
+        let prober = tokio::spawn(wire::get(address, "/readyz"));
+        // It gives up when it was heard: how long that takes is the machine's affair.
+        wait_until("it has asked", SOON, async || {
+            requests.arrived.load(Ordering::SeqCst) == number
+        })
+        .await;
+        prober.abort();
     }
-    wait_until("the run has begun", SOON, async || runs.count() == 1).await;
-    gate.batch_execute("SELECT pg_advisory_unlock(1)")
-        .await
-        .expect("unlocks");
+    wait_until("a run is at the gate", SOON, async || {
+        gate.crowd().await == 1
+    })
+    .await;
+    assert_eq!(requests.answered.load(Ordering::SeqCst), 0);
+    gate.open().await;
     wait_until("it has ended", SOON, async || {
         health.snapshot().entries[0].duration.is_some()
     })
     .await;
     let answer = wire::get(address, "/readyz").await;
     assert_eq!((answer.code, &*answer.body), (200, r#"{"status":"up"}"#));
-    assert_eq!(runs.count(), 1);
+    assert_eq!((runs.count(), seen(&gate.postgres)), (1, 1));
 }
 
 #[tokio::test]
 async fn past_the_limit_of_waiters_the_last_verdict_is_the_answer_at_once() {
-    let postgres = Postgres::start().await;
-    let gate = postgres.client().await;
+    let gate = Gate::start().await;
     let runs = Runs::default();
-    let pool = postgres.pool(2);
-    let check = runs.of(move || {
-        let pool = pool.clone();
-        async move {
-            let connection = pool.get().await.map_err(|_| Failure::new(Reason::Failed))?;
-            connection
-                .batch_execute("SELECT pg_advisory_xact_lock_shared(1)")
-                .await?;
-            Ok(Outcome::up())
-        }
-    });
-    let health = health(check, PATIENT);
+    let health = health(runs.of(gate.check()), PATIENT);
     let mut ask = ask(&health);
     assert_eq!(ask().await.0, 200);
-    gate.batch_execute("SELECT pg_advisory_lock(1)")
-        .await
-        .expect("locks");
+    gate.close().await;
     expire().await;
 
     let mut waiting: Vec<Asker> = (0..MAX_WAITERS).map(|_| ask()).collect();
@@ -303,11 +361,13 @@ async fn past_the_limit_of_waiters_the_last_verdict_is_the_answer_at_once() {
     assert!(polled(&mut next).is_pending());
     waiting.push(next);
 
-    gate.batch_execute("SELECT pg_advisory_unlock(1)")
-        .await
-        .expect("unlocks");
+    wait_until("a run is at the gate", SOON, async || {
+        gate.crowd().await == 1
+    })
+    .await;
+    gate.open().await;
     for asker in waiting {
         assert_eq!(asker.await.0, 200);
     }
-    assert_eq!(runs.count(), 2);
+    assert_eq!((runs.count(), seen(&gate.postgres)), (2, 2));
 }
