@@ -1,6 +1,8 @@
 //! HAProxy with the configuration that stands in `examples/deploy`.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::HashMap, io, net::SocketAddr, path::PathBuf, process::Command, time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use tokio::{
@@ -22,7 +24,7 @@ pub struct Balancer {
 }
 
 /// What HAProxy says of one instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Server {
     pub is_up: bool,
     /// The whole word, such as `UP 1/2` on its way down.
@@ -57,9 +59,11 @@ impl Balancer {
             program,
         };
         wait_until("HAProxy has checked all instances", LIMIT, async || {
-            balancer
-                .servers()
-                .await
+            // Until it listens there is nobody to ask.
+            let Ok(servers) = balancer.ask().await else {
+                return false;
+            };
+            servers
                 .iter()
                 .all(|server| server.is_up && server.code == "200")
         })
@@ -93,48 +97,15 @@ impl Balancer {
     }
 
     pub async fn servers(&self) -> Vec<Server> {
-        let text = self.command("show stat").await.unwrap_or_default();
-        let mut lines = text.lines();
-        let heads: Vec<_> = lines.next().unwrap_or_default().split(',').collect();
-        let servers: Vec<_> = lines
-            .map(|line| {
-                heads
-                    .iter()
-                    .copied()
-                    .zip(line.split(','))
-                    .collect::<Vec<_>>()
-            })
-            .filter(|line| {
-                let name = field(line, "svname");
-                field(line, "# pxname") == "app" && !["FRONTEND", "BACKEND"].contains(&name)
-            })
-            .map(|line| Server {
-                is_up: field(&line, "status").starts_with("UP"),
-                status: field(&line, "status").into(),
-                code: field(&line, "check_code").into(),
-                requests: field(&line, "stot").parse().unwrap_or_default(),
-                retries: ["wretr", "wredis"]
-                    .map(|name| field(&line, name).parse().unwrap_or(0))
-                    .iter()
-                    .sum(),
-            })
-            .collect();
-        if servers.len() == 3 {
-            servers
-        } else {
-            vec![Server::default(); 3]
-        }
+        self.ask().await.expect("HAProxy tells")
     }
 
-    async fn command(&self, line: &str) -> Option<String> {
-        let mut stream = UnixStream::connect(&self.socket).await.ok()?;
-        stream
-            .write_all(format!("{line}\n").as_bytes())
-            .await
-            .ok()?;
+    async fn ask(&self) -> io::Result<Vec<Server>> {
+        let mut stream = UnixStream::connect(&self.socket).await?;
+        stream.write_all(b"show stat\n").await?;
         let mut text = String::new();
-        stream.read_to_string(&mut text).await.ok()?;
-        Some(text)
+        stream.read_to_string(&mut text).await?;
+        Ok(servers(&text))
     }
 }
 
@@ -145,8 +116,26 @@ impl Drop for Balancer {
     }
 }
 
-fn field<'a>(line: &[(&str, &'a str)], name: &str) -> &'a str {
-    line.iter()
-        .find(|(head, _)| *head == name)
-        .map_or("", |(_, value)| *value)
+/// What the table of `show stat` says: nothing in it is optional.
+fn servers(table: &str) -> Vec<Server> {
+    let mut lines = table.lines().filter(|line| !line.is_empty());
+    let heads: Vec<_> = lines.next().expect("heads").split(',').collect();
+    let rows = lines.map(|line| heads.iter().copied().zip(line.split(',')).collect());
+    let servers: Vec<_> = rows
+        .filter(|row: &HashMap<_, _>| {
+            row["# pxname"] == "app" && !["FRONTEND", "BACKEND"].contains(&row["svname"])
+        })
+        .map(|row| {
+            let number = |head| row[head].parse::<u64>().expect("a number");
+            Server {
+                is_up: row["status"].starts_with("UP"),
+                status: row["status"].to_owned(),
+                code: row["check_code"].to_owned(),
+                requests: number("stot"),
+                retries: number("wretr") + number("wredis"),
+            }
+        })
+        .collect();
+    assert_eq!(servers.len(), 3, "{table}");
+    servers
 }
