@@ -2,9 +2,11 @@
 #![cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
 #![allow(missing_docs)]
 
+use std::net::SocketAddr;
+
 use balanced::{Balancer, DRAIN, Instance, LIMIT, Load, Storm, turn};
 use support::{Postgres, Redis, wait_until};
-use tokio::time::Instant;
+use tokio::{net::TcpSocket, time::Instant};
 use wire::Wire;
 
 mod balanced;
@@ -108,5 +110,19 @@ async fn a_signal_during_a_storm_of_probes_ends_the_instance_and_hangs_no_probe(
         assert_eq!(fate.hung, 0);
         // Served on, unready, for as long as it had promised.
         assert!(fate.turned_away >= signal + DRAIN, "{fate:?} {signal:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_gets_no_connection_has_hung() {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .expect("binds");
+    // Nobody accepts. A few fit into the queue, the others do not even get in.
+    let listener = socket.listen(1).expect("listens");
+    let storm = Storm::start(listener.local_addr().expect("bound"), 16);
+    for fate in storm.end().await {
+        assert_ne!(fate.hung, 0);
     }
 }

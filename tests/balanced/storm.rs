@@ -33,7 +33,7 @@ pub struct Storm {
 pub struct Fate {
     /// When it first got no answer, because the server had closed.
     pub turned_away: Instant,
-    /// Probes that were neither answered nor refused.
+    /// Probes that were neither answered nor refused, be it a connection that was not made.
     pub hung: usize,
 }
 
@@ -64,11 +64,14 @@ async fn probe(address: SocketAddr, path: &'static str, answered: Arc<AtomicUsiz
     let mut turned_away = None;
     let mut hung = 0;
     loop {
-        let Ok(Ok(stream)) = timeout(LIMIT, TcpStream::connect(address)).await else {
-            return Fate {
-                turned_away: turned_away.unwrap_or_else(Instant::now),
-                hung,
-            };
+        let stream = match timeout(LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            refused_or_late => {
+                return Fate {
+                    turned_away: turned_away.unwrap_or_else(Instant::now),
+                    hung: hung + usize::from(refused_or_late.is_err()),
+                };
+            }
         };
         let Ok((client, connection)) = handshake(TokioIo::new(stream)).await else {
             continue;
