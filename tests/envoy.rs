@@ -13,9 +13,7 @@ mod wire;
 async fn a_rolling_restart_under_load_loses_no_request_and_waits_for_no_probe() {
     let _turn = turn().await;
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
-    let start = || Instance::start(&postgres, &redis);
-    let (first, second, third) = tokio::join!(start(), start(), start());
-    let mut instances = [first, second, third];
+    let mut instances = Instance::three(&postgres, &redis).await;
     // The table is made by the first visit.
     assert_eq!(instances[0].code("/").await, 200);
     let addresses = instances.each_ref().map(Instance::address);
@@ -44,12 +42,8 @@ async fn a_rolling_restart_under_load_loses_no_request_and_waits_for_no_probe() 
 async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
     let _turn = turn().await;
     let (own, shared, redis) = tokio::join!(Postgres::start(), Postgres::start(), Redis::start());
-    let (first, second, third) = tokio::join!(
-        Instance::start(&own, &redis),
-        Instance::start(&shared, &redis),
-        Instance::start(&shared, &redis)
-    );
-    let addresses = [&first, &second, &third].map(Instance::address);
+    let instances = Instance::one_apart(&own, &shared, &redis).await;
+    let addresses = instances.each_ref().map(Instance::address);
     let envoy = Envoy::start(Cluster::Http, addresses).await;
 
     let load = Load::start(envoy.address(), false);

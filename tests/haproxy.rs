@@ -13,18 +13,11 @@ mod balanced;
 mod support;
 mod wire;
 
-/// Three instances that share their servers.
-async fn three(postgres: &Postgres, redis: &Redis) -> [Instance; 3] {
-    let start = || Instance::start(postgres, redis);
-    let (first, second, third) = tokio::join!(start(), start(), start());
-    [first, second, third]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_loses_no_request() {
     let _turn = turn().await;
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
-    let mut instances = three(&postgres, &redis).await;
+    let mut instances = Instance::three(&postgres, &redis).await;
     // The table is made by the first visit.
     assert_eq!(instances[0].code("/").await, 200);
     let balancer = Balancer::start(&instances).await;
@@ -51,12 +44,7 @@ async fn a_rolling_restart_under_load_loses_no_request() {
 async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
     let _turn = turn().await;
     let (own, shared, redis) = tokio::join!(Postgres::start(), Postgres::start(), Redis::start());
-    let (first, second, third) = tokio::join!(
-        Instance::start(&own, &redis),
-        Instance::start(&shared, &redis),
-        Instance::start(&shared, &redis)
-    );
-    let instances = [first, second, third];
+    let instances = Instance::one_apart(&own, &shared, &redis).await;
     let balancer = Balancer::start(&instances).await;
 
     let load = Load::start(balancer.address(), false);

@@ -24,6 +24,7 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Starts it and waits until it listens.
     pub async fn start(postgres: &Postgres, redis: &Redis) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], unused_port()));
         let variables = [
@@ -39,6 +40,21 @@ impl Instance {
         };
         instance.until_it_listens().await;
         instance
+    }
+
+    /// Three that share their servers.
+    pub async fn three(postgres: &Postgres, redis: &Redis) -> [Self; 3] {
+        Self::one_apart(postgres, postgres, redis).await
+    }
+
+    /// Three that share their servers, but for the Postgres of the first.
+    pub async fn one_apart(own: &Postgres, shared: &Postgres, redis: &Redis) -> [Self; 3] {
+        let (first, second, third) = tokio::join!(
+            Self::start(own, redis),
+            Self::start(shared, redis),
+            Self::start(shared, redis)
+        );
+        [first, second, third]
     }
 
     pub fn address(&self) -> SocketAddr {
