@@ -2,14 +2,19 @@
 // Every test binary compiles this module and uses a part of it.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+// The demo needs both; the test of gRPC has an app of its own.
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod balancer;
 mod envoy;
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod instance;
 mod load;
 mod storm;
 
+#[cfg(all(feature = "postgres", feature = "redis"))]
 pub use balancer::Balancer;
 pub use envoy::{Cluster, Envoy};
+#[cfg(all(feature = "postgres", feature = "redis"))]
 pub use instance::{DRAIN, Instance};
 pub use load::Load;
 pub use storm::Storm;
