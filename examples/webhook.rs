@@ -98,7 +98,11 @@ impl Refusal {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let variable = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
-    let url: Uri = env::var("WEBHOOK_URL")?.parse()?;
+    let url = env::var("WEBHOOK_URL").map_err(|_| "WEBHOOK_URL is missing: where to post to")?;
+    // Not the URL itself: it may hold a token.
+    let url: Uri = url
+        .parse()
+        .map_err(|error| format!("WEBHOOK_URL: {error}"))?;
     let target = variable("TARGET", "127.0.0.1:5432");
     let mut terminate = signal(SignalKind::terminate())?;
 

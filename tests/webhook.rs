@@ -18,7 +18,7 @@ use axum::{Json, Router, extract::State, routing::post};
 use http::StatusCode;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{Program, example, unused_port, wait_until};
+use support::{Program, example, run_example, unused_port, wait_until};
 use tokio::net::TcpListener;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -109,6 +109,20 @@ async fn target(port: u16) -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .expect("free")
+}
+
+#[test]
+fn without_a_receiver_it_says_what_is_missing() {
+    let table: [(&[_], &str); 2] = [
+        (&[], "WEBHOOK_URL is missing: where to post to"),
+        (&[("WEBHOOK_URL", "http://token@/hook")], "WEBHOOK_URL: "),
+    ];
+    for (variables, said) in table {
+        let ended = run_example("webhook", variables, &[]);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("token"), "{}", ended.stderr);
+    }
 }
 
 #[tokio::test]
