@@ -1,5 +1,5 @@
-#![cfg(feature = "grpc")]
 //! What a `Check` and a `Watch` cost in memory, counted.
+#![cfg(feature = "grpc")]
 // One allocator that counts; the crate itself forbids unsafe code.
 #![allow(unsafe_code)]
 

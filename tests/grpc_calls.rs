@@ -1,6 +1,6 @@
-#![cfg(feature = "grpc")]
 //! Check, Watch and List through a tonic server and the tonic client: the tables that the
 //! tests of other implementations assert.
+#![cfg(feature = "grpc")]
 
 use std::time::Duration;
 

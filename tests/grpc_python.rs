@@ -1,5 +1,5 @@
-#![cfg(feature = "grpc")]
 //! The most widespread gRPC client, grpcio, by itself and as a balancer that asks for health.
+#![cfg(feature = "grpc")]
 
 mod grpc;
 mod support;

@@ -1,5 +1,5 @@
-#![cfg(all(feature = "grpc", feature = "axum", feature = "hyper"))]
 //! The same answers on every server that the layer wraps, and from the service that is routed by hand.
+#![cfg(all(feature = "grpc", feature = "axum", feature = "hyper"))]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

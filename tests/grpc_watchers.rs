@@ -1,5 +1,5 @@
-#![cfg(feature = "grpc")]
 //! What watching costs: one driver whoever watches, nothing when nobody does.
+#![cfg(feature = "grpc")]
 
 use std::{
     convert::Infallible,
