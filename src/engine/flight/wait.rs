@@ -79,7 +79,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{Context, Future, Wait};
-    use crate::engine::flight::{Flight, Joined};
+    use crate::engine::flight::{Flight, Joined, join::MAX_WAITERS};
 
     /// A task of which nothing but its waker is left, and a place in the queue with it.
     struct Task {
@@ -99,6 +99,21 @@ mod tests {
             }
             joined => unreachable!("a run is under way: {joined:?}"),
         }
+    }
+
+    #[test]
+    fn past_the_limit_nobody_waits_and_who_gives_up_makes_room() {
+        let flight = Arc::new(Flight::new());
+        let Joined::Started(_run, _wait) = flight.join(Instant::now(), |_| true) else {
+            unreachable!("nobody runs")
+        };
+        let is_full = || matches!(flight.join(Instant::now(), |_| true), Joined::Full(..));
+        let mut waits: Vec<_> = (0..MAX_WAITERS).map(|_| joined(&flight)).collect();
+        assert!(is_full());
+        waits.pop();
+        assert!(!is_full());
+        waits.push(joined(&flight));
+        assert!(is_full());
     }
 
     /// Hangs if a waker is dropped under the lock.
