@@ -63,6 +63,15 @@ impl Render for Counts {
     }
 }
 
+/// In a form of its own, which counts, with details for the operator.
+fn counted(health: Health, own: &Counts) -> Service {
+    service(
+        HealthLayer::new(health)
+            .details(Access::bearer(["operator"]))
+            .format(Format::custom(own.clone())),
+    )
+}
+
 const OPERATOR: (HeaderName, &str) = (header::AUTHORIZATION, "Bearer operator");
 const STRANGER: (HeaderName, &str) = (header::USER_AGENT, "stranger");
 
@@ -75,10 +84,7 @@ async fn each_verdict_is_rendered_once_for_each_form_and_audience() {
         .build();
     // A start is a change like any other, and makes the answers before it old.
     health.set_started();
-    let layer = HealthLayer::new(health)
-        .details(Access::bearer(["operator"]))
-        .format(Format::custom(own.clone()));
-    let service = service(layer);
+    let service = counted(health, &own);
     for round in 1..=3 {
         for _ in 0..100 {
             let full = ask(&service, "/readyz", OPERATOR).await;
@@ -102,10 +108,7 @@ async fn a_query_that_asks_for_nothing_gets_what_is_kept() {
         .check("database", async || Ok(Outcome::up()))
         .build();
     health.set_started();
-    let layer = HealthLayer::new(health)
-        .details(Access::bearer(["operator"]))
-        .format(Format::custom(own.clone()));
-    let service = service(layer);
+    let service = counted(health, &own);
     for path in ["/readyz", "/readyz?", "/readyz?t=1", "/readyz?exclude="] {
         let answer = ask(&service, path, OPERATOR).await;
         assert_eq!(
@@ -122,10 +125,7 @@ async fn an_answer_to_a_query_or_for_one_dependency_is_kept_for_nobody() {
     let health = Health::builder()
         .check("database", async || Ok(Outcome::up()))
         .build();
-    let layer = HealthLayer::new(health)
-        .details(Access::bearer(["operator"]))
-        .format(Format::custom(own.clone()));
-    let service = service(layer);
+    let service = counted(health, &own);
     for (round, path) in (1..).zip(["/readyz?verbose", "/readyz?exclude=x", "/readyz/database"]) {
         ask(&service, path, OPERATOR).await;
         assert_eq!(own.now(), round, "{path}");
