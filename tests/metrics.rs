@@ -5,7 +5,12 @@
 use std::{
     collections::BTreeSet,
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc::channel,
+    },
+    thread,
     time::Duration,
 };
 
@@ -13,8 +18,8 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, LocalRecorderGuard, Metadata, Recorder, SharedString,
-    Unit, set_default_local_recorder,
+    Counter, Gauge, GaugeFn, Histogram, Key, KeyName, LocalRecorderGuard, Metadata, Recorder,
+    SharedString, Unit, set_default_local_recorder,
 };
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -359,4 +364,65 @@ async fn a_removed_one_is_neither_up_nor_down_until_it_returns() {
         .expect("new");
     assert!(health.remove("unjudged"));
     assert!(!handle.render().contains("unjudged"));
+}
+
+/// A recorder that changes what is checked while it is told of one that goes.
+struct Meddling {
+    health: Health,
+    waited_in_vain: AtomicBool,
+}
+
+impl GaugeFn for Meddling {
+    fn increment(&self, _: f64) {}
+    fn decrement(&self, _: f64) {}
+
+    fn set(&self, value: f64) {
+        if !value.is_nan() {
+            return;
+        }
+        let (health, (done, is_done)) = (self.health.clone(), channel());
+        // On another thread, which waits and does not hang the test where it must wait for this one.
+        thread::spawn(move || done.send(health.remove("other")));
+        if is_done.recv_timeout(Duration::from_secs(20)).is_err() {
+            self.waited_in_vain.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+struct ToMeddle(Arc<Meddling>);
+
+impl Recorder for ToMeddle {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.0.clone())
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_may_change_what_is_checked() {
+    let health = Health::builder()
+        .add(scripted([]))
+        .check("other", async || Ok(Outcome::up()))
+        .build();
+    let meddling = Arc::new(Meddling {
+        health: health.clone(),
+        waited_in_vain: AtomicBool::new(false),
+    });
+    let recorder = ToMeddle(meddling.clone());
+    let _guard = set_default_local_recorder(&recorder);
+    run(&health).await;
+    assert!(health.remove("database"));
+    assert!(!meddling.waited_in_vain.load(Ordering::SeqCst));
+    assert!(health.snapshot().entries.is_empty(), "it was told");
 }

@@ -232,6 +232,14 @@ health_pool_connections{check=\"database\",state=\"in_use\"} 2
     }
 
     #[test]
+    fn what_nobody_knows_yet_has_no_status() {
+        let unknown = sample::entry("database", Status::Unknown);
+        let report = Report::of(vec![unknown], [].into());
+        let text = openmetrics(&View::single(&report, Detail::Full));
+        assert_eq!(text, "# EOF\n");
+    }
+
+    #[test]
     fn a_stranger_gets_the_gauge_of_the_whole() {
         let report = sample::report();
         let text = openmetrics(&sample::stranger(&report));
