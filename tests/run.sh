@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, then runs every test with every feature against real servers.
-# Arguments go to `cargo test`: tests/run.sh --test support_selftest
+# Arguments go to `cargo test`: tests/run.sh --test faults pgbouncer
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source tests/setup.sh

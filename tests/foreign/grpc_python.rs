@@ -1,0 +1,129 @@
+//! The most widespread gRPC client, grpcio, by itself and as a balancer that asks for health.
+
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+
+use crate::helpers::grpc::{serve, soon};
+use crate::helpers::switch::Switch;
+use crate::support::{wait_until, wheel};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+use tower_health::{Access, Health, HealthLayer, Probe};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The client, a process of its own.
+struct Python {
+    // Killed with this value.
+    _process: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Python {
+    fn start() -> Self {
+        let mut process = Command::new(wheel("python"))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/python/grpc_client.py"
+            ))
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("starts");
+        let input = process.stdin.take().expect("piped");
+        let output = process.stdout.take().expect("piped");
+        Self {
+            _process: process,
+            input,
+            output: BufReader::new(output).lines(),
+        }
+    }
+
+    async fn say(&mut self, line: &str) -> String {
+        let line = format!("{line}\n");
+        self.input.write_all(line.as_bytes()).await.expect("sends");
+        let answer = soon(self.output.next_line()).await.expect("text");
+        answer.expect("the client goes on")
+    }
+}
+
+async fn backend(name: &'static str, switch: &Switch) -> (Health, SocketAddr) {
+    let health = Health::builder()
+        .add(switch.dependency("database").group("orders"))
+        .service("shop.v1.Orders", Probe::group("orders"))
+        .service(name, Probe::Liveness)
+        .build();
+    let layer = HealthLayer::new(health.clone()).details(Access::loopback());
+    (health, serve(layer).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcio_checks_lists_and_watches() {
+    let switch = Switch::on();
+    let (health, address) = backend("a", &switch).await;
+    let mut python = Python::start();
+    for (name, expected) in [
+        ("", "SERVING"),
+        ("shop.v1.Orders", "SERVING"),
+        ("orders", "SERVING"),
+        ("database", "SERVING"),
+        ("unknown", "NOT_FOUND"),
+    ] {
+        let found = python.say(&format!("check {address} '{name}'")).await;
+        assert_eq!(found, expected, "{name:?}");
+    }
+    assert_eq!(
+        python
+            .say(&format!("check {address} {}", "x".repeat(201)))
+            .await,
+        "INVALID_ARGUMENT"
+    );
+    assert_eq!(
+        python.say(&format!("list {address}")).await,
+        "''=SERVING 'a'=SERVING 'database'=SERVING 'orders'=SERVING 'shop.v1.Orders'=SERVING"
+    );
+
+    python.say(&format!("watch {address} unknown")).await;
+    assert_eq!(python.say("next").await, "SERVICE_UNKNOWN");
+    python.say(&format!("watch {address} ''")).await;
+    assert_eq!(python.say("next").await, "SERVING");
+    switch.set(false);
+    assert_eq!(python.say("next").await, "NOT_SERVING");
+    switch.set(true);
+    assert_eq!(python.say("next").await, "SERVING");
+    let drained = tokio::spawn(async move { health.drain(Duration::from_millis(500)).await });
+    assert_eq!(python.say("next").await, "NOT_SERVING");
+    drained.await.expect("does not panic");
+    assert_eq!(python.say("next").await, "UNAVAILABLE");
+}
+
+/// Client-side health checking (gRFC A17): calls leave the backend whose service does not serve, while
+/// its connection stays up, and come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn round_robin_moves_away_from_a_backend_that_does_not_serve() {
+    let (a, b) = (Switch::on(), Switch::on());
+    let ((_, first), (_, second)) = (backend("a", &a).await, backend("b", &b).await);
+    let mut python = Python::start();
+    python
+        .say(&format!("balance {first},{second} shop.v1.Orders"))
+        .await;
+    for (up, used) in [
+        ((true, true), (true, true)),
+        ((false, true), (false, true)),
+        ((true, true), (true, true)),
+        ((true, false), (true, false)),
+    ] {
+        a.set(up.0);
+        b.set(up.1);
+        wait_until("calls go where they are served", LIMIT, async || {
+            let found = python.say("who a,b 10").await;
+            let served = |name: &str| !found.split(' ').any(|part| part == format!("{name}=0"));
+            (served("a"), served("b")) == used
+        })
+        .await;
+    }
+}

@@ -1,0 +1,319 @@
+//! The same answers on every server that the layer wraps, and from the service that is routed by hand.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::helpers::grpc::{NOT_SERVING, SERVING, channel, check, client, list, soon, watch};
+use crate::helpers::switch::Switch;
+use axum::{Router, body::Body, routing::get};
+use http::{Request, Response};
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, transport::Server};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
+use tower_health::{Access, Health, HealthLayer, PeerAddr, ProbeMark};
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    (listener, address)
+}
+
+fn router() -> Router {
+    Router::new().route("/", get(async || "hello"))
+}
+
+/// Serves whatever makes a service of hyper's own requests.
+async fn hyper<S, B>(service: S) -> SocketAddr
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        loop {
+            let (stream, peer) = listener.accept().await.expect("accepts");
+            let service = ServiceBuilder::new()
+                .map_request(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(PeerAddr(peer));
+                    request
+                })
+                .service(service.clone());
+            tokio::spawn(async move {
+                let service = TowerToHyperService::new(service);
+                let server = auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
+
+/// The same for one of hyper's own services, which nothing clones.
+async fn hyper_own(layer: HealthLayer) -> SocketAddr {
+    use hyper::service::{Service, service_fn};
+
+    let (listener, address) = listener().await;
+    let service = Arc::new(layer.layer(service_fn(async |_: Request<Incoming>| {
+        Ok::<_, std::io::Error>(Response::new(Body::empty()))
+    })));
+    tokio::spawn(async move {
+        loop {
+            let (stream, peer) = listener.accept().await.expect("accepts");
+            let service = service.clone();
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(PeerAddr(peer));
+                service.call(request)
+            });
+            tokio::spawn(async move {
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
+
+async fn axum_serve(router: Router) -> SocketAddr {
+    let (listener, address) = listener().await;
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
+
+/// Serves a tonic router, whatever its layers.
+macro_rules! tonic {
+    ($server:expr $(,)?) => {{
+        let (listener, address) = listener().await;
+        let incoming = TcpListenerStream::new(listener);
+        tokio::spawn($server.serve_with_incoming(incoming));
+        address
+    }};
+}
+
+#[tokio::test]
+async fn every_server_answers_alike() {
+    let switch = Switch::on();
+    let health = Health::builder()
+        .add(switch.dependency("database").group("orders"))
+        .build();
+    health.report().await;
+    let layer = || HealthLayer::new(health.clone()).details(Access::loopback());
+    let service = || health.grpc_service().details(Access::loopback());
+    let inner = || {
+        service_fn(async |_: Request<Incoming>| {
+            Ok::<_, std::io::Error>(Response::new(Body::empty()))
+        })
+    };
+    let limited = ServiceBuilder::new()
+        .layer(MapRequestLayer::new(|request: Request<Incoming>| {
+            request.map(|body| Limited::new(body, 1 << 20))
+        }))
+        .layer(layer().grpc_body::<Limited<Incoming>>())
+        .service(service_fn(async |_: Request<Limited<Incoming>>| {
+            Ok::<_, std::io::Error>(Response::new(Body::empty()))
+        }));
+    let addresses = [
+        (
+            "axum, Router::layer",
+            axum_serve(router().layer(layer())).await,
+        ),
+        ("axum, outside, its own body", {
+            let app = layer().same_body().layer(router());
+            hyper(app.map_request(|request: Request<Incoming>| request.map(Body::new))).await
+        }),
+        (
+            "axum, routed by hand",
+            axum_serve(router().route_service("/grpc.health.v1.Health/{method}", service())).await,
+        ),
+        ("hyper", hyper(layer().layer(inner())).await),
+        (
+            "hyper, while busy",
+            hyper(layer().answer_when_busy().layer(inner())).await,
+        ),
+        (
+            "hyper, signalled",
+            hyper(layer().signal_draining().layer(inner())).await,
+        ),
+        ("hyper, a body of its own", hyper(limited).await),
+        ("hyper, its own service", hyper_own(layer()).await),
+        ("hyper, by hand", hyper(service()).await),
+        (
+            "tonic",
+            tonic!(
+                Server::builder()
+                    .layer(layer())
+                    .add_routes(Default::default()),
+            ),
+        ),
+        (
+            "tonic, by hand",
+            tonic!(Server::builder().add_service(service())),
+        ),
+        (
+            "tonic in axum",
+            axum_serve(tonic::service::Routes::new(service()).into_axum_router()).await,
+        ),
+        (
+            "by hand, within the layer without",
+            tonic!(
+                Server::builder()
+                    .layer(layer().without_grpc())
+                    .add_service(service()),
+            ),
+        ),
+    ];
+    for (server, address) in addresses {
+        switch.set(true);
+        let mut client = client(address).await;
+        soon(async { while check(&mut client, "").await != Ok(SERVING) {} }).await;
+        for name in ["", "orders", "database"] {
+            assert_eq!(
+                check(&mut client, name).await,
+                Ok(SERVING),
+                "{server} {name:?}"
+            );
+        }
+        assert_eq!(
+            check(&mut client, "x").await,
+            Err(Code::NotFound),
+            "{server}"
+        );
+        let mut watch = watch(&mut client, "orders").await;
+        assert_eq!(watch.next().await, Ok(SERVING), "{server}");
+        switch.set(false);
+        assert_eq!(watch.next().await, Ok(NOT_SERVING), "{server}");
+        let listed = list(channel(address).await).await.expect("listed");
+        assert_eq!(listed.len(), 3, "{server} {listed:?}");
+    }
+}
+
+/// Where the answer's body cannot hold trailers, or the request's is unknown, calls pass through.
+#[tokio::test]
+async fn calls_that_cannot_be_answered_reach_the_inner_service() {
+    let layer = || HealthLayer::new(Health::builder().build());
+    let ask =
+        || Request::post("/grpc.health.v1.Health/Check").header("content-type", "application/grpc");
+    let reached = layer()
+        .same_body()
+        .layer(service_fn(async |_: Request<Body>| {
+            Ok::<_, std::io::Error>(Response::new(bytes::Bytes::from_static(b"inner")))
+        }));
+    let request = ask().body(Body::from("\0\0\0\0\0")).expect("valid");
+    let response = reached.oneshot(request).await.expect("never fails");
+    assert_eq!(&response.into_body()[..], b"inner");
+
+    let reached = layer().layer(service_fn(async |request: Request<&'static str>| {
+        Ok::<_, std::io::Error>(Response::new(Body::from(*request.body())))
+    }));
+    let request = ask().body("\0\0\0\0\0").expect("valid");
+    let response = reached.oneshot(request).await.expect("never fails");
+    assert!(!response.headers().contains_key("grpc-status"));
+}
+
+/// What is answered at once is marked, and what is waited for.
+#[tokio::test]
+async fn answers_are_marked_as_probes_are() {
+    let layer = HealthLayer::new(Health::builder().build()).mark_probes();
+    for method in ["Check", "Watch", "List", "Cheque"] {
+        let service = layer.layer(service_fn(async |_: Request<Body>| {
+            Ok::<_, std::io::Error>(Response::new(Body::empty()))
+        }));
+        let request = Request::post(format!("/grpc.health.v1.Health/{method}"))
+            .header("content-type", "application/grpc")
+            .body(Body::from("\0\0\0\0\0"));
+        let response = service.oneshot(request.expect("valid")).await;
+        let response = response.expect("never fails");
+        assert!(
+            response.extensions().get::<ProbeMark>().is_some(),
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn reflection_tells_of_all_three_methods() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tower_health::grpc::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("well-formed");
+    let health = Health::builder().build();
+    let server = Server::builder()
+        .add_service(reflection)
+        .add_service(health.grpc_service());
+    let mut client = ServerReflectionClient::new(channel(tonic!(server)).await);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::FileContainingSymbol(
+            "grpc.health.v1.Health".to_owned(),
+        )),
+    };
+    let response = soon(client.server_reflection_info(tokio_stream::iter([request])))
+        .await
+        .expect("answered");
+    let answer = soon(response.into_inner().message())
+        .await
+        .expect("answered");
+    let Some(MessageResponse::FileDescriptorResponse(files)) =
+        answer.and_then(|answer| answer.message_response)
+    else {
+        panic!("no file");
+    };
+    let file = String::from_utf8_lossy(&files.file_descriptor_proto[0]).into_owned();
+    for name in ["HealthCheckRequest", "Check", "Watch", "List"] {
+        assert!(file.contains(name), "{name}");
+    }
+}
+
+/// Nobody waits for a watcher when the server stops.
+#[tokio::test]
+async fn open_watches_do_not_hold_up_a_shutdown() {
+    for drains in [true, false] {
+        let switch = Switch::on();
+        let health = Health::builder().add(switch.dependency("database")).build();
+        health.report().await;
+        let (listener, address) = listener().await;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let draining = health.clone();
+        let shutdown = async move {
+            let _ = stopped.await;
+            if drains {
+                draining.drain(Duration::from_millis(300)).await;
+            } else {
+                draining.set_draining(true);
+            }
+        };
+        let server = Server::builder()
+            .layer(HealthLayer::new(health))
+            .add_routes(Default::default())
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown);
+        let server = tokio::spawn(server);
+        let mut client = client(address).await;
+        let mut watches = Vec::new();
+        for name in ["", "unknown", "liveness"] {
+            let mut watch = watch(&mut client, name).await;
+            watch.next().await.expect("a status");
+            watches.push(watch);
+        }
+        stop.send(()).expect("still listening");
+        assert_eq!(watches[0].next().await, Ok(NOT_SERVING));
+        for watch in &mut watches {
+            assert_eq!(watch.next().await, Err(Code::Unavailable));
+        }
+        soon(server).await.expect("does not panic").expect("stops");
+    }
+}

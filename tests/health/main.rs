@@ -1,0 +1,37 @@
+//! The handle: single flight, cache, start, lifecycle, transitions, metrics.
+#![allow(unreachable_pub)] // Modules of a test binary share their items.
+
+#[path = "../helpers/mod.rs"]
+mod helpers;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod back_off;
+mod cancellation;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod cost_bound;
+#[cfg(feature = "pool")]
+mod fleet;
+mod groups;
+mod lifecycle;
+mod maintenance;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod refresh;
+mod run_time;
+mod run_time_races;
+mod runtime_lag;
+#[cfg(feature = "axum")]
+mod runtime_lag_server;
+mod runtimes;
+mod settings_extremes;
+mod settings_warnings;
+mod start;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod start_servers;
+#[cfg(feature = "postgres")]
+mod storm;
+mod subscribe;
+#[cfg(feature = "tracing")]
+mod transition_log;
+mod types;

@@ -1,0 +1,187 @@
+//! Numbers that cannot work together are told at the build.
+
+use std::time::Duration;
+
+use tower_health::{
+    Check, CheckResult, Dependency, Health, HealthBuilder, Outcome, Warning, WarningKind,
+    checks::Heartbeat,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn up() -> CheckResult {
+    Ok(Outcome::up())
+}
+
+/// A check that ends by itself within its budget.
+struct Budgeted(Duration);
+
+impl Check for Budgeted {
+    async fn check(&self) -> CheckResult {
+        up().await
+    }
+
+    fn budget(&self) -> Option<Duration> {
+        Some(self.0)
+    }
+}
+
+fn a() -> Dependency {
+    Dependency::new("a", up)
+}
+
+fn with(dependency: Dependency) -> HealthBuilder {
+    Health::builder().add(dependency)
+}
+
+fn kinds(warnings: &[Warning]) -> Vec<WarningKind> {
+    warnings.iter().map(Warning::kind).collect()
+}
+
+#[test]
+fn each_kind_is_told_from_its_bound_on() {
+    use WarningKind::*;
+
+    let ms = Duration::from_millis;
+    let table = [
+        (Health::builder(), vec![]),
+        (with(a()), vec![]),
+        // What is answered a moment after the prober has gone.
+        (Health::builder().answer_within(ms(999)), vec![]),
+        (Health::builder().answer_within(SECOND), vec![AnswerTooLate]),
+        // A run that outlasts its askers; with a refresh nobody waits for it.
+        (with(a().timeout(ms(900))), vec![]),
+        (with(a().timeout(ms(901))), vec![TimeoutAfterAnswer]),
+        (with(a().timeout(ms(901))).answer_within(ms(950)), vec![]),
+        (with(a().timeout(2 * SECOND)).refresh_every(SECOND), vec![]),
+        // A check that is cut short.
+        (with(Dependency::new("a", Budgeted(ms(799)))), vec![]),
+        (
+            with(Dependency::new("a", Budgeted(ms(800)))),
+            vec![TimeoutWithinCheck],
+        ),
+        // No cache, no bound; but what lies in the process may be asked each time.
+        (with(a().cache_for(ms(1))), vec![]),
+        (with(a().cache_for(Duration::ZERO)), vec![Uncached]),
+        (with(a().cache_failure_for(Duration::ZERO)), vec![Uncached]),
+        (
+            with(a().cache_for(Duration::ZERO)).refresh_every(SECOND),
+            vec![],
+        ),
+        (
+            with(Dependency::local("a", Heartbeat::new(SECOND)).cache_for(Duration::ZERO)),
+            vec![],
+        ),
+        // One failure that three probes see.
+        (with(a().cache_failure_for(14 * SECOND)), vec![]),
+        (
+            with(a().cache_failure_for(21 * SECOND).back_off_up_to(SECOND)),
+            vec![OneFailureCountsAsThree],
+        ),
+        (
+            with(
+                a().cache_failure_for(21 * SECOND)
+                    .back_off_up_to(SECOND)
+                    .failure_threshold(2),
+            ),
+            vec![],
+        ),
+        (
+            with(a().back_off_up_to(SECOND)).refresh_every(21 * SECOND),
+            vec![OneFailureCountsAsThree],
+        ),
+        // An outage that stays hidden, by the period or by the threshold.
+        (
+            with(a().cache_for(29 * SECOND).cache_failure_for(SECOND)),
+            vec![],
+        ),
+        (
+            with(a().cache_for(30 * SECOND).cache_failure_for(SECOND)),
+            vec![OutageShowsLate],
+        ),
+        (with(a().failure_threshold(29)), vec![]),
+        (with(a().failure_threshold(30)), vec![OutageShowsLate]),
+        (with(a().failure_threshold(u32::MAX)), vec![OutageShowsLate]),
+        // A return that does.
+        (with(a().back_off_up_to(29 * SECOND)), vec![]),
+        (with(a().back_off_up_to(30 * SECOND)), vec![ReturnShowsLate]),
+        (with(a().success_threshold(28)), vec![]),
+        (with(a().success_threshold(29)), vec![ReturnShowsLate]),
+        // No prober acts on these.
+        (with(a().without_readiness().cache_for(60 * SECOND)), vec![]),
+    ];
+    for (number, (builder, expected)) in table.into_iter().enumerate() {
+        let before = builder.warnings();
+        assert_eq!(kinds(&before), expected, "row {number}: {before:?}");
+        // No runtime here, and with a refresh the first asker would start it.
+        let health = builder.build();
+        assert_eq!(health.warnings(), before, "row {number}");
+    }
+}
+
+#[test]
+fn a_warning_is_one_line_that_names_the_dependency_and_the_numbers() {
+    let health = with(a().timeout(2 * SECOND)).answer_within(SECOND).build();
+    let warnings = health.warnings();
+    assert_eq!(warnings[0].dependency(), None);
+    assert_eq!(
+        warnings[0].to_string(),
+        "askers are answered after 1000 ms, and a kubelet waits for 1000 ms"
+    );
+    assert_eq!(warnings[1].dependency(), Some("a"));
+    assert_eq!(
+        warnings[1].to_string(),
+        "a: times out after 2000 ms, and askers are answered after 1000 ms: \
+         none hears the end of a run that takes longer"
+    );
+}
+
+#[test]
+fn one_that_is_added_later_is_warned_of_until_it_goes() {
+    let health = with(a()).build();
+    let b = Dependency::new("b", up).cache_for(Duration::ZERO);
+    health.add(b).expect("new");
+    let warnings = health.warnings();
+    assert_eq!(kinds(&warnings), [WarningKind::Uncached]);
+    assert_eq!(warnings[0].dependency(), Some("b"));
+    health.remove("b");
+    assert_eq!(health.warnings(), []);
+}
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[tokio::test]
+async fn the_checks_of_pools_fit_the_default_timeout_and_say_when_they_do_not_fit_another() {
+    use bb8_postgres::PostgresConnectionManager;
+    use bb8_redis::RedisConnectionManager;
+    use tokio_postgres::NoTls;
+    use tower_health::checks;
+
+    let url = "postgres://127.0.0.1:1/app";
+    let manager = PostgresConnectionManager::new_from_stringlike(url, NoTls).expect("valid");
+    let postgres = bb8::Pool::builder().build_unchecked(manager);
+    let manager = RedisConnectionManager::new("redis://127.0.0.1:1").expect("valid");
+    let redis = bb8::Pool::builder().build_unchecked(manager);
+    let short = Duration::from_millis(300);
+    let all = |timeout: Option<Duration>| {
+        let set = |dependency: Dependency| match timeout {
+            Some(timeout) => dependency.timeout(timeout),
+            None => dependency,
+        };
+        Health::builder()
+            .add(set(Dependency::new(
+                "a",
+                checks::postgres(postgres.clone()),
+            )))
+            .add(set(Dependency::new("b", checks::redis(redis.clone()))))
+            .add(set(Dependency::new("c", checks::pool(redis.clone()))))
+            .warnings()
+    };
+    assert_eq!(all(None), []);
+    assert_eq!(
+        kinds(&all(Some(short))),
+        [WarningKind::TimeoutWithinCheck; 3]
+    );
+    let fits = checks::redis(redis.clone()).within(short / 2);
+    let builder = with(Dependency::new("b", fits).timeout(short));
+    assert_eq!(builder.warnings(), []);
+}

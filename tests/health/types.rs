@@ -1,0 +1,366 @@
+//! What the compiler promises about the public types; most tests here are already won when they compile.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt::{Debug, Display},
+    future::Future,
+};
+
+use axum::body::Body as AxumBody;
+use bytes::{Buf, Bytes};
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{
+    BodyStream, Either, Empty, Full, Limited, StreamBody,
+    combinators::{BoxBody, UnsyncBoxBody},
+};
+use hyper::body::Incoming;
+use tonic::body::Body as TonicBody;
+use tower::{Layer, Service};
+#[cfg(feature = "pool")]
+use tower_health::checks::{GuardedError, GuardedManager, PingFuture, PoolCheck};
+use tower_health::{
+    Access, AddError, AddErrorKind, BusyFuture, BusyLayer, BusyService, Check, CheckResult,
+    Dependency, Detail, Entry, Failure, Format, Head, Health, HealthBuilder, HealthLayer,
+    HealthService, InvalidName, InvalidNetwork, LocalCheck, MaybeStatic, NotReady, Outcome,
+    PeerAddr, PoolNumbers, Probe, ProbeMark, Reason, Render, Report, ResponseBody, ResponseFuture,
+    Run, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled, SignalledFuture,
+    Status, Transition, Transitions, Value, View, Warning, WarningKind,
+    checks::{Heartbeat, RuntimeLag},
+};
+
+fn shared<T: Send + Sync + Debug>() {}
+fn cloned<T: Clone + Send + Sync + Debug>() {}
+fn plain<T: Copy + Eq + Send + Sync + Debug>() {}
+fn error<T: Error + Clone + Send + Sync + 'static>() {}
+fn unpinned<T: Unpin>() {}
+
+#[test]
+fn public_types_cross_threads_and_clone() {
+    cloned::<Health>();
+    cloned::<HealthLayer>();
+    cloned::<HealthService<()>>();
+    cloned::<SameBodyLayer>();
+    cloned::<SameBodyService<()>>();
+    cloned::<BusyLayer>();
+    cloned::<BusyService<()>>();
+    cloned::<SignalLayer<HealthLayer>>();
+    cloned::<Signalled<()>>();
+    cloned::<Access>();
+    cloned::<Dependency>();
+    cloned::<Entry>();
+    cloned::<Format>();
+    cloned::<Heartbeat>();
+    cloned::<RuntimeLag>();
+    cloned::<Warning>();
+    cloned::<Outcome>();
+    cloned::<Probe>();
+    cloned::<Report>();
+    cloned::<Transition>();
+    cloned::<Transitions>();
+    cloned::<Value>();
+    cloned::<View<'static>>();
+    cloned::<Head<'static>>();
+    plain::<AddErrorKind>();
+    plain::<Detail>();
+    plain::<PeerAddr>();
+    plain::<PoolNumbers>();
+    plain::<ProbeMark>();
+    plain::<Reason>();
+    plain::<Run>();
+    plain::<Status>();
+    plain::<WarningKind>();
+    // Each holds something that is nobody else's: checks, or an error's source.
+    shared::<HealthBuilder>();
+    shared::<Failure>();
+    shared::<CheckResult>();
+    shared::<ResponseBody<Full<Bytes>>>();
+    error::<AddError>();
+    error::<InvalidName>();
+    error::<InvalidNetwork>();
+    error::<NotReady>();
+    unpinned::<ResponseBody<Full<Bytes>>>();
+    unpinned::<ResponseFuture<std::future::Ready<()>>>();
+    unpinned::<SameBodyFuture<std::future::Ready<()>>>();
+    unpinned::<SignalledFuture<std::future::Ready<()>>>();
+}
+
+#[test]
+fn what_apps_implement_crosses_threads() {
+    fn is_shared<T: Send + Sync + ?Sized + 'static>() {}
+    fn checks<C: Check>() {
+        is_shared::<C>();
+    }
+    fn local<C: LocalCheck>() {
+        checks::<C>();
+    }
+    fn renders<R: Render + ?Sized>() {
+        is_shared::<R>();
+    }
+    local::<Heartbeat>();
+    local::<RuntimeLag>();
+    renders::<dyn Render>();
+}
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[test]
+fn checks_of_pools_cross_threads() {
+    use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
+    use bb8_redis::RedisConnectionManager;
+    use tower_health::checks::{Postgres, Redis};
+
+    type Manager = PostgresConnectionManager<NoTls>;
+
+    shared::<Postgres<Manager>>();
+    shared::<Postgres<GuardedManager<Manager>>>();
+    shared::<Redis>();
+    shared::<PoolCheck<RedisConnectionManager>>();
+    cloned::<GuardedManager<Manager>>();
+    error::<GuardedError<std::fmt::Error>>();
+    fn sent<T: Send + Unpin>() {}
+    sent::<PingFuture<'static, std::io::Error>>();
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn the_grpc_service_crosses_threads() {
+    use tower_health::grpc::{GrpcFuture, GrpcService};
+
+    fn sent<T: Send + Unpin>() {}
+    cloned::<GrpcService>();
+    sent::<GrpcFuture>();
+}
+
+/// What has a word is that word.
+#[test]
+fn words_are_displayed() {
+    fn displayed<T: Display>(value: T, word: &str) {
+        assert_eq!(value.to_string(), word);
+    }
+    displayed(Status::Degraded, Status::Degraded.as_str());
+    displayed(Reason::ReadOnly, Reason::ReadOnly.as_str());
+    displayed(Probe::Readiness, "readiness");
+    displayed(Probe::group("orders"), "orders");
+}
+
+/// A type that is new must be asserted above: its name is looked for in this very file.
+#[test]
+fn no_public_type_is_left_out() {
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|letter: char| !letter.is_alphanumeric())
+    }
+    let asserted = include_str!("types.rs");
+    let root = include_str!("../../src/lib.rs");
+    let modules = [
+        ("checks", include_str!("../../src/checks/mod.rs")),
+        ("grpc", include_str!("../../src/grpc/mod.rs")),
+        ("metrics", include_str!("../../src/metrics/mod.rs")),
+        // Prose.
+        ("guide", ""),
+    ];
+    let public = root.split("\npub mod ").skip(1);
+    for module in public.filter_map(|rest| rest.split(';').next()) {
+        assert!(modules.iter().any(|(name, _)| *name == module), "{module}");
+    }
+    let files = modules.iter().map(|(_, file)| *file).chain([root]);
+    let exports = files.flat_map(|file| file.split("pub use ").skip(1));
+    let names = exports
+        .filter_map(|export| export.split(';').next())
+        .flat_map(words)
+        .filter(|name| name.starts_with(char::is_uppercase));
+    // Once to import it, and at least once more.
+    let forgotten = names.filter(|name| words(asserted).filter(|word| word == name).count() < 2);
+    assert_eq!(forgotten.collect::<Vec<_>>(), [""; 0]);
+}
+
+/// The inner service's future and body decide, and nothing of the layer's.
+#[test]
+fn futures_and_bodies_are_send_where_the_inner_ones_are() {
+    fn send<T: Send>() {}
+    send::<ResponseFuture<std::future::Ready<()>>>();
+    send::<SameBodyFuture<std::future::Ready<()>>>();
+    // Neither of these is Sync.
+    send::<ResponseFuture<std::cell::Cell<()>>>();
+    send::<ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>>();
+    send::<HealthService<std::cell::Cell<()>>>();
+    send::<BusyFuture<Inner<(), Full<Bytes>, std::io::Error>, Request<()>>>();
+}
+
+/// What a service of response body `B` becomes, for any request body `A`.
+fn wraps<A, B>()
+where
+    A: MaybeStatic,
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    fn is_service<S, A, B, E>(_: &S)
+    where
+        A: MaybeStatic,
+        S: Service<Request<A>, Response = Response<ResponseBody<B>>, Error = E>,
+    {
+    }
+    fn is_body<B: Body<Data = D, Error = E>, D: Buf, E>() {}
+
+    #[derive(Debug)]
+    struct OwnError;
+
+    is_body::<ResponseBody<B>, B::Data, B::Error>();
+    let make = |inner| HealthLayer::new(Health::builder().build()).layer(inner);
+    let _ = |inner: Inner<A, B, OwnError>| is_service::<_, A, B, OwnError>(&make(inner));
+}
+
+type Inner<A, B, E> = tower::util::BoxService<Request<A>, Response<B>, E>;
+
+#[test]
+fn every_usual_body_is_wrapped() {
+    wraps::<AxumBody, AxumBody>();
+    wraps::<TonicBody, TonicBody>();
+    wraps::<Incoming, Incoming>();
+    wraps::<Incoming, Full<Bytes>>();
+    wraps::<Incoming, Empty<Bytes>>();
+    wraps::<Incoming, BoxBody<Bytes, std::io::Error>>();
+    wraps::<Incoming, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>();
+    wraps::<Incoming, StreamBody<BodyStream<Incoming>>>();
+    wraps::<Incoming, Limited<Incoming>>();
+    wraps::<Incoming, Either<Full<Bytes>, AxumBody>>();
+    wraps::<Incoming, String>();
+    wraps::<Incoming, ResponseBody<Full<Bytes>>>();
+    // Any request body at all.
+    wraps::<(), AxumBody>();
+    wraps::<std::rc::Rc<str>, AxumBody>();
+    wraps::<fn(), AxumBody>();
+}
+
+#[test]
+fn bodies_made_of_bytes_may_stay_as_they_are() {
+    fn same<B: From<Bytes> + MaybeStatic>() {
+        fn is_service<S: Service<Request<()>, Response = Response<B>>, B>(_: &S) {}
+        let layer = HealthLayer::new(Health::builder().build()).same_body();
+        let _ = |inner: Inner<(), B, std::io::Error>| is_service::<_, B>(&layer.layer(inner));
+    }
+    same::<AxumBody>();
+    same::<Full<Bytes>>();
+    same::<Bytes>();
+}
+
+/// A struct can hold each of them: all have names.
+#[test]
+fn every_type_of_the_middleware_can_be_named() {
+    #[derive(Debug)]
+    #[allow(dead_code)] // To be named is all they are for.
+    struct Holds<S, F, B> {
+        layer: HealthLayer,
+        same_body_layer: SameBodyLayer,
+        service: HealthService<S>,
+        same_body_service: SameBodyService<S>,
+        future: ResponseFuture<F>,
+        same_body_future: SameBodyFuture<F>,
+        body: ResponseBody<B>,
+    }
+    fn held<T: Send + Debug>() {}
+    held::<Holds<(), std::future::Ready<()>, Full<Bytes>>>();
+}
+
+#[test]
+fn waiting_can_be_spawned() {
+    fn send<T: Send + 'static>(_: T) {}
+    let health = || Health::builder().build();
+    let first = health();
+    let report = async move { first.report().await };
+    send(report);
+    let second = health();
+    send(async move { second.wait_until_ready(std::time::Duration::ZERO).await });
+    let third = health();
+    send(async move { third.drain(std::time::Duration::ZERO).await });
+    fn is_future<F: Future>(_: &F) {}
+    is_future(&health().report());
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_secret() {
+    const SECRET: &str = "hunter2";
+    let check = || {
+        let secret = SECRET.to_owned();
+        move || {
+            let connects_with = secret.clone();
+            async move {
+                drop(connects_with);
+                Err(Failure::new(Reason::Auth))
+            }
+        }
+    };
+    let access = Access::bearer([SECRET]).or(Access::closure(|_| SECRET.is_empty()));
+    let dependency = Dependency::new("database", check());
+    let builder = Health::builder().check("database", check());
+    let printed_builder = format!("{builder:#?}");
+    let health = builder.build();
+    let layer = HealthLayer::new(health.clone())
+        .allow(access.clone())
+        .details(access.clone());
+    let service = layer.layer(());
+    let peer = PeerAddr(([127, 0, 0, 1], 1).into());
+    for printed in [
+        format!("{access:#?}"),
+        format!("{dependency:#?}"),
+        printed_builder,
+        format!("{health:#?}"),
+        format!("{layer:#?}"),
+        format!("{service:#?}"),
+        format!("{:#?}", layer.clone().same_body()),
+        format!("{peer:?}"),
+        head_with(SECRET),
+        format!("{:?}", Failure::new(Reason::Auth).caused_by(SECRET)),
+    ] {
+        assert!(!printed.contains(SECRET), "{printed}");
+        assert!(!printed.is_empty());
+    }
+}
+
+/// A head, printed, whose query and headers bring `secret`.
+fn head_with(secret: &str) -> String {
+    let (prints, printed) = std::sync::mpsc::channel();
+    let access = Access::closure(move |head| prints.send(format!("{head:#?}")).is_ok());
+    let inner =
+        tower::service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+    let request = Request::get(format!("/livez?token={secret}"))
+        .header("authorization", format!("Bearer {secret}"))
+        .header("cookie", secret)
+        .body(())
+        .expect("valid");
+    let layer = HealthLayer::new(Health::builder().build()).allow(access);
+    drop(layer.layer(inner).call(request));
+    printed.recv().expect("the probe was asked")
+}
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[tokio::test]
+async fn nothing_that_is_printed_of_a_pool_holds_its_password() {
+    use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
+    use bb8_redis::RedisConnectionManager;
+    use tower_health::checks;
+
+    let config = "host=localhost user=app password=hunter2";
+    let postgres = PostgresConnectionManager::new_from_stringlike(config, NoTls).expect("valid");
+    let postgres = GuardedManager::new(postgres);
+    let redis = RedisConnectionManager::new("redis://:hunter2@localhost").expect("valid");
+    let postgres_pool = bb8::Pool::builder().build_unchecked(postgres.clone());
+    let redis_pool = bb8::Pool::builder().build_unchecked(redis.clone());
+    for printed in [
+        format!("{postgres:#?}"),
+        format!("{:#?}", GuardedManager::new(redis)),
+        format!(
+            "{:#?}",
+            checks::postgres(postgres_pool.clone()).query("SELECT 'hunter2'")
+        ),
+        format!("{:#?}", checks::redis(redis_pool.clone())),
+        format!("{:#?}", checks::pool(redis_pool)),
+        format!(
+            "{:#?}",
+            Dependency::new("database", checks::postgres(postgres_pool))
+        ),
+    ] {
+        assert!(!printed.contains("hunter2"), "{printed}");
+        assert!(!printed.is_empty());
+    }
+}

@@ -1,0 +1,97 @@
+//! One instance of the demo, as its own process on a port that it keeps over restarts.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use super::LIMIT;
+use crate::helpers::wire;
+use crate::support::{Postgres, Program, Redis, example, unused_port, wait_until};
+use nix::sys::signal::Signal;
+
+/// Above the 1.3 s that HAProxy may need to notice: see `examples/deploy/haproxy.cfg`.
+pub const DRAIN: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub struct Instance {
+    address: SocketAddr,
+    variables: [(&'static str, String); 4],
+    program: Program,
+}
+
+impl Instance {
+    /// Starts it and waits until it listens.
+    pub async fn start(postgres: &Postgres, redis: &Redis) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], unused_port()));
+        let variables = [
+            ("ADDR", address.to_string()),
+            ("DATABASE_URL", postgres.url()),
+            ("REDIS_URL", redis.url()),
+            ("DRAIN_SECONDS", DRAIN.as_secs().to_string()),
+        ];
+        let instance = Self {
+            address,
+            program: start(&variables),
+            variables,
+        };
+        instance.until_it_listens().await;
+        instance
+    }
+
+    /// Three that share their servers.
+    pub async fn three(postgres: &Postgres, redis: &Redis) -> [Self; 3] {
+        Self::one_apart(postgres, postgres, redis).await
+    }
+
+    /// Three that share their servers, but for the Postgres of the first.
+    pub async fn one_apart(own: &Postgres, shared: &Postgres, redis: &Redis) -> [Self; 3] {
+        let (first, second, third) = tokio::join!(
+            Self::start(own, redis),
+            Self::start(shared, redis),
+            Self::start(shared, redis)
+        );
+        [first, second, third]
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The code that `path` is answered with, asked for directly.
+    pub async fn code(&self, path: &str) -> u16 {
+        wire::get(self.address, path).await.code
+    }
+
+    pub fn terminate(&self) {
+        self.program.signal(Signal::SIGTERM);
+    }
+
+    /// Waits until the process has ended by itself; how it ended.
+    pub async fn ends(&mut self) -> ExitStatus {
+        self.program.ends().await
+    }
+
+    /// Ends it as an orchestrator does, and starts another one in its place.
+    pub async fn restart(&mut self) {
+        self.terminate();
+        let end = self.ends().await;
+        assert!(end.success(), "{end}:\n{}", self.program.log());
+        self.program = start(&self.variables);
+        self.until_it_listens().await;
+    }
+
+    async fn until_it_listens(&self) {
+        wait_until("the instance listens", LIMIT, async || {
+            tokio::net::TcpStream::connect(self.address).await.is_ok()
+        })
+        .await;
+    }
+}
+
+fn start(variables: &[(&'static str, String)]) -> Program {
+    let mut command = Command::new(example("quickstart"));
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    Program::start("quickstart", &mut command)
+}

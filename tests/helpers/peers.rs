@@ -1,0 +1,54 @@
+//! An app that is asked from several addresses of loopback.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::Router;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use tokio::net::TcpListener;
+use tower_health::{Health, HealthLayer, Outcome};
+
+use crate::support::ask;
+
+/// Names and values of a request's headers.
+pub type Fields<'a> = &'a [(&'a str, &'a str)];
+
+/// What stands in an answer to whom details are shown, and in no other.
+pub const NAME: &str = "zq-database";
+
+pub fn health() -> Health {
+    Health::builder()
+        .check(NAME, async || Ok(Outcome::up()))
+        .build()
+}
+
+pub async fn serve(layer: HealthLayer) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let app = Router::new().layer(layer);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+/// What `/health` answers to `source`, one of loopback's addresses, with these headers.
+pub async fn health_of(
+    address: SocketAddr,
+    source: &str,
+    headers: &[(&str, &str)],
+) -> (StatusCode, String) {
+    let mut request = Request::get(format!("http://{address}/health"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let source: IpAddr = source.parse().expect("an address");
+    ask(request.body(Full::default()).expect("valid"), Some(source)).await
+}
+
+pub async fn sees_details(address: SocketAddr, source: &str, headers: &[(&str, &str)]) -> bool {
+    let (code, body) = health_of(address, source, headers).await;
+    assert_eq!(code, StatusCode::OK);
+    let full = body.contains(NAME);
+    assert!(full || body == r#"{"status":"up"}"#, "{body}");
+    full
+}

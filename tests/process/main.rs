@@ -1,0 +1,6 @@
+//! What concerns the whole process or the source tree.
+#![allow(unreachable_pub)] // Modules of a test binary share their items.
+
+mod build_refusals;
+mod guide;
+mod rooms;
