@@ -27,12 +27,12 @@ use tower_layer::Layer;
 const VARIANTS: &[(&str, &str)] = &[
     ("bare", "a tower service by itself"),
     ("pass", "it in our layer"),
-    ("pass_same_body", "it in our layer, `same_body`"),
+    ("pass_same_body", "it in our layer, `keep_body_type`"),
     ("router", "an axum `Router`"),
     ("router_pass", "it in our layer"),
-    ("router_pass_same_body", "it in our layer, `same_body`"),
+    ("router_pass_same_body", "it in our layer, `keep_body_type`"),
     ("router_layer", "our layer by `Router::layer`"),
-    ("router_layer_same_body", "the same, `same_body`"),
+    ("router_layer_same_body", "the same, `keep_body_type`"),
     ("constant_0", "a constant by hand, no header of its own"),
     ("constant_1", "and `content-type`"),
     ("constant", "and `cache-control`: a probe's own bytes"),
@@ -212,15 +212,17 @@ fn connection(variant: &str) -> Connection {
     match variant {
         "bare" => Connection::new(Hyper::new(Bare), FOREIGN),
         "pass" => Connection::new(Hyper::new(layer.layer(Bare)), FOREIGN),
-        "pass_same_body" => Connection::new(Hyper::new(layer.same_body().layer(Bare)), FOREIGN),
+        "pass_same_body" => {
+            Connection::new(Hyper::new(layer.keep_body_type().layer(Bare)), FOREIGN)
+        }
         "router" => Connection::new(Hyper::new(router()), FOREIGN),
         "router_pass" => Connection::new(Hyper::new(layer.layer(router())), FOREIGN),
         "router_pass_same_body" => {
-            Connection::new(Hyper::new(layer.same_body().layer(router())), FOREIGN)
+            Connection::new(Hyper::new(layer.keep_body_type().layer(router())), FOREIGN)
         }
         "router_layer" => Connection::new(Hyper::new(router().layer(layer)), FOREIGN),
         "router_layer_same_body" => {
-            Connection::new(Hyper::new(router().layer(layer.same_body())), FOREIGN)
+            Connection::new(Hyper::new(router().layer(layer.keep_body_type())), FOREIGN)
         }
         "constant_0" => Connection::new(service_fn(constant::<0>), PROBE),
         "constant_1" => Connection::new(service_fn(constant::<1>), PROBE),

@@ -52,8 +52,13 @@ fn services(criterion: &mut Criterion) {
     let open = settled_layer().details(Access::everybody());
     in_process(criterion, "bare service", Bare, FOREIGN);
     in_process(criterion, "pass-through", layer().layer(Bare), FOREIGN);
-    let same_body = layer().same_body().layer(Bare);
-    in_process(criterion, "pass-through, same body", same_body, FOREIGN);
+    let keep_body_type = layer().keep_body_type().layer(Bare);
+    in_process(
+        criterion,
+        "pass-through, same body",
+        keep_body_type,
+        FOREIGN,
+    );
     let looked_up = layer().layer(Bare);
     in_process(
         criterion,

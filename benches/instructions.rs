@@ -79,7 +79,7 @@ fn run(variant: &str) {
             "pass_eight_paths" => repeat(layer_of_eight().layer(Bare), FOREIGN),
             "pass_same_length" => repeat(layer().layer(Bare), "/readyx"),
             "pass_same_prefix" => repeat(layer().layer(Bare), "/healthful-recipes"),
-            "pass_same_body" => repeat(layer().same_body().layer(Bare), FOREIGN),
+            "pass_same_body" => repeat(layer().keep_body_type().layer(Bare), FOREIGN),
             "hit" => repeat(cached(false).await, "/readyz"),
             "hit_details" => repeat(cached(true).await, "/readyz"),
             other => unreachable!("{other} is no variant"),

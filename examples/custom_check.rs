@@ -55,8 +55,8 @@ fn health(queue: Arc<AtomicU64>, worker: Heartbeat, search: SocketAddr) -> Healt
                 .failure_threshold(3),
         )
         // Inside the process: the one kind that liveness takes.
-        .liveness("worker", worker)
-        .liveness("runtime", RuntimeLag::new(Duration::from_millis(100)))
+        .liveness_check("worker", worker)
+        .liveness_check("runtime", RuntimeLag::new(Duration::from_millis(100)))
         .build()
 }
 

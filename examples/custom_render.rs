@@ -12,7 +12,8 @@ use axum::{Router, routing::get};
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tower_health::{
-    Access, CheckResult, Entry, Format, Health, HealthLayer, Outcome, Probe, Render, Status, View,
+    Access, CheckResult, Format, Health, HealthLayer, Outcome, Probe, Render, ReportEntry, Status,
+    View,
 };
 
 /// `{"checks":{"database":"UP"},"errors":{},"status":"UP"}`
@@ -81,7 +82,7 @@ fn aspnet_word(status: Status) -> &'static str {
 }
 
 /// The reason, which is a word of a closed list, and what the check says beside it.
-fn why(entry: &Entry) -> Value {
+fn why(entry: &ReportEntry) -> Value {
     let reason = entry.reason.map_or("unknown", |reason| reason.as_str());
     match &entry.message {
         Some(message) => format!("{reason}: {message}").into(),

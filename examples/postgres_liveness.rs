@@ -148,7 +148,7 @@ async fn run() -> Result<(), String> {
     let app = HealthLayer::new(health)
         .without_default_paths()
         .path_with_format("/health", Probe::Full, Format::custom(Healthy))
-        .same_body()
+        .keep_body_type()
         .layer(Router::new().route("/", get(move || now(pool.clone()))));
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
     axum::serve(listener, app)

@@ -36,7 +36,7 @@ type Poster = Client<HttpConnector, Full<Bytes>>;
 /// same dependency follows, and nothing else: the feed is bounded and keeps the last.
 async fn publish(mut transitions: Transitions, url: Uri) {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    while let Some(transition) = transitions.next().await {
+    while let Some(transition) = transitions.recv().await {
         if let Err(Refusal { why, .. }) = deliver(&client, &url, &transition).await {
             eprintln!("webhook: {} is lost: {why}", transition.name);
         }

@@ -17,7 +17,7 @@ use crate::{
     },
     epoch::Epoch,
     metrics::CheckNumbers,
-    report::{Entry, Reason, Status},
+    report::{Reason, ReportEntry, Status},
     subscribe::{Hub, Transition},
     transition,
 };
@@ -158,7 +158,7 @@ impl Cell {
     }
 
     /// The entry that stands in a report.
-    pub(crate) fn entry(&self, seen: &Seen, now: Instant) -> Entry {
+    pub(crate) fn entry(&self, seen: &Seen, now: Instant) -> ReportEntry {
         let settings = &self.dependency.settings;
         let (verdict, pending_since) = match seen {
             Seen::Counts(verdict) | Seen::Stale(verdict) => (Some(&**verdict), None),
@@ -193,8 +193,8 @@ impl Cell {
         entry
     }
 
-    fn entry_of(&self, verdict: Option<&Verdict>, now: Instant) -> Entry {
-        Entry {
+    fn entry_of(&self, verdict: Option<&Verdict>, now: Instant) -> ReportEntry {
+        ReportEntry {
             name: self.dependency.name.clone(),
             kind: self.dependency.kind.clone(),
             required: self.dependency.required,

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, time::Duration};
 
-use crate::report::{Failure, Observations, PoolNumbers, Reason, Status, Value};
+use crate::report::{Failure, Observations, ObservedValue, PoolStats, Reason, Status};
 
 /// What one run of a check finds: up or degraded, or a failure.
 pub type CheckResult = Result<Outcome, Failure>;
@@ -64,7 +64,7 @@ where
 /// Only such a check may take part in liveness: a liveness probe that fails gets
 /// the process restarted, and a restart mends no database. The trait is sealed;
 /// the crate's own process-local checks implement it.
-pub trait LocalCheck: Check + sealed::Local {}
+pub trait InProcessCheck: Check + sealed::Local {}
 
 pub(crate) mod sealed {
     /// Keeps a check behind a network from calling itself local.
@@ -111,14 +111,18 @@ impl Outcome {
 
     /// Adds a value that the check saw. At most 16 are kept.
     #[must_use]
-    pub fn observe(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
+    pub fn observe(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<ObservedValue>,
+    ) -> Self {
         self.observations.push(name.into(), value.into());
         self
     }
 
     /// Adds the pool's numbers.
     #[must_use]
-    pub fn pool(mut self, pool: PoolNumbers) -> Self {
+    pub fn pool(mut self, pool: PoolStats) -> Self {
         self.observations.pool = Some(pool);
         self
     }

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, error::Error, fmt, panic::Location, sync::Arc, time::Duration};
 
 use crate::{
-    bounds::LONGEST,
-    check::{Check, DynCheck, LocalCheck},
+    bounds::MAX_DURATION,
+    check::{Check, DynCheck, InProcessCheck},
 };
 
 /// Longer names are refused: a name stands in every detailed answer and metric.
@@ -39,12 +39,12 @@ pub struct Dependency {
     pub(crate) settings: Settings,
 }
 
-/// The numbers that steer the runs of one dependency. No time is over [`LONGEST`].
+/// The numbers that steer the runs of one dependency. No time is over [`MAX_DURATION`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) cache_for: Duration,
-    pub(crate) cache_failure_for: Option<Duration>,
+    pub(crate) cache_failures_for: Option<Duration>,
     pub(crate) back_off_up_to: Option<Duration>,
     pub(crate) failure_threshold: u32,
     pub(crate) success_threshold: u32,
@@ -55,7 +55,7 @@ impl Default for Settings {
         Self {
             timeout: Duration::from_millis(800),
             cache_for: Duration::from_secs(1),
-            cache_failure_for: None,
+            cache_failures_for: None,
             back_off_up_to: None,
             failure_threshold: 1,
             success_threshold: 1,
@@ -74,7 +74,7 @@ impl Dependency {
     pub fn new(name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
         match Self::try_new(name, check) {
             Ok(dependency) => dependency,
-            Err(InvalidName { name, fault }) => refuse(&name, fault),
+            Err(InvalidDependencyName { name, fault }) => refuse(&name, fault),
         }
     }
 
@@ -86,10 +86,10 @@ impl Dependency {
     pub fn try_new(
         name: impl Into<Cow<'static, str>>,
         check: impl Check,
-    ) -> Result<Self, InvalidName> {
+    ) -> Result<Self, InvalidDependencyName> {
         let name = name.into();
         match validate_name(&name) {
-            Err(fault) => Err(InvalidName { name, fault }),
+            Err(fault) => Err(InvalidDependencyName { name, fault }),
             Ok(()) => Ok(Self {
                 name: name.as_ref().into(),
                 kind: check.kind().map(Cow::Borrowed),
@@ -113,7 +113,7 @@ impl Dependency {
     ///
     /// As [`new`](Self::new).
     #[track_caller]
-    pub fn local(name: impl Into<Cow<'static, str>>, check: impl LocalCheck) -> Self {
+    pub fn in_process(name: impl Into<Cow<'static, str>>, check: impl InProcessCheck) -> Self {
         Self {
             liveness: true,
             ..Self::new(name, check)
@@ -131,7 +131,7 @@ impl Dependency {
     /// Keep it below [`answer_within`](crate::HealthBuilder::answer_within), so
     /// that the asker who started the run hears its end.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout.min(LONGEST);
+        self.settings.timeout = timeout.min(MAX_DURATION);
         self
     }
 
@@ -142,13 +142,13 @@ impl Dependency {
     /// this time from this handle. A [background refresh](crate::HealthBuilder::refresh_every) has
     /// its own period instead.
     pub fn cache_for(mut self, period: Duration) -> Self {
-        self.settings.cache_for = period.min(LONGEST);
+        self.settings.cache_for = period.min(MAX_DURATION);
         self
     }
 
     /// The same for a verdict that is down. Default: as [`cache_for`](Self::cache_for).
-    pub fn cache_failure_for(mut self, period: Duration) -> Self {
-        self.settings.cache_failure_for = Some(period.min(LONGEST));
+    pub fn cache_failures_for(mut self, period: Duration) -> Self {
+        self.settings.cache_failures_for = Some(period.min(MAX_DURATION));
         self
     }
 
@@ -160,7 +160,7 @@ impl Dependency {
     /// that begins after a minute, and ends after two at the bound. The first success ends it. A bound
     /// not above the period of a failure, such as zero, turns it off.
     pub fn back_off_up_to(mut self, longest: Duration) -> Self {
-        self.settings.back_off_up_to = Some(longest.min(LONGEST));
+        self.settings.back_off_up_to = Some(longest.min(MAX_DURATION));
         self
     }
 
@@ -183,7 +183,7 @@ impl Dependency {
     }
 
     /// Readiness does not look at it; the full probe and its groups do. Default: it does.
-    pub fn without_readiness(mut self) -> Self {
+    pub fn exclude_from_readiness(mut self) -> Self {
         self.readiness = false;
         self
     }
@@ -213,18 +213,18 @@ impl fmt::Debug for Dependency {
 
 /// A name that no dependency can have. Displays as one line that holds the name, escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidName {
+pub struct InvalidDependencyName {
     name: Cow<'static, str>,
     fault: &'static str,
 }
 
-impl fmt::Display for InvalidName {
+impl fmt::Display for InvalidDependencyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the dependency name {:?} {}", self.name, self.fault)
     }
 }
 
-impl Error for InvalidName {}
+impl Error for InvalidDependencyName {}
 
 /// What is wrong with `name`, as the end of a sentence.
 pub(crate) fn validate_name(name: &str) -> Result<(), &'static str> {

@@ -100,18 +100,20 @@ mod subscribe;
 mod transition;
 
 pub use self::{
-    access::{Access, Head, InvalidNetwork, PeerAddr},
-    check::{Check, CheckResult, LocalCheck, Outcome},
-    dependency::{Dependency, InvalidName},
-    health::{AddError, AddErrorKind, Health, HealthBuilder, NotReady, Warning, WarningKind},
+    access::{Access, InvalidNetwork, PeerAddr, RequestHead},
+    check::{Check, CheckResult, InProcessCheck, Outcome},
+    dependency::{Dependency, InvalidDependencyName},
+    health::{
+        AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, Health, HealthBuilder, NotReady,
+    },
     middleware::{
-        BusyFuture, BusyLayer, BusyService, HealthLayer, HealthService, MaybeStatic, ProbeMark,
-        ResponseBody, ResponseFuture, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer,
-        Signalled, SignalledFuture,
+        AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService, BusyFuture, BusyLayer,
+        BusyService, HealthLayer, HealthService, KeepBodyFuture, KeepBodyLayer, KeepBodyService,
+        MaybeStatic, ProbeMark, ResponseBody, ResponseFuture,
     },
     probe::Probe,
     render::{Detail, Format, Render, View},
-    report::{Entry, Failure, PoolNumbers, Reason, Report, Run, Status, Value},
+    report::{CheckRun, Failure, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
     subscribe::{Transition, Transitions},
 };
 

@@ -104,7 +104,7 @@ async fn settled_health(up: bool) -> Health {
     };
     let dependency = Dependency::new("database", check)
         .cache_for(hour)
-        .cache_failure_for(hour);
+        .cache_failures_for(hour);
     let health = Health::builder().add(dependency).build();
     let _ = health.report().await;
     health

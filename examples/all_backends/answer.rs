@@ -1,7 +1,7 @@
 //! `{"status":"UP","checks":{…},"errors":{…}}`.
 
 use serde::{Serialize, Serializer};
-use tower_health::{Entry, Render, Status, View};
+use tower_health::{Render, ReportEntry, Status, View};
 
 pub(crate) struct UpOrDown;
 
@@ -9,9 +9,9 @@ pub(crate) struct UpOrDown;
 struct Answer<'a> {
     status: &'static str,
     #[serde(serialize_with = "words")]
-    checks: &'a [Entry],
+    checks: &'a [ReportEntry],
     #[serde(serialize_with = "errors")]
-    errors: &'a [Entry],
+    errors: &'a [ReportEntry],
 }
 
 impl Render for UpOrDown {
@@ -30,7 +30,7 @@ impl Render for UpOrDown {
     }
 }
 
-fn words<S: Serializer>(entries: &&[Entry], serializer: S) -> Result<S::Ok, S::Error> {
+fn words<S: Serializer>(entries: &&[ReportEntry], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(
         entries
             .iter()
@@ -39,7 +39,7 @@ fn words<S: Serializer>(entries: &&[Entry], serializer: S) -> Result<S::Ok, S::E
 }
 
 /// Why, of each that is not up: the reason and, where there is one, a sentence. Never an error's raw text.
-fn errors<S: Serializer>(entries: &&[Entry], serializer: S) -> Result<S::Ok, S::Error> {
+fn errors<S: Serializer>(entries: &&[ReportEntry], serializer: S) -> Result<S::Ok, S::Error> {
     let failing = entries.iter().filter(|entry| !entry.status.is_serving());
     serializer.collect_map(failing.map(|entry| {
         let reason = entry.reason.map_or("failed", |reason| reason.as_str());

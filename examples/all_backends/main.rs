@@ -57,7 +57,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .allow(may_ask)
         // Whoever may ask may know.
         .details(Access::everybody())
-        .same_body()
+        .keep_body_type()
         .layer(Router::new().route("/", get(async || "hello\n")));
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
     let served = tokio::spawn(axum::serve(listener, app).into_future());

@@ -20,7 +20,7 @@
 //!    in step, and answers from its caches or checks in step; jitter spreads that over the probers' next
 //!    rounds, and only `refresh_every` over the seconds.
 //! 4. Where probes come further apart than `cache_for`, the second line is the smaller one, and the cache saves nothing.
-//! 5. While the server fails, `cache_failure_for` counts, and one check may ask up to three times: on a
+//! 5. While the server fails, `cache_failures_for` counts, and one check may ask up to three times: on a
 //!    connection of the pool, on a new one, and on the pool's once more. The pool's own reconnects come on top.
 //! 6. A verdict may be `cache_for` and a tenth old, and is told at the next probe: the last columns say how long it takes.
 

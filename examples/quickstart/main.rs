@@ -74,11 +74,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .info("version", env!("CARGO_PKG_VERSION"))
         .build();
 
-    // Around the whole router; `same_body` keeps axum's response type for `axum::serve`.
+    // Around the whole router; `keep_body_type` keeps axum's response type for `axum::serve`.
     let app = HealthLayer::new(health.clone())
         .details(Access::loopback())
-        .signal_draining()
-        .same_body()
+        .announce_draining()
+        .keep_body_type()
         .layer(app::router(database.store(), cache.store()));
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
 

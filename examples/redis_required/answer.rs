@@ -1,7 +1,7 @@
 //! The two answers, each made of a view.
 
 use serde::Serialize;
-use tower_health::{Entry, Render, Status, Value, View};
+use tower_health::{ObservedValue, Render, ReportEntry, Status, View};
 
 /// `/health`.
 pub(crate) struct Overview;
@@ -42,7 +42,7 @@ struct Queue<'a> {
     status: &'static str,
     backend: &'a str,
     /// Nothing while it cannot be counted.
-    queue_depth: Option<&'a Value>,
+    queue_depth: Option<&'a ObservedValue>,
 }
 
 impl Render for Overview {
@@ -92,12 +92,12 @@ fn queue<'a>(view: &View<'a>) -> Option<Queue<'a>> {
     })
 }
 
-fn entry<'a>(view: &View<'a>, name: &str) -> Option<&'a Entry> {
+fn entry<'a>(view: &View<'a>, name: &str) -> Option<&'a ReportEntry> {
     view.entries().iter().find(|entry| &*entry.name == name)
 }
 
 /// `redis` or `memory`.
-fn backend(entry: &Entry) -> &str {
+fn backend(entry: &ReportEntry) -> &str {
     entry.kind.as_deref().unwrap_or("unknown")
 }
 

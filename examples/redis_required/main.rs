@@ -40,7 +40,7 @@ use std::{
 use axum::{ServiceExt, extract::Request};
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_health::{Access, Format, Health, HealthLayer, NotReady, Probe, SameBodyLayer};
+use tower_health::{Access, Format, Health, HealthLayer, KeepBodyLayer, NotReady, Probe};
 
 use crate::{
     answer::{Admin, Overview},
@@ -141,7 +141,7 @@ fn health(store: &Store, environment: &str, required: bool) -> Health {
 }
 
 /// Two faces of one handle: one for everybody, one for this host.
-fn faces(health: Health, demo: bool) -> (SameBodyLayer, SameBodyLayer) {
+fn faces(health: Health, demo: bool) -> (KeepBodyLayer, KeepBodyLayer) {
     let overview = HealthLayer::new(health.clone())
         .without_default_paths()
         .path_with_format("/health", Probe::Full, Format::custom(Overview))
@@ -155,5 +155,5 @@ fn faces(health: Health, demo: bool) -> (SameBodyLayer, SameBodyLayer) {
         )
         .allow(Access::loopback())
         .details(Access::loopback());
-    (overview.same_body(), admin.same_body())
+    (overview.keep_body_type(), admin.keep_body_type())
 }

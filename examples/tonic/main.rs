@@ -63,7 +63,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .add(database.dependency().group("orders"))
         .add(cache.dependency().optional())
         // Who balances over this service asks for it by its name.
-        .service(Orders::NAME, Probe::group("orders"))
+        .map_grpc_service(Orders::NAME, Probe::group("orders"))
         .build();
 
     let listener = TcpListener::bind(addr).await?;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::header;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::Head;
+use super::RequestHead;
 
 /// Tokens, each of which opens. Never printed.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ impl Tokens {
     }
 
     /// Whether `head` brings one of them.
-    pub(super) fn open_to(&self, head: &Head<'_>) -> bool {
+    pub(super) fn open_to(&self, head: &RequestHead<'_>) -> bool {
         sent(head).is_some_and(|sent| self.has(sent))
     }
 
@@ -48,7 +48,7 @@ impl Tokens {
     }
 }
 
-fn sent<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
+fn sent<'a>(head: &RequestHead<'a>) -> Option<&'a [u8]> {
     let value = head.headers().get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)

@@ -28,7 +28,7 @@ pub struct PeerAddr(pub SocketAddr);
 
 /// The head of a request: all that decides who may see what.
 #[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub struct RequestHead<'a> {
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
@@ -37,7 +37,7 @@ pub struct Head<'a> {
     proxies: &'a [IpNet],
 }
 
-impl<'a> Head<'a> {
+impl<'a> RequestHead<'a> {
     pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),
@@ -49,11 +49,11 @@ impl<'a> Head<'a> {
     }
 
     /// The same where the word of `proxies` counts.
-    pub(super) fn behind<'b>(&self, proxies: &'b [IpNet]) -> Head<'b>
+    pub(super) fn behind<'b>(&self, proxies: &'b [IpNet]) -> RequestHead<'b>
     where
         'a: 'b,
     {
-        Head { proxies, ..*self }
+        RequestHead { proxies, ..*self }
     }
 
     /// The method.
@@ -77,7 +77,7 @@ impl<'a> Head<'a> {
     }
 
     /// The peer's address, where the server noted one; never an IPv4-mapped one.
-    pub fn peer(&self) -> Option<IpAddr> {
+    pub fn peer_ip(&self) -> Option<IpAddr> {
         self.noted_peer().map(|peer| peer.ip().to_canonical())
     }
 
@@ -85,8 +85,8 @@ impl<'a> Head<'a> {
     ///
     /// It differs from [`peer`](Self::peer) under
     /// [`Access::trusted_proxies`](super::Access::trusted_proxies) alone.
-    pub fn client(&self) -> Option<IpAddr> {
-        let peer = self.peer()?;
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        let peer = self.peer_ip()?;
         if contains(self.proxies, peer) {
             forwarded::client(self.headers, peer, self.proxies)
         } else {
@@ -125,12 +125,12 @@ impl<'a> Head<'a> {
 }
 
 /// Who asks for what: a header may hold a token, and so may a query.
-impl fmt::Debug for Head<'_> {
+impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Head")
+        f.debug_struct("RequestHead")
             .field("method", self.method)
             .field("path", &self.uri.path())
-            .field("peer", &self.peer())
+            .field("peer", &self.peer_ip())
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Who asks, and who may: [`Access`] decides over the [`Head`] of a request.
+//! Who asks, and who may: [`Access`] decides over the [`RequestHead`] of a request.
 //!
 //! Rules, in evaluation order:
 //!
@@ -29,7 +29,7 @@ mod rule;
 mod tests;
 
 pub use self::{
-    head::{Head, PeerAddr},
+    head::{PeerAddr, RequestHead},
     network::InvalidNetwork,
     rule::Access,
 };

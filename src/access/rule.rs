@@ -7,7 +7,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Head, InvalidNetwork,
+    InvalidNetwork, RequestHead,
     bearer::Tokens,
     network::{contains, parse_networks},
 };
@@ -45,7 +45,7 @@ enum Rule {
     Loopback,
     Networks(Arc<[IpNet]>),
     Bearer(Tokens),
-    Closure(Arc<dyn Fn(&Head<'_>) -> bool + Send + Sync>),
+    Closure(Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>),
     Either(Arc<(Access, Access)>),
     Behind(Arc<(Access, Arc<[IpNet]>)>),
 }
@@ -110,7 +110,7 @@ impl Access {
     }
 
     /// Whoever `allows` says yes to. It runs on every probe: keep it fast. A panic in it is a no.
-    pub fn closure(allows: impl Fn(&Head<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn predicate(allows: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self {
             rule: Rule::Closure(Arc::new(allows)),
         }
@@ -137,7 +137,7 @@ impl Access {
     ///
     /// Called again, or around a rule that has proxies already, it adds to them.
     ///
-    /// It changes what [`networks`](Self::networks) and [`Head::client`] see.
+    /// It changes what [`networks`](Self::networks) and [`RequestHead::client`] see.
     /// [`loopback`](Self::loopback) stays with whoever speaks for itself.
     ///
     /// ```
@@ -185,7 +185,7 @@ impl Access {
     }
 
     #[inline]
-    pub(crate) fn allows(&self, head: &Head<'_>) -> bool {
+    pub(crate) fn allows(&self, head: &RequestHead<'_>) -> bool {
         match &self.rule {
             Rule::Nobody => false,
             Rule::Everybody => true,
@@ -195,15 +195,15 @@ impl Access {
 }
 
 impl Rule {
-    fn allows(&self, head: &Head<'_>) -> bool {
+    fn allows(&self, head: &RequestHead<'_>) -> bool {
         match self {
             Self::Nobody => false,
             Self::Everybody => true,
             Self::Loopback => {
-                head.peer().is_some_and(|peer| peer.is_loopback()) && !head.is_forwarded()
+                head.peer_ip().is_some_and(|peer| peer.is_loopback()) && !head.is_forwarded()
             }
             Self::Networks(networks) => head
-                .client()
+                .client_ip()
                 .is_some_and(|client| contains(networks, client)),
             Self::Bearer(tokens) => tokens.open_to(head),
             // The head is read only: nothing is left half done.

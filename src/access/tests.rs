@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use http::{Method, Request};
 
-use super::{Access, Head, PeerAddr};
+use super::{Access, PeerAddr, RequestHead};
 
 fn allows(access: &Access, peer: Option<&str>, headers: &[(&str, &str)]) -> bool {
     let mut request = Request::builder();
@@ -14,7 +14,7 @@ fn allows(access: &Access, peer: Option<&str>, headers: &[(&str, &str)]) -> bool
         let peer: SocketAddr = peer.parse().expect("an address");
         request.extensions_mut().insert(PeerAddr(peer));
     }
-    access.allows(&Head::of(&request))
+    access.allows(&RequestHead::of(&request))
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn behind_a_proxy_nobody_is_local_and_tokens_open_as_ever() {
 
 #[test]
 fn a_closure_sees_the_head_as_it_came() {
-    let access = Access::closure(|head| {
+    let access = Access::predicate(|head| {
         *head.method() == Method::HEAD
             && head
                 .uri()
@@ -135,12 +135,12 @@ fn a_closure_sees_the_head_as_it_came() {
                 .is_some_and(|uri| uri == "/livez?x")
             && head.headers()["x-team"] == "ops"
             && head.extensions().get() == Some(&7_u8)
-            && head.client() == head.peer()
+            && head.client_ip() == head.peer_ip()
     });
     let head = |method, uri, extension: u8| {
         let request = Request::builder().method(method).uri(uri);
         let request = request.header("x-team", "ops").extension(extension);
-        access.allows(&Head::of(&request.body(()).expect("valid")))
+        access.allows(&RequestHead::of(&request.body(()).expect("valid")))
     };
     assert!(head("HEAD", "/livez?x", 7));
     assert!(!head("GET", "/livez?x", 7));
@@ -153,8 +153,8 @@ fn a_head_prints_who_asks_for_what_and_no_header() {
     let request = Request::get("/livez?token=hunter2").header("cookie", "hunter2");
     let request = request.body(()).expect("valid");
     assert_eq!(
-        format!("{:?}", Head::of(&request)),
-        r#"Head { method: GET, path: "/livez", peer: None, .. }"#
+        format!("{:?}", RequestHead::of(&request)),
+        r#"RequestHead { method: GET, path: "/livez", peer: None, .. }"#
     );
 }
 
@@ -172,7 +172,7 @@ fn a_rule_prints_its_networks_and_no_token() {
     let others = [
         Access::nobody(),
         Access::everybody(),
-        Access::closure(|_| true),
+        Access::predicate(|_| true),
     ];
     assert_eq!(format!("{others:?}"), "[Nobody, Everybody, Closure(..)]");
 }

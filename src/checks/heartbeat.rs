@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    check::{Check, CheckResult, LocalCheck, Outcome, sealed},
+    check::{Check, CheckResult, InProcessCheck, Outcome, sealed},
     report::{Failure, Reason},
 };
 
@@ -28,7 +28,7 @@ use crate::{
 /// use tower_health::{Health, checks::Heartbeat};
 ///
 /// let heartbeat = Heartbeat::new(Duration::from_secs(30));
-/// let health = Health::builder().liveness("worker", heartbeat.clone()).build();
+/// let health = Health::builder().liveness_check("worker", heartbeat.clone()).build();
 /// // In the worker's loop:
 /// heartbeat.beat();
 /// # drop(health);
@@ -91,7 +91,7 @@ impl Check for Heartbeat {
 
 impl sealed::Local for Heartbeat {}
 
-impl LocalCheck for Heartbeat {}
+impl InProcessCheck for Heartbeat {}
 
 impl fmt::Debug for Heartbeat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -23,7 +23,7 @@ impl Period {
                 whole: settings.cache_for,
             };
         }
-        let usual = settings.cache_failure_for.unwrap_or(settings.cache_for);
+        let usual = settings.cache_failures_for.unwrap_or(settings.cache_for);
         let longest = settings.back_off_up_to.unwrap_or(usual * 2);
         Self {
             usual,
@@ -89,9 +89,9 @@ mod tests {
             (None, Some(0), &[(86_400_000, 1_000)]),
             (Some(0), None, &[(86_400_000, 0)]),
         ];
-        for (cache_failure_for, bound, outages) in table {
+        for (cache_failures_for, bound, outages) in table {
             let settings = Settings {
-                cache_failure_for: cache_failure_for.map(Duration::from_millis),
+                cache_failures_for: cache_failures_for.map(Duration::from_millis),
                 back_off_up_to: bound.map(Duration::from_millis),
                 ..Settings::default()
             };
@@ -102,7 +102,7 @@ mod tests {
                     expected,
                     "{settings:?} {outage}"
                 );
-                let usual = u128::from(cache_failure_for.unwrap_or(1_000));
+                let usual = u128::from(cache_failures_for.unwrap_or(1_000));
                 assert_eq!(
                     period.backs_off(),
                     expected > usual,
@@ -129,10 +129,10 @@ mod tests {
     #[test]
     fn no_setting_overflows() {
         let settings = Settings {
-            cache_for: crate::bounds::LONGEST,
+            cache_for: crate::bounds::MAX_DURATION,
             ..Settings::default()
         };
         let period = Period::of(&settings, true, Duration::MAX);
-        assert_eq!(period.jittered(0.0), crate::bounds::LONGEST * 2);
+        assert_eq!(period.jittered(0.0), crate::bounds::MAX_DURATION * 2);
     }
 }

@@ -61,11 +61,11 @@ fn run() -> impl Strategy<Value = Run> {
 fn settings() -> impl Strategy<Value = Settings> {
     let failure = prop_oneof![Just(None), millis(0..2_000).prop_map(Some)];
     (1..4_u32, 1..4_u32, millis(0..5_000), failure).prop_map(
-        |(failure_threshold, success_threshold, cache_for, cache_failure_for)| Settings {
+        |(failure_threshold, success_threshold, cache_for, cache_failures_for)| Settings {
             failure_threshold,
             success_threshold,
             cache_for,
-            cache_failure_for,
+            cache_failures_for,
             ..Settings::default()
         },
     )
@@ -128,7 +128,7 @@ proptest! {
         let started = Instant::now();
         let span = Span { started, ended: started + run.took };
         let verdict = Verdict::after(None, run.found.result(), span, &settings, run.jitter);
-        let period = match settings.cache_failure_for {
+        let period = match settings.cache_failures_for {
             Some(period) if run.found == Found::Failed => period,
             _ => settings.cache_for,
         };

@@ -8,7 +8,7 @@ use super::verdict::{Span, Verdict};
 use crate::{
     check::{CheckResult, Outcome},
     dependency::Settings,
-    report::{Failure, Reason, Status, Value},
+    report::{Failure, ObservedValue, Reason, Status},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -77,7 +77,7 @@ fn thresholds_count_completed_runs_in_a_row() {
 fn freshness_counts_from_the_start_of_the_run() {
     let settings = Settings {
         cache_for: 1_000 * MS,
-        cache_failure_for: Some(200 * MS),
+        cache_failures_for: Some(200 * MS),
         ..Settings::default()
     };
     let started = Instant::now();
@@ -236,7 +236,7 @@ fn what_a_run_said_and_saw_stays_with_its_verdict() {
         .observe("depth", 7_u64)));
     assert_eq!(good.message.as_deref(), Some("slow"));
     assert_eq!(bad.message.as_deref(), Some("full"));
-    let seen = [("depth".into(), Value::from(7_u64))];
+    let seen = [("depth".into(), ObservedValue::from(7_u64))];
     assert_eq!(good.observations.values, seen);
     assert_eq!(bad.observations.values, seen);
 }

@@ -23,8 +23,8 @@ use super::{
     watching::Watching,
 };
 use crate::{
-    access::{Access, Head},
-    bounds::LONGEST,
+    access::{Access, RequestHead},
+    bounds::MAX_DURATION,
     health::{Gathering, Health, Subject},
     probe::Probe,
     render::Detail,
@@ -82,7 +82,7 @@ pub(super) struct Opening {
 
 impl Opening {
     pub(super) fn of<A>(rules: Rules<'_>, request: &Request<A>) -> Self {
-        let asked = Head::of(request);
+        let asked = RequestHead::of(request);
         Self {
             detail: if rules.details.allows(&asked) {
                 Detail::Full
@@ -120,7 +120,7 @@ impl Opening {
             health: health.clone(),
             detail: self.detail,
             arrived: Instant::now(),
-            timeout: head.timeout.map(|timeout| timeout.min(LONGEST)),
+            timeout: head.timeout.map(|timeout| timeout.min(MAX_DURATION)),
         };
         Answering::Later(Box::pin(async move {
             let message = match message {

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{message::ServingStatus, names};
-use crate::{bounds::LONGEST, health::Health, render::Detail, report::Status};
+use crate::{bounds::MAX_DURATION, health::Health, render::Detail, report::Status};
 
 /// How long the first message waits for a verdict under way: one that is up must not begin
 /// with `NOT_SERVING`, which makes clients fail what they would have queued.
@@ -89,7 +89,7 @@ impl Feed {
         self.known.store(subject.is_some(), Ordering::Relaxed);
         let Some(subject) = subject else {
             self.tell(Some(ServingStatus::ServiceUnknown), ends);
-            return now + LONGEST;
+            return now + MAX_DURATION;
         };
         let glance = health.glance(subject, now, true);
         let again = if glance.holds(now) {

@@ -13,7 +13,7 @@ use super::{
     asked::{Asked, Named},
     call::{Answering, Opening, Rules},
 };
-use crate::access::Head;
+use crate::access::RequestHead;
 
 /// What a layer says of calls beside its rules.
 #[derive(Clone, Debug)]
@@ -33,14 +33,14 @@ impl Default for Interception {
 
 impl Interception {
     /// Starts to answer `request`, or gives it back to be passed through: its sender may not know
-    /// of the service (`conceal`), or its body is of a type that cannot be read.
+    /// of the service (`forward_denied`), or its body is of a type that cannot be read.
     pub(crate) fn answer<A: 'static>(
         &self,
         rules: Rules<'_>,
-        conceal: bool,
+        forward_denied: bool,
         request: Request<A>,
     ) -> ControlFlow<Answering, Request<A>> {
-        if conceal && !rules.allow.allows(&Head::of(&request)) {
+        if forward_denied && !rules.allow.allows(&RequestHead::of(&request)) {
             return ControlFlow::Continue(request);
         }
         let opening = Opening::of(rules, &request);

@@ -10,7 +10,7 @@
 //! let health = Health::builder()
 //!     .add(Dependency::new("database", async || Ok(Outcome::up())).group("orders"))
 //!     // `NOT_SERVING` when what this service needs is down.
-//!     .service("shop.v1.Orders", Probe::group("orders"))
+//!     .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
 //!     .build();
 //! let server = tonic::transport::Server::builder()
 //!     .layer(HealthLayer::new(health).details(Access::loopback()));
@@ -28,12 +28,12 @@
 //!
 //! Up and degraded are `SERVING`, down and unknown `NOT_SERVING`; an optional dependency takes nothing
 //! down but its own name. While the app [drains](crate::Health::drain) or is [taken
-//! out](crate::Health::take_out), everything but liveness and startup is `NOT_SERVING`.
+//! out](crate::Health::enter_maintenance), everything but liveness and startup is `NOT_SERVING`.
 //!
 //! # Calls
 //!
 //! 1. Who may not probe ([`allow`](crate::HealthLayer::allow)) gets `PERMISSION_DENIED`, or with
-//!    [`conceal`](crate::HealthLayer::conceal) the inner service's answer.
+//!    [`forward_denied`](crate::HealthLayer::forward_denied) the inner service's answer.
 //! 2. What is no call is refused in the head, as the protocol has it: 405 for a method other than
 //!    `POST`, 415 for another content-type, `UNIMPLEMENTED` for another method of the service and for a
 //!    compressed message, `RESOURCE_EXHAUSTED` for one of more than 64 KiB, `INTERNAL` for one that
@@ -82,7 +82,7 @@
 //! A layer can read a call whose body is axum's, hyper's or tonic's, or one of the usual boxes. Where a
 //! layer further out makes it another type, name that:
 //! [`grpc_body`](crate::HealthLayer::grpc_body); calls with bodies of unknown types pass through. With
-//! [`same_body`](crate::HealthLayer::same_body) calls are answered where the response's body is
+//! [`keep_body_type`](crate::HealthLayer::keep_body_type) calls are answered where the response's body is
 //! axum's; others cannot hold trailers, so calls pass through there, too. For those there is
 //! [`Health::grpc_service`](crate::Health::grpc_service), a service of its own, and
 //! [`without_grpc`](crate::HealthLayer::without_grpc) for those who route every call by hand.
@@ -96,7 +96,7 @@
 //! - let (reporter, service) = tonic_health::server::health_reporter();
 //! + let health = Health::builder().check("database", checks::postgres(pool)).build();
 //! - reporter.set_serving::<OrdersServer<Orders>>().await;
-//! + .service("shop.v1.Orders", Probe::group("orders"))   // on the builder; nothing to call later
+//! + .map_grpc_service("shop.v1.Orders", Probe::group("orders"))   // on the builder; nothing to call later
 //! - tokio::spawn(async move { loop { ping(&pool).await; reporter.set_service_status(..).await } });
 //! +                                                      // gone: checks run when somebody asks or watches
 //! - Server::builder().add_service(service)

@@ -22,7 +22,7 @@ use super::{
     feed::{Feed, Key},
     status::Refusal,
 };
-use crate::{bounds::LONGEST, cell::Cell, health::Health, render::Detail};
+use crate::{bounds::MAX_DURATION, cell::Cell, health::Health, render::Detail};
 
 /// How many may watch one handle at a time.
 pub(super) const MAX_WATCHERS: usize = 10_000;
@@ -144,7 +144,7 @@ async fn drive(health: Health) {
         let moved = health.epoch_moved();
         let now = Instant::now();
         let round = health.watchers().state().round(&health, now);
-        let mut next = round.closes_at.unwrap_or(now + LONGEST);
+        let mut next = round.closes_at.unwrap_or(now + MAX_DURATION);
         for feed in round.feeds {
             next = next.min(feed.look(&health, now, round.ends));
         }

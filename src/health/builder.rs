@@ -3,11 +3,11 @@ use std::{borrow::Cow, panic::Location, time::Duration};
 use super::{
     Health,
     members::MAX_DEPENDENCIES,
-    warning::{Pace, Warning},
+    warning::{ConfigWarning, Pace},
 };
 use crate::{
-    bounds::{LONGEST, SHORTEST_REFRESH},
-    check::{Check, LocalCheck},
+    bounds::{MAX_DURATION, SHORTEST_REFRESH},
+    check::{Check, InProcessCheck},
     dependency::Dependency,
 };
 
@@ -65,8 +65,12 @@ impl HealthBuilder {
     ///
     /// On a malformed name, see [`Dependency::new`], and as [`add`](Self::add).
     #[track_caller]
-    pub fn liveness(self, name: impl Into<Cow<'static, str>>, check: impl LocalCheck) -> Self {
-        self.add(Dependency::local(name, check))
+    pub fn liveness_check(
+        self,
+        name: impl Into<Cow<'static, str>>,
+        check: impl InProcessCheck,
+    ) -> Self {
+        self.add(Dependency::in_process(name, check))
     }
 
     /// Adds a dependency.
@@ -151,7 +155,7 @@ impl HealthBuilder {
     ///
     /// Keep it under the prober's own timeout, which is 1 s for a kubelet.
     pub fn answer_within(mut self, limit: Duration) -> Self {
-        self.answer_within = limit.min(LONGEST);
+        self.answer_within = limit.min(MAX_DURATION);
         self
     }
 
@@ -164,12 +168,12 @@ impl HealthBuilder {
     /// the runtime in which the handle is built, or else first asked, and ends with the
     /// last clone of the handle.
     pub fn refresh_every(mut self, period: Duration) -> Self {
-        self.refresh_every = Some(period.clamp(SHORTEST_REFRESH, LONGEST));
+        self.refresh_every = Some(period.clamp(SHORTEST_REFRESH, MAX_DURATION));
         self
     }
 
     /// What cannot work of the settings so far; empty for the defaults. See [`Health::warnings`].
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub fn warnings(&self) -> Vec<ConfigWarning> {
         self.pace().warnings(&self.dependencies)
     }
 

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::Health;
-use crate::bounds::LONGEST;
+use crate::bounds::MAX_DURATION;
 
 /// After draining was set without a delay of its own: long enough to take it back, too
 /// short to hold up a shutdown.
@@ -36,7 +36,7 @@ impl Closing {
     /// The app drains for `delay`. Of several delays the first to be over counts: that is when the
     /// server is told to stop.
     pub(super) fn drains_for(&self, delay: Duration) {
-        let at = Instant::now() + delay.min(LONGEST);
+        let at = Instant::now() + delay.min(MAX_DURATION);
         self.change(|end| {
             Some(End::Drains(match end {
                 Some(End::Drains(earlier)) => earlier.min(at),

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What depends on no run is looked at this often all the same.
-const LONGEST: Duration = Duration::from_secs(1);
+const MAX_DURATION: Duration = Duration::from_secs(1);
 
 /// Whoever watches starts runs no closer together, however short a time verdicts serve.
 const LEAST_PERIOD: Duration = Duration::from_millis(20);
@@ -56,7 +56,7 @@ impl Glance {
 impl Health {
     /// The status of `subject` as known now; with `asks` a run starts where one is due.
     pub(crate) fn glance(&self, subject: Subject<'_>, now: Instant, asks: bool) -> Glance {
-        let mut glance = Glance::of(Status::Up, now + LONGEST);
+        let mut glance = Glance::of(Status::Up, now + MAX_DURATION);
         if subject.leaves_rotation() && self.shared().lifecycle.out_of_rotation().is_some() {
             glance.status = Status::Down;
             return glance;
@@ -214,7 +214,7 @@ mod tests {
         Health::builder()
             .add(dependency("needed", needed).group("g"))
             .add(dependency("optional", optional).optional().group("g"))
-            .add(dependency("aside", aside).without_readiness())
+            .add(dependency("aside", aside).exclude_from_readiness())
             .build()
     }
 

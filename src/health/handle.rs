@@ -6,7 +6,7 @@ use super::{
     Gathering, HealthBuilder,
     members::Members,
     refresh::Refresh,
-    warning::{self, Pace, Warning},
+    warning::{self, ConfigWarning, Pace},
 };
 use crate::{
     cell::Cell,
@@ -162,7 +162,7 @@ impl Health {
     /// }
     /// # assert_eq!(health.warnings().len(), 1);
     /// ```
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub fn warnings(&self) -> Vec<ConfigWarning> {
         let cells = self.cells();
         self.pace()
             .warnings(cells.iter().map(|cell| &cell.dependency))

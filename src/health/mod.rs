@@ -36,7 +36,7 @@ pub use self::{
     handle::Health,
     members::{AddError, AddErrorKind},
     start::NotReady,
-    warning::{Warning, WarningKind},
+    warning::{ConfigWarning, ConfigWarningKind},
 };
 #[cfg(feature = "grpc")]
 pub(crate) use self::{closing::LINGER, glance::Subject};

@@ -45,7 +45,7 @@ impl Health {
         self.shared().lifecycle.is_draining()
     }
 
-    /// Takes the app out of traffic by hand until [`put_back`](Self::put_back): readiness is 503 at
+    /// Takes the app out of traffic by hand until [`exit_maintenance`](Self::exit_maintenance): readiness is 503 at
     /// once, with reason `maintenance`.
     ///
     /// `why` stands in the answer as its message, for those allowed details only, and in the log;
@@ -57,12 +57,12 @@ impl Health {
     /// use tower_health::{Health, Probe, Reason};
     ///
     /// let health = Health::builder().build();
-    /// health.take_out("moving the disk, back at 14:00");
+    /// health.enter_maintenance("moving the disk, back at 14:00");
     /// let report = health.snapshot_for(&Probe::Readiness);
     /// assert_eq!(report.reason, Some(Reason::Maintenance));
-    /// health.put_back();
+    /// health.exit_maintenance();
     /// ```
-    pub fn take_out(&self, why: impl Into<Cow<'static, str>>) {
+    pub fn enter_maintenance(&self, why: impl Into<Cow<'static, str>>) {
         let why = one_line(why.into());
         let before = self.shared().lifecycle.set_maintenance(Some(why.clone()));
         if before.is_none_or(|before| *before != why) {
@@ -71,8 +71,8 @@ impl Health {
         }
     }
 
-    /// Ends what [`take_out`](Self::take_out) began. Nothing otherwise.
-    pub fn put_back(&self) {
+    /// Ends what [`enter_maintenance`](Self::enter_maintenance) began. Nothing otherwise.
+    pub fn exit_maintenance(&self) {
         if self.shared().lifecycle.set_maintenance(None).is_some() {
             self.shared().epoch.advance();
             log("put back after maintenance", None);
@@ -80,7 +80,7 @@ impl Health {
     }
 
     /// Why the app is taken out for maintenance, as it was kept; `None` when it is not.
-    pub fn maintenance(&self) -> Option<Cow<'static, str>> {
+    pub fn maintenance_message(&self) -> Option<Cow<'static, str>> {
         let why = self.shared().lifecycle.maintenance();
         why.map(|why| (*why).clone())
     }

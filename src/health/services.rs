@@ -51,7 +51,7 @@ impl HealthBuilder {
     ///
     /// let health = Health::builder()
     ///     .add(Dependency::new("database", async || Ok(Outcome::up())).group("orders"))
-    ///     .service("shop.v1.Orders", Probe::group("orders"))
+    ///     .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
     ///     .build();
     /// # drop(health);
     /// ```
@@ -61,7 +61,7 @@ impl HealthBuilder {
     /// When the name is empty (that is readiness), longer than 200 bytes or mapped
     /// already; [`build`](Self::build) does when no dependency is in the group that `probe` names.
     #[track_caller]
-    pub fn service(mut self, name: impl Into<Cow<'static, str>>, probe: Probe) -> Self {
+    pub fn map_grpc_service(mut self, name: impl Into<Cow<'static, str>>, probe: Probe) -> Self {
         let name = name.into();
         assert!(
             !name.is_empty(),

@@ -7,11 +7,11 @@ use super::{
     gather::{Gathering, Part},
 };
 use crate::{
-    bounds::LONGEST,
+    bounds::MAX_DURATION,
     cell::Cell,
     engine::verdict::Verdict,
     probe::Probe,
-    report::{Entry, Reason, Report, Status, one_line},
+    report::{Reason, Report, ReportEntry, Status, one_line},
 };
 
 /// Between two tries at first, then doubled each time.
@@ -27,7 +27,7 @@ impl Health {
     /// Waits until every required dependency serves, trying again with pauses of 50 ms to 1 s.
     ///
     /// A failure is tried again once it has served its time
-    /// ([`cache_failure_for`](crate::Dependency::cache_failure_for)), and after 1 s at the latest, even
+    /// ([`cache_failures_for`](crate::Dependency::cache_failures_for)), and after 1 s at the latest, even
     /// where it serves others for longer. Optional ones are not waited for. Dropping the future
     /// cancels no run.
     ///
@@ -36,7 +36,7 @@ impl Health {
     /// When that is not so within `limit`, also because the app drains or is taken out: the error
     /// says in one line which ones do not serve and why.
     pub async fn wait_until_ready(&self, limit: Duration) -> Result<(), NotReady> {
-        let deadline = Instant::now() + limit.min(LONGEST);
+        let deadline = Instant::now() + limit.min(MAX_DURATION);
         let mut pause = FIRST_PAUSE;
         loop {
             let not_ready = match self.try_to_start(deadline).await {
@@ -60,8 +60,8 @@ impl Health {
     /// # Errors
     ///
     /// As [`wait_until_ready`](Self::wait_until_ready).
-    pub async fn verify(&self) -> Result<(), NotReady> {
-        self.try_to_start(Instant::now() + LONGEST).await
+    pub async fn ensure_ready(&self) -> Result<(), NotReady> {
+        self.try_to_start(Instant::now() + MAX_DURATION).await
     }
 
     async fn try_to_start(&self, deadline: Instant) -> Result<(), NotReady> {
@@ -127,7 +127,7 @@ impl Gathering {
 /// ```
 #[derive(Clone, Debug)]
 pub struct NotReady {
-    failing: Vec<Entry>,
+    failing: Vec<ReportEntry>,
     reason: Option<Reason>,
     message: Option<Cow<'static, str>>,
 }
@@ -135,7 +135,7 @@ pub struct NotReady {
 impl NotReady {
     fn of(report: Report) -> Self {
         let mut failing = report.entries;
-        failing.retain(|entry| entry.counted() >= Status::Unknown);
+        failing.retain(|entry| entry.effective_status() >= Status::Unknown);
         Self {
             failing,
             // That it has not started is what the error says anyway.
@@ -149,7 +149,7 @@ impl NotReady {
     }
 
     /// The required dependencies that do not serve, in the order of their registration.
-    pub fn failing(&self) -> &[Entry] {
+    pub fn failing(&self) -> &[ReportEntry] {
         &self.failing
     }
 

@@ -20,16 +20,16 @@ const PROBER_ACTS_WITHIN: Duration = Duration::from_secs(30);
 /// database: times out after 2000 ms, and askers are answered after 900 ms: none hears the end of a run that takes longer
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
+pub struct ConfigWarning {
     dependency: Option<Arc<str>>,
-    kind: WarningKind,
+    kind: ConfigWarningKind,
     text: String,
 }
 
 /// What cannot work. The defaults warn of nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum WarningKind {
+pub enum ConfigWarningKind {
     /// [`answer_within`](crate::HealthBuilder::answer_within) is 1 s or more: a kubelet has given up by
     /// then, and takes an answer that is on its way for none.
     AnswerTooLate,
@@ -52,9 +52,9 @@ pub enum WarningKind {
     ReturnShowsLate,
 }
 
-impl Warning {
+impl ConfigWarning {
     /// What cannot work.
-    pub fn kind(&self) -> WarningKind {
+    pub fn kind(&self) -> ConfigWarningKind {
         self.kind
     }
 
@@ -64,7 +64,7 @@ impl Warning {
     }
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for ConfigWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = &self.dependency {
             write!(f, "{name}: ")?;
@@ -85,10 +85,10 @@ impl Pace {
     pub(super) fn warnings<'a>(
         self,
         dependencies: impl IntoIterator<Item = &'a Dependency>,
-    ) -> Vec<Warning> {
-        let own = (self.answer_within >= PROBER_WAITS).then(|| Warning {
+    ) -> Vec<ConfigWarning> {
+        let own = (self.answer_within >= PROBER_WAITS).then(|| ConfigWarning {
             dependency: None,
-            kind: WarningKind::AnswerTooLate,
+            kind: ConfigWarningKind::AnswerTooLate,
             text: format!(
                 "askers are answered after {} ms, and a kubelet waits for {} ms",
                 self.answer_within.as_millis(),
@@ -102,12 +102,12 @@ impl Pace {
     }
 
     /// What cannot work of the settings of `dependency`.
-    pub(super) fn warnings_of(self, dependency: &Dependency) -> Vec<Warning> {
+    pub(super) fn warnings_of(self, dependency: &Dependency) -> Vec<ConfigWarning> {
         let settings = &dependency.settings;
         let ms = |time: Duration| format!("{} ms", time.as_millis());
         let mut warnings = Vec::new();
         let mut warn = |kind, text| {
-            warnings.push(Warning {
+            warnings.push(ConfigWarning {
                 dependency: Some(dependency.name.clone()),
                 kind,
                 text,
@@ -121,7 +121,7 @@ impl Pace {
                 ms(timeout),
                 ms(self.answer_within),
             );
-            warn(WarningKind::TimeoutAfterAnswer, text);
+            warn(ConfigWarningKind::TimeoutAfterAnswer, text);
         }
         if let Some(budget) = dependency.budget.filter(|budget| *budget >= timeout) {
             let text = format!(
@@ -129,16 +129,16 @@ impl Pace {
                 ms(timeout),
                 ms(budget),
             );
-            warn(WarningKind::TimeoutWithinCheck, text);
+            warn(ConfigWarningKind::TimeoutWithinCheck, text);
         }
 
         let up = self.refresh_every.unwrap_or(settings.cache_for);
-        let failed = settings.cache_failure_for.unwrap_or(settings.cache_for);
+        let failed = settings.cache_failures_for.unwrap_or(settings.cache_for);
         let failed = self.refresh_every.unwrap_or(failed);
         // What lies in this process costs nothing to ask.
         if !dependency.liveness && (up.is_zero() || failed.is_zero()) {
             let text = "a verdict serves for no time: each probe costs a run".to_owned();
-            warn(WarningKind::Uncached, text);
+            warn(ConfigWarningKind::Uncached, text);
         }
         // Nobody's orchestrator acts on the rest.
         if !dependency.liveness && !dependency.readiness {
@@ -149,14 +149,14 @@ impl Pace {
                 "one failed run shows for {}: a kubelet, which asks each 10 s, takes it for three",
                 ms(failed),
             );
-            warn(WarningKind::OneFailureCountsAsThree, text);
+            warn(ConfigWarningKind::OneFailureCountsAsThree, text);
         }
         let hidden = up
             .saturating_add(failed.saturating_mul(settings.failure_threshold - 1))
             .saturating_add(timeout);
         if hidden > PROBER_ACTS_WITHIN {
             let text = format!("an outage shows after up to {}", ms(hidden));
-            warn(WarningKind::OutageShowsLate, text);
+            warn(ConfigWarningKind::OutageShowsLate, text);
         }
         let rest = failed.max(settings.back_off_up_to.unwrap_or(failed.saturating_mul(2)));
         let kept_out = rest
@@ -167,7 +167,7 @@ impl Pace {
                 "its return from a long outage shows after up to {}",
                 ms(kept_out)
             );
-            warn(WarningKind::ReturnShowsLate, text);
+            warn(ConfigWarningKind::ReturnShowsLate, text);
         }
         warnings
     }
@@ -175,11 +175,11 @@ impl Pace {
 
 /// One log event each.
 #[cfg(feature = "tracing")]
-pub(super) fn log(warnings: &[Warning]) {
+pub(super) fn log(warnings: &[ConfigWarning]) {
     for warning in warnings {
         tracing::warn!("health settings that cannot work together: {warning}");
     }
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(super) fn log(_: &[Warning]) {}
+pub(super) fn log(_: &[ConfigWarning]) {}

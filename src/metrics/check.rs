@@ -10,7 +10,7 @@ use super::{
 use crate::{
     dependency::Dependency,
     engine::verdict::Verdict,
-    report::{PoolNumbers, Status},
+    report::{PoolStats, Status},
 };
 
 /// The series of one dependency.
@@ -162,7 +162,7 @@ impl Pool {
         }
     }
 
-    fn set(&self, numbers: &PoolNumbers) {
+    fn set(&self, numbers: &PoolStats) {
         self.max.set(numbers.max);
         self.open.set(numbers.open);
         self.idle.set(numbers.idle);

@@ -124,7 +124,7 @@ impl Face {
         let mut view = if gathering.is_for_one() {
             View::single(&answered.report, asked.detail)
         } else {
-            View::cut(&answered.report, asked.detail)
+            View::new(&answered.report, asked.detail)
         };
         if self.stable {
             view = view.timeless();

@@ -19,7 +19,7 @@ use super::{
     route::Route,
 };
 use crate::{
-    access::{Access, Head},
+    access::{Access, RequestHead},
     health::Health,
     render::Detail,
 };
@@ -34,7 +34,7 @@ pub(super) struct Face {
     pub(super) routes: Vec<Route>,
     pub(super) details: Access,
     pub(super) allow: Access,
-    pub(super) conceal: bool,
+    pub(super) forward_denied: bool,
     pub(super) codes: Codes,
     /// What strangers are told, for each status.
     pub(super) words: [Answer; 4],
@@ -93,7 +93,7 @@ impl Face {
             allow: &self.allow,
             details: &self.details,
         };
-        let answer = match self.grpc.answer(rules, self.conceal, request) {
+        let answer = match self.grpc.answer(rules, self.forward_denied, request) {
             ControlFlow::Break(answer) => answer,
             passed => return passed,
         };
@@ -105,9 +105,9 @@ impl Face {
 
     #[inline(always)]
     fn decide<A>(self: &Arc<Self>, request: &mut Request<A>, found: Match) -> Turn {
-        let head = Head::of(request);
+        let head = RequestHead::of(request);
         if !self.allow.allows(&head) {
-            return if self.conceal {
+            return if self.forward_denied {
                 Turn::Pass
             } else {
                 Turn::Stay(Stay::Refuse(StatusCode::FORBIDDEN))
@@ -122,7 +122,7 @@ impl Face {
         if !is_head && *request.method() != Method::GET {
             return Stay::Refuse(StatusCode::METHOD_NOT_ALLOWED);
         }
-        let detail = if self.details.allows(&Head::of(request)) {
+        let detail = if self.details.allows(&RequestHead::of(request)) {
             Detail::Full
         } else {
             Detail::Status

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 
 use super::{
-    BusyLayer, HealthService, SameBodyLayer, SignalLayer, answer::Answer, codes::Codes, face::Face,
-    paths::Paths, route::Route, shard::Sharded,
+    AnnounceDrainLayer, BusyLayer, HealthService, KeepBodyLayer, answer::Answer, codes::Codes,
+    face::Face, paths::Paths, route::Route, shard::Sharded,
 };
 use crate::{access::Access, health::Health, probe::Probe, render::Format, report::Status};
 
@@ -46,7 +46,7 @@ pub(super) struct Settings {
     paths: Vec<OwnPath>,
     details: Access,
     allow: Access,
-    conceal: bool,
+    forward_denied: bool,
     codes: Codes,
     format: Format,
     stable: bool,
@@ -75,7 +75,7 @@ impl HealthLayer {
                 paths: Vec::new(),
                 details: Access::nobody(),
                 allow: Access::everybody(),
-                conceal: false,
+                forward_denied: false,
                 codes: Codes::default(),
                 format: Format::json(),
                 stable: false,
@@ -143,7 +143,7 @@ impl HealthLayer {
     /// pool numbers, observations and messages. For systems that compare bodies, or hashes of them.
     ///
     /// Two bodies that differ then differ in a status or a reason, or in what is checked.
-    pub fn stable(self) -> Self {
+    pub fn without_measurements(self) -> Self {
         self.with(|settings| settings.stable = true)
     }
 
@@ -163,8 +163,8 @@ impl HealthLayer {
     }
 
     /// Hands the requests of those who may not probe to the inner service, as if there were no probe.
-    pub fn conceal(self) -> Self {
-        self.with(|settings| settings.conceal = true)
+    pub fn forward_denied(self) -> Self {
+        self.with(|settings| settings.forward_denied = true)
     }
 
     /// The status code for `status`. Default: 200 for up and degraded, 503 for unknown and down.
@@ -190,8 +190,8 @@ impl HealthLayer {
     /// Keeps the inner service's response body, where that can be made from `Bytes`, as axum's can.
     ///
     /// For `axum::serve`, which takes no other body than axum's.
-    pub fn same_body(self) -> SameBodyLayer {
-        SameBodyLayer::new(self)
+    pub fn keep_body_type(self) -> KeepBodyLayer {
+        KeepBodyLayer::new(self)
     }
 
     /// Answers probes even while the inner service is not ready, as when its concurrency limit is full.
@@ -212,9 +212,9 @@ impl HealthLayer {
     /// connection elsewhere. Not on a switch of protocols, whose connection lives on, and not for
     /// a request that arrived before. Clients that are no proxies can read the field, too:
     /// it says that this process is about to stop, and nothing else. Settings come before this.
-    pub fn signal_draining(self) -> SignalLayer<Self> {
+    pub fn announce_draining(self) -> AnnounceDrainLayer<Self> {
         let health = self.settings.health.clone();
-        SignalLayer::new(self, health)
+        AnnounceDrainLayer::new(self, health)
     }
 
     /// The layer with other settings; what was made from the old ones is not its own.
@@ -265,7 +265,7 @@ impl Settings {
             routes,
             details: self.details.clone(),
             allow: self.allow.clone(),
-            conceal: self.conceal,
+            forward_denied: self.forward_denied,
             codes: self.codes,
             words: Answer::words(self.codes),
             born: Instant::now(),

@@ -39,7 +39,7 @@ impl HealthLayer {
     /// health call where those are answered here.
     ///
     /// For layers further out, with a clone of this layer. It knows nothing of who asks: a request that
-    /// [`conceal`](Self::conceal) hands on is one all the same.
+    /// [`forward_denied`](Self::forward_denied) hands on is one all the same.
     ///
     /// ```
     /// use tower_health::{Health, HealthLayer};

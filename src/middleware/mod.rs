@@ -4,7 +4,7 @@
 //!
 //! 1. `paths`: a path that is no probe's passes through, untouched: one test of a
 //!    bit decides for nearly all of them.
-//! 2. Who may not probe (`allow`) gets 403, or with `conceal` passes through.
+//! 2. Who may not probe (`allow`) gets 403, or with `forward_denied` passes through.
 //! 3. A method other than `GET` and `HEAD` gets 405.
 //! 4. `route`: the form is the path's own, or what `accept` names, or the layer's.
 //! 5. A name below a probe's path is one dependency's: 404 to whoever sees no details.
@@ -21,6 +21,7 @@ mod busy;
 mod codes;
 mod face;
 mod future;
+mod keep_body_type;
 mod layer;
 mod mark;
 mod maybe_static;
@@ -30,7 +31,6 @@ mod paths_properties;
 mod query;
 mod ready;
 mod route;
-mod same_body;
 mod service;
 mod shard;
 mod signal;
@@ -40,10 +40,10 @@ pub use self::{
     body::ResponseBody,
     busy::{BusyFuture, BusyLayer, BusyService},
     future::ResponseFuture,
+    keep_body_type::{KeepBodyFuture, KeepBodyLayer, KeepBodyService},
     layer::HealthLayer,
     mark::ProbeMark,
     maybe_static::MaybeStatic,
-    same_body::{SameBodyFuture, SameBodyLayer, SameBodyService},
     service::HealthService,
-    signal::{SignalLayer, Signalled, SignalledFuture},
+    signal::{AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService},
 };

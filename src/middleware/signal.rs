@@ -17,22 +17,22 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{BusyLayer, HealthLayer, SameBodyLayer, shard::Sharded};
+use super::{BusyLayer, HealthLayer, KeepBodyLayer, shard::Sharded};
 use crate::health::Health;
 
 /// At this Envoy takes the host out of its cluster at once.
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking
 const ENVOY: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");
 
-/// A layer that signals draining, besides what `L` does. Made by [`HealthLayer::signal_draining`].
+/// A layer that signals draining, besides what `L` does. Made by [`HealthLayer::announce_draining`].
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
-pub struct SignalLayer<L> {
+pub struct AnnounceDrainLayer<L> {
     layer: L,
     health: Sharded<Health>,
 }
 
-impl<L> SignalLayer<L> {
+impl<L> AnnounceDrainLayer<L> {
     pub(super) fn new(layer: L, health: Health) -> Self {
         Self {
             layer,
@@ -40,51 +40,51 @@ impl<L> SignalLayer<L> {
         }
     }
 
-    fn map<M>(self, change: impl FnOnce(L) -> M) -> SignalLayer<M> {
-        SignalLayer {
+    fn map<M>(self, change: impl FnOnce(L) -> M) -> AnnounceDrainLayer<M> {
+        AnnounceDrainLayer {
             layer: change(self.layer),
             health: self.health,
         }
     }
 }
 
-impl SignalLayer<HealthLayer> {
-    /// As [`HealthLayer::same_body`].
-    pub fn same_body(self) -> SignalLayer<SameBodyLayer> {
-        self.map(HealthLayer::same_body)
+impl AnnounceDrainLayer<HealthLayer> {
+    /// As [`HealthLayer::keep_body_type`].
+    pub fn keep_body_type(self) -> AnnounceDrainLayer<KeepBodyLayer> {
+        self.map(HealthLayer::keep_body_type)
     }
 
     /// As [`HealthLayer::answer_when_busy`].
-    pub fn answer_when_busy(self) -> SignalLayer<BusyLayer> {
+    pub fn answer_when_busy(self) -> AnnounceDrainLayer<BusyLayer> {
         self.map(HealthLayer::answer_when_busy)
     }
 }
 
-impl<S, L: Layer<Signalled<S>>> Layer<S> for SignalLayer<L> {
+impl<S, L: Layer<AnnounceDrainService<S>>> Layer<S> for AnnounceDrainLayer<L> {
     type Service = L::Service;
 
     fn layer(&self, inner: S) -> Self::Service {
-        self.layer.layer(Signalled {
+        self.layer.layer(AnnounceDrainService {
             inner,
             health: self.health.share(),
         })
     }
 }
 
-/// The inner service under a [`SignalLayer`].
+/// The inner service under a [`AnnounceDrainLayer`].
 #[derive(Clone, Debug)]
-pub struct Signalled<S> {
+pub struct AnnounceDrainService<S> {
     inner: S,
     health: Sharded<Health>,
 }
 
-impl<S, A, B> Service<Request<A>> for Signalled<S>
+impl<S, A, B> Service<Request<A>> for AnnounceDrainService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
 {
     type Response = Response<B>;
     type Error = S::Error;
-    type Future = SignalledFuture<S::Future>;
+    type Future = AnnounceDrainFuture<S::Future>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -98,7 +98,7 @@ where
         } else {
             Signal::None
         };
-        SignalledFuture {
+        AnnounceDrainFuture {
             future: self.inner.call(request),
             signal,
         }
@@ -137,15 +137,15 @@ impl Signal {
 }
 
 pin_project! {
-    /// The future of a [`Signalled`] service. Dropping it drops the inner one's.
-    pub struct SignalledFuture<F> {
+    /// The future of a [`AnnounceDrainService`] service. Dropping it drops the inner one's.
+    pub struct AnnounceDrainFuture<F> {
         #[pin]
         future: F,
         signal: Signal,
     }
 }
 
-impl<F, B, E> Future for SignalledFuture<F>
+impl<F, B, E> Future for AnnounceDrainFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -165,8 +165,9 @@ where
     }
 }
 
-impl<F> fmt::Debug for SignalledFuture<F> {
+impl<F> fmt::Debug for AnnounceDrainFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignalledFuture").finish_non_exhaustive()
+        f.debug_struct("AnnounceDrainFuture")
+            .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use crate::report::Status;
 const STATUS_BITS: u32 = 2;
 /// In ms: 34 years.
 const TIME_BITS: u32 = 40;
-const LONGEST: u64 = (1 << TIME_BITS) - 1;
+const MAX_DURATION: u64 = (1 << TIME_BITS) - 1;
 
 /// The last word, from the lowest bit on: the status, until when it holds, and the verdicts' epoch.
 ///
@@ -26,7 +26,7 @@ impl Told {
     #[inline]
     pub(super) fn get(&self, epoch: u64, born: Instant) -> Option<Status> {
         let kept = self.0.load(Ordering::Acquire);
-        let until = kept >> STATUS_BITS & LONGEST;
+        let until = kept >> STATUS_BITS & MAX_DURATION;
         let holds = kept >> (STATUS_BITS + TIME_BITS) == short(epoch)
             && millis(born, Instant::now()) < until;
         holds.then_some(Status::EACH[(kept & ((1 << STATUS_BITS) - 1)) as usize])
@@ -34,7 +34,7 @@ impl Told {
 
     /// Keeps `status` for those who come next. Rounded down to a whole ms: never for longer.
     pub(super) fn put(&self, epoch: u64, born: Instant, valid_until: Instant, status: Status) {
-        let until = millis(born, valid_until).min(LONGEST);
+        let until = millis(born, valid_until).min(MAX_DURATION);
         let kept = short(epoch) << (STATUS_BITS + TIME_BITS) | until << STATUS_BITS | status as u64;
         self.0.store(kept, Ordering::Release);
     }
@@ -56,7 +56,7 @@ mod tests {
 
     use tokio::time::{Instant, advance};
 
-    use super::{LONGEST, Status, Told};
+    use super::{MAX_DURATION, Status, Told};
 
     #[tokio::test(start_paused = true)]
     async fn a_word_holds_for_its_epoch_and_its_time_and_no_longer() {
@@ -81,7 +81,7 @@ mod tests {
     async fn neither_a_late_epoch_nor_a_long_time_spills_over() {
         let born = Instant::now();
         let told = Told::default();
-        let far = born + Duration::from_millis(2 * LONGEST);
+        let far = born + Duration::from_millis(2 * MAX_DURATION);
         for (epoch, status) in [u64::MAX, u64::MAX - 1, 1 << 22, 1 << 21]
             .into_iter()
             .zip(Status::EACH)

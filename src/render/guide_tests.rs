@@ -59,7 +59,7 @@ fn a_stranger_gets_what_the_table_says() {
             let media_type = format!("| `{}` |", format.media_type());
             line.contains(&media_type)
         });
-        let body = rendered(format, View::cut(&report, Detail::Status));
+        let body = rendered(format, View::new(&report, Detail::Status));
         if let Some(row) = row.filter(|row| !row.contains("html")) {
             let said = row.split('`').nth(5).expect("three pieces of code");
             assert!(body.contains(said), "{row}: {body}");

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use bytes::Bytes;
 
 use super::View;
-use crate::report::{Entry, Status};
+use crate::report::{ReportEntry, Status};
 
 /// The OpenMetrics format.
 pub(crate) fn openmetrics(view: &View<'_>) -> Bytes {
@@ -106,7 +106,7 @@ impl Family {
         &self,
         f: &mut fmt::Formatter<'_>,
         view: &View<'_>,
-        value: impl Fn(&Entry) -> Option<f64>,
+        value: impl Fn(&ReportEntry) -> Option<f64>,
     ) -> fmt::Result {
         let mut headed = false;
         for entry in counted(view) {
@@ -151,7 +151,7 @@ fn pools(f: &mut fmt::Formatter<'_>, view: &View<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn counted<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Entry> {
+fn counted<'a>(view: &View<'a>) -> impl Iterator<Item = &'a ReportEntry> {
     view.entries().iter().filter(|entry| !entry.is_excluded())
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Detail, View};
-use crate::report::{Entry, Observations, PoolNumbers, Reason, Report, Status, Value};
+use crate::report::{Observations, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status};
 
 /// 2018-01-17T03:36:48Z.
 pub(super) fn now() -> SystemTime {
@@ -11,30 +11,30 @@ pub(super) fn now() -> SystemTime {
 }
 
 /// An entry of which nothing is known but `status`.
-pub(super) fn entry(name: &str, status: Status) -> Entry {
-    Entry::new(name.into(), true, status)
+pub(super) fn entry(name: &str, status: Status) -> ReportEntry {
+    ReportEntry::new(name.into(), true, status)
 }
 
 /// An app whose database is up, whose pool is saturated and whose cache, optional, is down.
 pub(super) fn report() -> Report {
-    let database = Entry {
+    let database = ReportEntry {
         kind: Some("postgres".into()),
         duration: Some(Duration::from_micros(310)),
         age: Some(Duration::from_millis(420)),
         observations: Observations {
-            pool: Some(PoolNumbers::new(10, 10, 8)),
-            values: vec![("lag_ms".into(), Value::from(3_u64))],
+            pool: Some(PoolStats::new(10, 10, 8)),
+            values: vec![("lag_ms".into(), ObservedValue::from(3_u64))],
         },
         ..entry("database", Status::Up)
     };
-    let pool = Entry {
+    let pool = ReportEntry {
         kind: Some("pool".into()),
         reason: Some(Reason::Saturated),
         duration: Some(Duration::from_millis(2)),
         age: Some(Duration::from_millis(10)),
         ..entry("pool", Status::Degraded)
     };
-    let cache = Entry {
+    let cache = ReportEntry {
         kind: Some("redis".into()),
         required: false,
         reason: Some(Reason::Timeout),
@@ -51,10 +51,10 @@ pub(super) fn report() -> Report {
 
 /// The sample as those allowed details see it.
 pub(super) fn full(report: &Report) -> View<'_> {
-    View::cut(report, Detail::Full).at(now())
+    View::new(report, Detail::Full).at(now())
 }
 
 /// The sample as a stranger sees it.
 pub(super) fn stranger(report: &Report) -> View<'_> {
-    View::cut(report, Detail::Status).at(now())
+    View::new(report, Detail::Status).at(now())
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{View, sentence, to_json};
-use crate::report::{Entry, Reason, Status};
+use crate::report::{Reason, ReportEntry, Status};
 
 /// The Spring format.
 pub(crate) fn spring(view: &View<'_>) -> Bytes {
@@ -59,7 +59,7 @@ impl Serialize for Whole<'_, '_> {
     }
 }
 
-struct Components<'a>(&'a [&'a Entry]);
+struct Components<'a>(&'a [&'a ReportEntry]);
 
 impl Serialize for Components<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -67,7 +67,7 @@ impl Serialize for Components<'_> {
     }
 }
 
-struct Component<'a>(&'a Entry);
+struct Component<'a>(&'a ReportEntry);
 
 impl Serialize for Component<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -83,7 +83,7 @@ impl Serialize for Component<'_> {
 }
 
 /// The native entry without its status, and with Spring's key for what went wrong.
-struct Details<'a>(&'a Entry);
+struct Details<'a>(&'a ReportEntry);
 
 impl Serialize for Details<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -10,7 +10,7 @@ use std::fmt::{self, Write};
 use bytes::Bytes;
 
 use super::View;
-use crate::report::{Entry, Excluded, Status};
+use crate::report::{Excluded, ReportEntry, Status};
 
 const OK: &[u8] = b"ok";
 
@@ -67,7 +67,7 @@ impl fmt::Display for List<'_, '_> {
     }
 }
 
-fn line(f: &mut fmt::Formatter<'_>, entry: &Entry) -> fmt::Result {
+fn line(f: &mut fmt::Formatter<'_>, entry: &ReportEntry) -> fmt::Result {
     let name = &entry.name;
     match (&entry.excluded, entry.status) {
         (Some(Excluded::ByName), _) => writeln!(f, "[+]{name} excluded: ok"),
@@ -82,7 +82,7 @@ fn line(f: &mut fmt::Formatter<'_>, entry: &Entry) -> fmt::Result {
 }
 
 /// Why it is not up: the reason, and the message where there is one.
-struct Why<'a>(&'a Entry);
+struct Why<'a>(&'a ReportEntry);
 
 impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,24 +119,24 @@ mod tests {
         },
         text,
     };
-    use crate::report::{Entry, Excluded, Reason, Report, Status};
+    use crate::report::{Excluded, Reason, Report, ReportEntry, Status};
 
-    fn bad() -> Entry {
-        Entry {
+    fn bad() -> ReportEntry {
+        ReportEntry {
             reason: Some(Reason::Failed),
             message: Some("this will fail".into()),
             ..entry("bad", Status::Down)
         }
     }
 
-    fn excluded(by: Excluded) -> Entry {
-        Entry {
+    fn excluded(by: Excluded) -> ReportEntry {
+        ReportEntry {
             excluded: Some(by),
             ..bad()
         }
     }
 
-    fn rendered(entries: Vec<Entry>, verbose: bool, unmatched: &[&str]) -> String {
+    fn rendered(entries: Vec<ReportEntry>, verbose: bool, unmatched: &[&str]) -> String {
         let report = Report::of(entries, [].into());
         let unmatched: Vec<_> = unmatched.iter().map(|&name| name.to_owned()).collect();
         let question = Question {
@@ -145,7 +145,7 @@ mod tests {
             unmatched: &unmatched,
             ..Question::default()
         };
-        let view = View::cut(&report, Detail::Full).of(question);
+        let view = View::new(&report, Detail::Full).of(question);
         String::from_utf8(text(&view).into()).expect("text")
     }
 
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_message_cannot_forge_a_line() {
-        let forged = Entry {
+        let forged = ReportEntry {
             message: Some("x\n[+]database ok\r\nreadyz check passed".into()),
             ..bad()
         };
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn what_serves_in_part_is_told_from_what_fails() {
         let report = sample::report();
-        let text = text(&View::cut(&report, Detail::Full).of(Question {
+        let text = text(&View::new(&report, Detail::Full).of(Question {
             verbose: true,
             ..Question::default()
         }));
@@ -244,10 +244,10 @@ mod tests {
              [-]cache failed, optional: timeout: no answer within 800 ms\nhealth check passed\n"
         );
         let draining = sample::report().overruled(Status::Down, Reason::Draining);
-        let text = super::text(&View::cut(&draining, Detail::Full));
+        let text = super::text(&View::new(&draining, Detail::Full));
         assert!(text.ends_with(b"[-]lifecycle failed: draining\nhealth check failed\n"));
         let out = draining.saying(Some("moving\nthe disk".into()));
-        let text = super::text(&View::cut(&out, Detail::Full));
+        let text = super::text(&View::new(&out, Detail::Full));
         assert!(
             text.ends_with(
                 b"[-]lifecycle failed: draining: moving the disk\nhealth check failed\n"
@@ -271,7 +271,7 @@ mod tests {
                 unmatched: &["x".to_owned()],
                 ..Question::default()
             };
-            let view = View::cut(&report, Detail::Status).of(question);
+            let view = View::new(&report, Detail::Status).of(question);
             assert_eq!(text(&view), expected);
         }
     }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, time::SystemTime};
 
-use crate::report::{Entry, Reason, Report, Status};
+use crate::report::{Reason, Report, ReportEntry, Status};
 
 /// How much an asker may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +53,7 @@ impl Default for Question<'_> {
 
 impl<'a> View<'a> {
     /// `report` as seen with `detail`.
-    pub fn cut(report: &'a Report, detail: Detail) -> Self {
+    pub fn new(report: &'a Report, detail: Detail) -> Self {
         Self {
             status: report.status,
             full: match detail {
@@ -77,7 +77,7 @@ impl<'a> View<'a> {
                 .first()
                 .map_or(report.status, |entry| entry.status),
             single: true,
-            ..Self::cut(report, detail)
+            ..Self::new(report, detail)
         }
     }
 
@@ -148,12 +148,12 @@ impl<'a> View<'a> {
     }
 
     /// The dependencies in the order of their registration. None without details.
-    pub fn entries(&self) -> &'a [Entry] {
+    pub fn entries(&self) -> &'a [ReportEntry] {
         self.full.map_or(&[], |report| &report.entries)
     }
 
     /// The dependency, in the answer for one.
-    pub fn single_entry(&self) -> Option<&'a Entry> {
+    pub fn single_entry(&self) -> Option<&'a ReportEntry> {
         self.entries().first().filter(|_| self.single)
     }
 
@@ -167,12 +167,12 @@ impl<'a> View<'a> {
     /// Reckoned back from now, since runs are timed by a clock that never jumps: a
     /// wall clock that was set between the run and the answer does not show. `None`
     /// before the first run and where times are left out.
-    pub fn time_of(&self, entry: &Entry) -> Option<SystemTime> {
+    pub fn checked_at(&self, entry: &ReportEntry) -> Option<SystemTime> {
         self.at?.checked_sub(entry.age?)
     }
 
     /// When it was made, by the wall clock. `None` without details and where times are left out.
-    pub fn made_at(&self) -> Option<SystemTime> {
+    pub fn created_at(&self) -> Option<SystemTime> {
         self.at
     }
 

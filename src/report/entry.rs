@@ -2,14 +2,14 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{History, Observations, PoolNumbers, Reason, Run, Status, Value};
+use super::{CheckRun, History, Observations, ObservedValue, PoolStats, Reason, Status};
 
 /// The state of one dependency, as of the report that holds it.
 ///
 /// Serialises with all its details; show it only to those who may see them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Entry {
+pub struct ReportEntry {
     /// Its name, unique within the handle.
     pub name: Arc<str>,
     /// What it is, as in `postgres`.
@@ -47,14 +47,14 @@ pub(crate) enum Excluded {
     WithGroup(Cow<'static, str>),
 }
 
-impl Entry {
+impl ReportEntry {
     /// The pool's numbers at the end of the last run, for checks on a pool.
-    pub fn pool(&self) -> Option<PoolNumbers> {
+    pub fn pool(&self) -> Option<PoolStats> {
         self.observations.pool
     }
 
     /// What the last run saw beside its verdict.
-    pub fn observations(&self) -> impl Iterator<Item = (&str, &Value)> {
+    pub fn observations(&self) -> impl Iterator<Item = (&str, &ObservedValue)> {
         self.observations
             .values
             .iter()
@@ -62,7 +62,7 @@ impl Entry {
     }
 
     /// The last completed runs, oldest first: at most 32.
-    pub fn history(&self) -> &[Run] {
+    pub fn history(&self) -> &[CheckRun] {
         self.history.runs()
     }
 
@@ -72,7 +72,7 @@ impl Entry {
     }
 
     /// What it contributes to the whole: an optional one that is down degrades, no more.
-    pub fn counted(&self) -> Status {
+    pub fn effective_status(&self) -> Status {
         match self.status {
             _ if self.is_excluded() => Status::Up,
             Status::Down | Status::Unknown if !self.required => Status::Degraded,
@@ -112,7 +112,7 @@ impl Entry {
     }
 }
 
-impl Serialize for Entry {
+impl Serialize for ReportEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("status", &self.status)?;
@@ -121,7 +121,7 @@ impl Serialize for Entry {
     }
 }
 
-impl Entry {
+impl ReportEntry {
     /// All but the status.
     pub(crate) fn serialize_details<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         if let Some(kind) = &self.kind {
@@ -163,7 +163,7 @@ impl Entry {
 }
 
 /// Pairs as a JSON object, in their order.
-struct AsMap<'a>(&'a [(Cow<'static, str>, Value)]);
+struct AsMap<'a>(&'a [(Cow<'static, str>, ObservedValue)]);
 
 impl Serialize for AsMap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

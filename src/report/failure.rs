@@ -1,6 +1,6 @@
 use std::{borrow::Cow, error::Error, fmt, io};
 
-use super::{Observations, PoolNumbers, Reason, Value, observation::bounded, redact::redact};
+use super::{Observations, ObservedValue, PoolStats, Reason, observation::bounded, redact::redact};
 
 /// A chain of sources that loops must not hang a probe.
 const CHAIN_LIMIT: usize = 16;
@@ -46,14 +46,18 @@ impl Failure {
 
     /// Adds a value that the check saw. At most 16 are kept.
     #[must_use]
-    pub fn observe(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
+    pub fn observe(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<ObservedValue>,
+    ) -> Self {
         self.observations.push(name.into(), value.into());
         self
     }
 
     /// Adds the pool's numbers.
     #[must_use]
-    pub fn pool(mut self, pool: PoolNumbers) -> Self {
+    pub fn pool(mut self, pool: PoolStats) -> Self {
         self.observations.pool = Some(pool);
         self
     }

@@ -5,7 +5,7 @@ use super::Status;
 /// One completed run, as the history keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Run {
+pub struct CheckRun {
     /// What this run found by itself, before any threshold: up, degraded or down.
     pub status: Status,
     /// How long it took.
@@ -17,7 +17,7 @@ pub struct Run {
 /// Copied once a run, which does a round trip anyway, and shared by every report after that:
 /// a ring written in place would need a lock that each report takes.
 #[derive(Clone, Debug)]
-pub(crate) struct History(Arc<[Run]>);
+pub(crate) struct History(Arc<[CheckRun]>);
 
 impl Default for History {
     fn default() -> Self {
@@ -34,10 +34,13 @@ impl History {
     pub(crate) fn then(&self, status: Status, duration: Duration) -> Self {
         let surplus = (self.0.len() + 1).saturating_sub(Self::RUNS);
         let kept = self.0[surplus..].iter().copied();
-        Self(kept.chain(iter::once(Run { status, duration })).collect())
+        Self(
+            kept.chain(iter::once(CheckRun { status, duration }))
+                .collect(),
+        )
     }
 
-    pub(crate) fn runs(&self) -> &[Run] {
+    pub(crate) fn runs(&self) -> &[CheckRun] {
         &self.0
     }
 }

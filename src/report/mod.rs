@@ -19,10 +19,10 @@ pub(crate) use self::entry::whole_millis;
 #[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_io;
 pub use self::{
-    entry::Entry,
+    entry::ReportEntry,
     failure::Failure,
-    history::Run,
-    observation::{PoolNumbers, Value},
+    history::CheckRun,
+    observation::{ObservedValue, PoolStats},
     reason::Reason,
     status::Status,
     whole::Report,

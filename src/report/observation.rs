@@ -11,7 +11,7 @@ const MAX_TEXT: usize = 256;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
-pub enum Value {
+pub enum ObservedValue {
     /// Yes or no.
     Bool(bool),
     /// A count or a size.
@@ -24,7 +24,7 @@ pub enum Value {
 
 macro_rules! value_from {
     ($($from:ty => $variant:ident),+ $(,)?) => {$(
-        impl From<$from> for Value {
+        impl From<$from> for ObservedValue {
             fn from(value: $from) -> Self {
                 Self::$variant(value.into())
             }
@@ -37,13 +37,13 @@ value_from! {
     &'static str => Text, String => Text,
 }
 
-impl From<u64> for Value {
+impl From<u64> for ObservedValue {
     fn from(value: u64) -> Self {
         Self::Integer(i64::try_from(value).unwrap_or(i64::MAX))
     }
 }
 
-impl From<usize> for Value {
+impl From<usize> for ObservedValue {
     fn from(value: usize) -> Self {
         Self::from(value as u64)
     }
@@ -52,7 +52,7 @@ impl From<usize> for Value {
 /// The numbers of a connection pool at the end of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct PoolNumbers {
+pub struct PoolStats {
     /// Most connections that the pool may hold.
     pub max: u32,
     /// Connections that the pool holds now.
@@ -63,7 +63,7 @@ pub struct PoolNumbers {
     pub in_use: u32,
 }
 
-impl PoolNumbers {
+impl PoolStats {
     /// Numbers of a pool that holds `open` of at most `max` connections, `idle` of them unused.
     pub const fn new(max: u32, open: u32, idle: u32) -> Self {
         Self {
@@ -78,15 +78,15 @@ impl PoolNumbers {
 /// What an outcome and a failure have in common.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observations {
-    pub(crate) pool: Option<PoolNumbers>,
-    pub(crate) values: Vec<(Cow<'static, str>, Value)>,
+    pub(crate) pool: Option<PoolStats>,
+    pub(crate) values: Vec<(Cow<'static, str>, ObservedValue)>,
 }
 
 impl Observations {
-    pub(crate) fn push(&mut self, name: Cow<'static, str>, value: Value) {
+    pub(crate) fn push(&mut self, name: Cow<'static, str>, value: ObservedValue) {
         if self.values.len() < MAX_OBSERVATIONS {
             let value = match value {
-                Value::Text(text) => Value::Text(bounded(text)),
+                ObservedValue::Text(text) => ObservedValue::Text(bounded(text)),
                 value => value,
             };
             self.values.push((bounded(name), value));
@@ -116,7 +116,7 @@ pub(crate) fn one_line(text: Cow<'static, str>) -> Cow<'static, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_OBSERVATIONS, MAX_TEXT, Observations, Value, bounded, one_line};
+    use super::{MAX_OBSERVATIONS, MAX_TEXT, Observations, ObservedValue, bounded, one_line};
 
     #[test]
     fn text_is_cut_at_a_character_boundary() {
@@ -137,7 +137,7 @@ mod tests {
     fn observations_are_bounded_in_number() {
         let mut observations = Observations::default();
         for _ in 0..100 {
-            observations.push("n".into(), Value::from(1_u64));
+            observations.push("n".into(), ObservedValue::from(1_u64));
         }
         assert_eq!(observations.values.len(), MAX_OBSERVATIONS);
     }

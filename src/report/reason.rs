@@ -67,7 +67,7 @@ reasons! {
     /// The server, or its client here, refuses to work in its present set-up. The log says which setting.
     Misconfigured = "misconfigured",
     /// A replica has lost its master. Look at the replication link.
-    NoMaster = "no_master",
+    NoPrimary = "no_primary",
     /// A replica is further behind than it may be, or a queue is longer. Look at what should work it off.
     Behind = "behind",
     /// The server is out of connection slots, memory or disk. Raise its limit, or shrink the pools.
@@ -85,7 +85,7 @@ reasons! {
     /// The verdict is too old to count: nothing refreshed it. Look whether the runtime is wedged.
     Stale = "stale",
     /// The app's async runtime runs its tasks late. Look for code that blocks one of its threads, or for a starved CPU.
-    Lagging = "lagging",
+    RuntimeLag = "runtime_lag",
     /// The first run has not ended yet. Ask again.
     Pending = "pending",
     /// Anything that no other word fits. The log has the text.

@@ -2,7 +2,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{Entry, Reason, Status};
+use super::{Reason, ReportEntry, Status};
 
 /// The answer to one probe as data: the whole's status and every dependency's entry.
 ///
@@ -19,13 +19,13 @@ pub struct Report {
     /// The app's fields, as in `version`.
     pub info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
     /// The dependencies that the probe looks at, in the order of their registration.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ReportEntry>,
 }
 
 impl Report {
     /// A report over `entries`, the worst of which counts. None at all: up.
     pub(crate) fn of(
-        entries: Vec<Entry>,
+        entries: Vec<ReportEntry>,
         info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
     ) -> Self {
         Self {
@@ -57,21 +57,21 @@ impl Report {
     #[must_use]
     pub(crate) fn stable(mut self) -> Self {
         self.message = None;
-        self.entries = self.entries.into_iter().map(Entry::stable).collect();
+        self.entries = self.entries.into_iter().map(ReportEntry::stable).collect();
         self
     }
 
     /// The entry of the dependency called `name`.
-    pub fn entry(&self, name: &str) -> Option<&Entry> {
+    pub fn entry(&self, name: &str) -> Option<&ReportEntry> {
         self.entries.iter().find(|entry| &*entry.name == name)
     }
 }
 
 /// The worst of what counts; up when there is nothing.
-fn worst(entries: &[Entry]) -> Status {
+fn worst(entries: &[ReportEntry]) -> Status {
     entries
         .iter()
-        .map(Entry::counted)
+        .map(ReportEntry::effective_status)
         .max()
         .unwrap_or(Status::Up)
 }
@@ -95,7 +95,7 @@ impl Serialize for Report {
 }
 
 /// Entries as a JSON object from name to entry, in order of registration.
-struct ByName<'a>(&'a [Entry]);
+struct ByName<'a>(&'a [ReportEntry]);
 
 impl Serialize for ByName<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -107,11 +107,11 @@ impl Serialize for ByName<'_> {
 pub(super) mod tests {
     use std::time::Duration;
 
-    use super::{Entry, Report, Status};
-    use crate::report::{Excluded, History, Observations, PoolNumbers, Reason};
+    use super::{Report, ReportEntry, Status};
+    use crate::report::{Excluded, History, Observations, PoolStats, Reason};
 
-    pub(in crate::report) fn entry(name: &str, required: bool, status: Status) -> Entry {
-        Entry::new(name.into(), required, status)
+    pub(in crate::report) fn entry(name: &str, required: bool, status: Status) -> ReportEntry {
+        ReportEntry::new(name.into(), required, status)
     }
 
     /// Whoever compares two answers sees what a person would call a change, and nothing else.
@@ -119,16 +119,16 @@ pub(super) mod tests {
     fn what_is_stable_has_no_number_and_no_sentence() {
         let time = Some(Duration::from_millis(7));
         let observations = Observations {
-            pool: Some(PoolNumbers::new(10, 10, 8)),
+            pool: Some(PoolStats::new(10, 10, 8)),
             ..Observations::default()
         };
-        let lasting = Entry {
+        let lasting = ReportEntry {
             kind: Some("postgres".into()),
             reason: Some(Reason::Timeout),
             excluded: Some(Excluded::ByName),
             ..entry("database", false, Status::Down)
         };
-        let passing = Entry {
+        let passing = ReportEntry {
             message: Some("no answer within 800 ms".into()),
             duration: time,
             age: time,

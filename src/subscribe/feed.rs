@@ -77,7 +77,7 @@ mod tests {
             to,
             reason: None,
             message: None,
-            after: Duration::ZERO,
+            previous_for: Duration::ZERO,
             at: Instant::now(),
         }
     }

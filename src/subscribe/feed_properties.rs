@@ -38,7 +38,7 @@ fn transition(name: u16, number: u64) -> Transition {
         to: Status::Down,
         reason: None,
         message: None,
-        after: Duration::from_nanos(number),
+        previous_for: Duration::from_nanos(number),
         at: Instant::now(),
     }
 }
@@ -73,7 +73,7 @@ proptest! {
                         let Some((number, transition)) = feed.after(heard) else { break };
                         // In order, and each once.
                         prop_assert!(number > heard);
-                        prop_assert_eq!(u128::from(number), transition.after.as_nanos());
+                        prop_assert_eq!(u128::from(number), transition.previous_for.as_nanos());
                         prop_assert!(last.contains_key(&*transition.name), "it is gone");
                         told.insert(transition.name.to_string(), number);
                         heard = number;

@@ -47,9 +47,9 @@ impl Hub {
 /// # async fn listen(health: tower_health::Health) {
 /// let mut transitions = health.subscribe();
 /// drop(health);
-/// while let Some(transition) = transitions.next().await {
+/// while let Some(transition) = transitions.recv().await {
 ///     let (name, from, to) = (&transition.name, transition.from, transition.to);
-///     println!("{name} was {from} for {:?} and is {to}", transition.after);
+///     println!("{name} was {from} for {:?} and is {to}", transition.previous_for);
 /// }
 /// # }
 /// ```
@@ -67,7 +67,7 @@ impl Transitions {
     /// What a removed dependency did is not told after its removal. A layer holds a handle, too.
     ///
     /// Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<Transition> {
+    pub async fn recv(&mut self) -> Option<Transition> {
         loop {
             if let Some((number, transition)) = self.feed.borrow_and_update().after(self.heard) {
                 self.heard = number;

@@ -15,7 +15,7 @@ use crate::{
 ///
 /// ```json
 /// {"name":"database","kind":"postgres","required":true,"from":"up","to":"down",
-///  "reason":"timeout","message":"no answer within 800 ms","after_ms":86400000}
+///  "reason":"timeout","message":"no answer within 800 ms","previous_for_ms":86400000}
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -35,7 +35,7 @@ pub struct Transition {
     /// A sentence without credentials.
     pub message: Option<Cow<'static, str>>,
     /// How long it had shown what it showed before.
-    pub after: Duration,
+    pub previous_for: Duration,
     /// The end of the run that found it.
     pub at: Instant,
 }
@@ -62,7 +62,7 @@ impl Transition {
             to: verdict.status,
             reason: verdict.reason,
             message: verdict.message.clone(),
-            after: at.saturating_duration_since(since),
+            previous_for: at.saturating_duration_since(since),
             at,
         })
     }
@@ -84,8 +84,8 @@ impl Serialize for Transition {
         if let Some(message) = &self.message {
             map.serialize_entry("message", message)?;
         }
-        let after = u64::try_from(self.after.as_millis()).unwrap_or(u64::MAX);
-        map.serialize_entry("after_ms", &after)?;
+        let after = u64::try_from(self.previous_for.as_millis()).unwrap_or(u64::MAX);
+        map.serialize_entry("previous_for_ms", &after)?;
         map.end()
     }
 }

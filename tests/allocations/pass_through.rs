@@ -15,8 +15,8 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 use tower_health::{
-    Access, Dependency, Failure, Health, HealthLayer, Outcome, Reason, ResponseBody,
-    ResponseFuture, SameBodyFuture,
+    Access, Dependency, Failure, Health, HealthLayer, KeepBodyFuture, Outcome, Reason,
+    ResponseBody, ResponseFuture,
 };
 
 use super::counting::ALLOCATIONS;
@@ -85,7 +85,7 @@ fn the_counter_counts() {
 #[test]
 fn a_request_that_passes_through_allocates_nothing() {
     let open = HealthLayer::new(health());
-    let concealed = open.clone().allow(Access::nobody()).conceal();
+    let concealed = open.clone().allow(Access::nobody()).forward_denied();
     let inner = service_fn(answer);
     for (layer, target) in [
         (&open, "/"),
@@ -98,11 +98,14 @@ fn a_request_that_passes_through_allocates_nothing() {
     ] {
         let asked = || requests(&Method::POST, target);
         assert_eq!(allocations(&layer.layer(inner), asked()), 0, "{target}");
-        let same_body = layer.clone().same_body().layer(service_fn(async |request| {
-            answer(request)
-                .await
-                .map(|response| response.map(axum::body::Body::new))
-        }));
+        let keep_body_type = layer
+            .clone()
+            .keep_body_type()
+            .layer(service_fn(async |request| {
+                answer(request)
+                    .await
+                    .map(|response| response.map(axum::body::Body::new))
+            }));
         let bare = allocations(
             &service_fn(async |request| {
                 answer(request)
@@ -111,7 +114,7 @@ fn a_request_that_passes_through_allocates_nothing() {
             }),
             asked(),
         );
-        assert_eq!(allocations(&same_body, asked()), bare, "{target}");
+        assert_eq!(allocations(&keep_body_type, asked()), bare, "{target}");
     }
 }
 
@@ -143,7 +146,7 @@ async fn a_cached_probe_allocates_nothing() {
         for details in [Access::nobody(), Access::everybody()] {
             let layer = HealthLayer::new(health.clone()).details(details.clone());
             let service = layer.layer(service_fn(answer));
-            let same_body = layer.same_body().layer(service_fn(answer));
+            let keep_body_type = layer.keep_body_type().layer(service_fn(answer));
             for path in ["/livez", "/readyz", "/startupz", "/health"] {
                 for method in [Method::GET, Method::HEAD] {
                     let warm = || async {
@@ -152,14 +155,18 @@ async fn a_cached_probe_allocates_nothing() {
                             let asked = request(&method, path);
                             service.clone().call(asked).await.expect("never fails");
                             let asked = request(&method, path);
-                            same_body.clone().call(asked).await.expect("never fails");
+                            keep_body_type
+                                .clone()
+                                .call(asked)
+                                .await
+                                .expect("never fails");
                         }
                     };
                     warm().await;
                     let case = format!("{method} {path} {details:?}");
                     assert_eq!(allocations(&service, requests(&method, path)), 0, "{case}");
                     assert_eq!(
-                        allocations(&same_body, requests(&method, path)),
+                        allocations(&keep_body_type, requests(&method, path)),
                         0,
                         "{case}, same body"
                     );
@@ -204,7 +211,7 @@ fn the_future_and_the_body_are_as_small_as_an_answer_lets_them() {
         let future = N.max(152) + 8;
         assert!(mem::size_of::<ResponseFuture<[u64; 33]>>() <= 264 + 8);
         assert!(mem::size_of::<ResponseFuture<[u8; N]>>() <= future, "{N}");
-        assert!(mem::size_of::<SameBodyFuture<[u8; N]>>() <= future, "{N}");
+        assert!(mem::size_of::<KeepBodyFuture<[u8; N]>>() <= future, "{N}");
         let body = N.max(32) + 8;
         assert!(mem::size_of::<ResponseBody<[u8; N]>>() <= body, "{N}");
     }

@@ -133,7 +133,7 @@ async fn each_transition_is_posted_with_what_a_person_needs() {
         (&first["name"], &first["from"]),
         (&"target".into(), &"unknown".into())
     );
-    assert!(first["after_ms"].is_u64(), "{first}");
+    assert!(first["previous_for_ms"].is_u64(), "{first}");
 
     drop(dependency);
     let down = receiver.hears("down").await;

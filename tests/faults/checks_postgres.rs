@@ -15,7 +15,7 @@ use tokio_postgres::{
     tls::{MakeTlsConnect, NoTlsStream, TlsConnect},
 };
 use tower_health::{
-    Check, CheckResult, PoolNumbers, Reason, Status,
+    Check, CheckResult, PoolStats, Reason, Status,
     checks::{self, GuardedManager},
 };
 
@@ -424,7 +424,7 @@ async fn every_verdict_has_the_pool_in_numbers() {
     let report = health.report().await;
     let entry = report.entry("database").unwrap();
     assert_eq!(entry.status, Status::Up);
-    assert_eq!(entry.pool(), Some(PoolNumbers::new(4, 2, 1)));
+    assert_eq!(entry.pool(), Some(PoolStats::new(4, 2, 1)));
     let more = pool.get().await.unwrap();
     let check = checks::postgres(pool.clone()).degraded_above(0.25);
     let health = tower_health::Health::builder()
@@ -452,7 +452,7 @@ async fn every_verdict_has_the_pool_in_numbers() {
     let report = health.report().await;
     let entry = report.entry("database").unwrap();
     assert_eq!((entry.status, entry.reason), down(Reason::Refused));
-    assert_eq!(entry.pool(), Some(PoolNumbers::new(7, 0, 0)));
+    assert_eq!(entry.pool(), Some(PoolStats::new(7, 0, 0)));
 }
 
 #[tokio::test]

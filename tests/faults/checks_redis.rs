@@ -227,7 +227,7 @@ async fn a_queue_is_judged_by_its_depth() {
 #[tokio::test]
 async fn memory_near_its_limit_is_degraded() {
     let server = Redis::start().await;
-    let check = checks::redis(server.pool(1)).memory_below(0.9);
+    let check = checks::redis(server.pool(1)).max_memory_usage(0.9);
     assert_eq!(look(&check).await, UP);
     say(&server, &["CONFIG", "SET", "maxmemory", "1gb"]).await;
     assert_eq!(look(&check).await, UP);

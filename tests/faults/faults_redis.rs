@@ -217,7 +217,7 @@ fn expected(fault: Fault) -> Verdict {
         PasswordSet => down(Reason::Auth),
         PingForbidden => (Status::Degraded, Some(Reason::Rejected)),
         SavingFailed => down(Reason::Misconfigured),
-        MasterLost => down(Reason::NoMaster),
+        MasterLost => down(Reason::NoPrimary),
         ScriptRuns => down(Reason::Busy),
         Restarted | ReadOnly | OutOfMemory => UP,
     }

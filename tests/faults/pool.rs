@@ -141,7 +141,7 @@ async fn a_pool_that_does_not_test_needs_a_ping_to_prove_anything() {
     assert!(format!("{untested:?}").contains("tested"), "{untested:?}");
     let check = checks::pool(pool(&broker, false))
         .ping(|_| Box::pin(async { Err(io::Error::other("out of order")) }))
-        .reason_of(|_| Reason::Busy);
+        .classify_errors(|_| Reason::Busy);
     assert_eq!(look(&check).await, (Status::Down, Some(Reason::Busy)));
 }
 

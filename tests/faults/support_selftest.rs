@@ -315,7 +315,10 @@ async fn a_killed_test_process_leaves_no_server() {
         return hold_servers().await;
     }
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "a_killed_test_process_leaves_no_server"])
+        .args([
+            "--exact",
+            "support_selftest::a_killed_test_process_leaves_no_server",
+        ])
         .arg("--nocapture")
         .env(CHILD, "1")
         .stdout(Stdio::piped())

@@ -41,7 +41,7 @@ impl Defaults {
         let hangs = || Dependency::new("database", async || pending().await);
         let start = Instant::now();
         let health = Health::builder().add(hangs()).build();
-        health.verify().await.expect_err("down");
+        health.ensure_ready().await.expect_err("down");
         let check_ends = since(start);
         // An asker is let go even while the run goes on.
         let health = Health::builder().add(hangs().timeout(Duration::from_secs(9)));

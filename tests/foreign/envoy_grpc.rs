@@ -54,7 +54,7 @@ impl Instance {
         });
         let router = Router::new().route("/app.Echo/Call", call);
         let server = Server::builder()
-            .layer(HealthLayer::new(health.clone()).signal_draining())
+            .layer(HealthLayer::new(health.clone()).announce_draining())
             .add_routes(router.into())
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);

@@ -54,8 +54,8 @@ impl Python {
 async fn backend(name: &'static str, switch: &Switch) -> (Health, SocketAddr) {
     let health = Health::builder()
         .add(switch.dependency("database").group("orders"))
-        .service("shop.v1.Orders", Probe::group("orders"))
-        .service(name, Probe::Liveness)
+        .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
+        .map_grpc_service(name, Probe::Liveness)
         .build();
     let layer = HealthLayer::new(health.clone()).details(Access::loopback());
     (health, serve(layer).await)

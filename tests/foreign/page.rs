@@ -207,7 +207,7 @@ async fn a_stranger_sees_a_word_and_sees_it_change() {
         let all = all.as_str().expect("markup").split("<script").next();
         assert!(!all.is_some_and(|all| all.contains(secret)), "{secret}");
     }
-    health.take_out("moving the disk");
+    health.enter_maintenance("moving the disk");
     browser
         .settled("document.querySelector('main').innerText.trim() === 'Down'")
         .await;
@@ -223,7 +223,7 @@ async fn a_path_that_has_no_other_form_lives_too() {
     let site = Site::of(layer).await;
     let mut browser = Browser::launch().await;
     browser.open_live(&site.url("/status")).await;
-    health.take_out("moving the disk");
+    health.enter_maintenance("moving the disk");
     browser
         .settled("document.getElementById('message').textContent === 'moving the disk'")
         .await;

@@ -57,7 +57,7 @@ async fn axe_finds_nothing_when_the_app_is_out_or_its_reader_a_stranger() {
     let mut browser = Browser::launch().await;
     let health = sample::up();
     health.report().await;
-    health.take_out("moving the disk");
+    health.enter_maintenance("moving the disk");
     let site = Site::open(&health).await;
     is_accessible(&mut browser, &site.url("/readyz")).await;
     is_accessible(&mut browser, &site.url("/health/database")).await;

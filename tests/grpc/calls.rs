@@ -17,11 +17,16 @@ fn health(switch: &Switch) -> Health {
     Health::builder()
         .add(Dependency::new("always", async || Ok(Outcome::up())).group("fine"))
         .add(switch.dependency("switch").optional().group("moody"))
-        .add(switch.dependency("needed").without_readiness().group("ill"))
+        .add(
+            switch
+                .dependency("needed")
+                .exclude_from_readiness()
+                .group("ill"),
+        )
         .group("declared", ["always"])
         .group("empty", [""; 0])
-        .service("healthy", Probe::group("fine"))
-        .service("unhealthy", Probe::group("ill"))
+        .map_grpc_service("healthy", Probe::group("fine"))
+        .map_grpc_service("unhealthy", Probe::group("ill"))
         .build()
 }
 
@@ -148,7 +153,7 @@ async fn each_watcher_hears_each_change_once() {
     let switch = Switch::off();
     let health = Health::builder()
         .add(switch.dependency("database").group("orders"))
-        .service("shop.v1.Orders", Probe::group("orders"))
+        .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
         .build();
     health.report().await;
     let address = serve(HealthLayer::new(health.clone())).await;
@@ -240,7 +245,7 @@ async fn a_list_of_more_than_100_is_refused() {
     for (count, expected) in [(99, Ok(100)), (100, Err(Code::ResourceExhausted))] {
         let mut builder = Health::builder();
         for number in 0..count {
-            builder = builder.service(format!("service-{number}"), Probe::Full);
+            builder = builder.map_grpc_service(format!("service-{number}"), Probe::Full);
         }
         let address = serve(HealthLayer::new(builder.build())).await;
         let found = list(channel(address).await).await;
@@ -253,7 +258,7 @@ async fn who_may_not_ask_is_denied_or_hears_of_no_service() {
     let layer = HealthLayer::new(Health::builder().build()).allow(Access::nobody());
     for (layer, expected) in [
         (layer.clone(), Code::PermissionDenied),
-        (layer.conceal(), Code::Unimplemented),
+        (layer.forward_denied(), Code::Unimplemented),
     ] {
         let address = serve(layer).await;
         let mut client = client(address).await;
@@ -267,7 +272,7 @@ async fn who_may_not_ask_is_denied_or_hears_of_no_service() {
 #[test]
 #[should_panic(expected = "no dependency is in the group \"orders\"")]
 fn a_service_of_a_group_without_members_is_refused() {
-    let builder = Health::builder().service("shop.v1.Orders", Probe::group("orders"));
+    let builder = Health::builder().map_grpc_service("shop.v1.Orders", Probe::group("orders"));
     builder.build();
 }
 

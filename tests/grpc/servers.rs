@@ -129,7 +129,7 @@ async fn every_server_answers_alike() {
             axum_serve(router().layer(layer())).await,
         ),
         ("axum, outside, its own body", {
-            let app = layer().same_body().layer(router());
+            let app = layer().keep_body_type().layer(router());
             hyper(app.map_request(|request: Request<Incoming>| request.map(Body::new))).await
         }),
         (
@@ -143,7 +143,7 @@ async fn every_server_answers_alike() {
         ),
         (
             "hyper, signalled",
-            hyper(layer().signal_draining().layer(inner())).await,
+            hyper(layer().announce_draining().layer(inner())).await,
         ),
         ("hyper, a body of its own", hyper(limited).await),
         ("hyper, its own service", hyper_own(layer()).await),
@@ -205,7 +205,7 @@ async fn calls_that_cannot_be_answered_reach_the_inner_service() {
     let ask =
         || Request::post("/grpc.health.v1.Health/Check").header("content-type", "application/grpc");
     let reached = layer()
-        .same_body()
+        .keep_body_type()
         .layer(service_fn(async |_: Request<Body>| {
             Ok::<_, std::io::Error>(Response::new(bytes::Bytes::from_static(b"inner")))
         }));

@@ -92,7 +92,7 @@ async fn liveness_looks_inside_the_process_only() {
     let worker = Heartbeat::new(30 * SECOND);
     let health = Health::builder()
         .check("database", Switch::off().check())
-        .liveness("worker", worker.clone())
+        .liveness_check("worker", worker.clone())
         .build();
     let report = health.report_for(&Probe::Liveness).await;
     assert_eq!(report.status, Status::Up);
@@ -114,7 +114,7 @@ async fn a_group_answers_for_its_members() {
         .add(
             Dependency::new("bank", Switch::off().check())
                 .group("payments")
-                .without_readiness(),
+                .exclude_from_readiness(),
         )
         .check("other", Switch::on().check())
         .build();
@@ -136,7 +136,7 @@ async fn failures_may_serve_for_a_shorter_time() {
         .add(
             Dependency::new("a", up.check())
                 .cache_for(60 * SECOND)
-                .cache_failure_for(SECOND),
+                .cache_failures_for(SECOND),
         )
         .build();
     assert_eq!(health.report().await.status, Status::Down);

@@ -18,7 +18,7 @@ async fn only_readiness_says_that_it_is_out() {
     for _ in 0..2 {
         assert_eq!(face.get("/readyz").await.0, 200);
     }
-    health.take_out("moving the disk");
+    health.enter_maintenance("moving the disk");
     let (code, body) = face.get("/readyz").await;
     let whole = r#"{"status":"down","reason":"maintenance","message":"moving the disk","checks":{"#;
     assert_eq!(code, 503);
@@ -28,7 +28,7 @@ async fn only_readiness_says_that_it_is_out() {
         assert_eq!(code, 200, "{path}");
         assert!(!body.contains("maintenance"), "{body}");
     }
-    health.put_back();
+    health.exit_maintenance();
     assert_eq!(face.get("/readyz").await.0, 200);
 }
 
@@ -36,7 +36,7 @@ async fn only_readiness_says_that_it_is_out() {
 async fn a_stranger_is_not_told_why() {
     let health = health();
     let face = Face(HealthLayer::new(health.clone()));
-    health.take_out("moving the disk");
+    health.enter_maintenance("moving the disk");
     let answer = face.get("/readyz").await;
     assert_eq!(answer, (503, r#"{"status":"down"}"#.to_owned()));
 }
@@ -44,20 +44,20 @@ async fn a_stranger_is_not_told_why() {
 #[tokio::test(start_paused = true)]
 async fn it_may_be_said_twice_and_the_last_word_counts() {
     let health = health();
-    assert_eq!(health.maintenance(), None);
-    health.put_back();
+    assert_eq!(health.maintenance_message(), None);
+    health.exit_maintenance();
     assert_eq!(
         health.report_for(&Probe::Readiness).await.status,
         Status::Up
     );
-    health.take_out("first");
-    health.take_out("second");
-    health.take_out("second");
-    assert_eq!(health.maintenance().as_deref(), Some("second"));
+    health.enter_maintenance("first");
+    health.enter_maintenance("second");
+    health.enter_maintenance("second");
+    assert_eq!(health.maintenance_message().as_deref(), Some("second"));
     let report = health.report_for(&Probe::Readiness).await;
     assert_eq!(report.message.as_deref(), Some("second"));
     // However often it was taken out, it is put back once.
-    health.put_back();
+    health.exit_maintenance();
     let report = health.report_for(&Probe::Readiness).await;
     assert_eq!((report.status, report.reason), (Status::Up, None));
 }
@@ -67,25 +67,25 @@ async fn it_is_independent_of_draining() {
     let health = health();
     let reason = async || health.report_for(&Probe::Readiness).await.reason;
     health.set_started();
-    health.take_out("a look inside");
+    health.enter_maintenance("a look inside");
     health.drain(Duration::from_secs(1)).await;
     assert_eq!(reason().await, Some(Reason::Draining));
     health.set_draining(false);
     assert_eq!(reason().await, Some(Reason::Maintenance));
     health.set_draining(true);
-    health.put_back();
+    health.exit_maintenance();
     assert_eq!(reason().await, Some(Reason::Draining));
 }
 
 #[test]
 fn its_text_is_one_bounded_line() {
     let health = health();
-    health.take_out(format!("a\r\nforged: line\u{1b}[2J{}", "x".repeat(1_000)));
-    let kept = health.maintenance().expect("taken out");
+    health.enter_maintenance(format!("a\r\nforged: line\u{1b}[2J{}", "x".repeat(1_000)));
+    let kept = health.maintenance_message().expect("taken out");
     assert!(kept.starts_with("a  forged: line [2J"), "{kept}");
     assert_eq!(kept.len(), 256);
     // Without a word it is taken out all the same.
-    health.take_out("");
+    health.enter_maintenance("");
     let report = health.snapshot_for(&Probe::Readiness);
     assert_eq!(
         (report.reason, report.message),

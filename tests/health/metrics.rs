@@ -25,7 +25,7 @@ use metrics_exporter_prometheus::{
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{
-    Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, PoolNumbers, Probe,
+    Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, PoolStats, Probe,
     Reason, Status, metrics::DURATION_BUCKETS,
 };
 
@@ -188,8 +188,8 @@ async fn a_pool_shows_its_connections_also_when_its_server_is_down() {
     let handle = recorder.handle();
     let _guard = set_default_local_recorder(&recorder);
     let script = [
-        Ok(Outcome::up().pool(PoolNumbers::new(10, 8, 5))),
-        Err(Failure::new(Reason::Refused).pool(PoolNumbers::new(10, 0, 0))),
+        Ok(Outcome::up().pool(PoolStats::new(10, 8, 5))),
+        Err(Failure::new(Reason::Refused).pool(PoolStats::new(10, 0, 0))),
     ];
     let health = Health::builder().add(scripted(script)).build();
     for expected in [[10.0, 8.0, 5.0, 3.0], [10.0, 0.0, 0.0, 0.0]] {
@@ -264,7 +264,9 @@ async fn answered_probes_are_counted_by_probe_and_code_and_nothing_else_is() {
     assert_eq!(count("full", 403), Some(1.0));
 
     let before = lines(&handle);
-    let concealed = HealthLayer::new(health).allow(Access::nobody()).conceal();
+    let concealed = HealthLayer::new(health)
+        .allow(Access::nobody())
+        .forward_denied();
     for (layer, target) in [(&concealed, "/health"), (&layer, "/"), (&layer, "/readyz/")] {
         assert_eq!(ask(layer, Method::GET, target).await, StatusCode::OK);
     }

@@ -87,7 +87,7 @@ async fn a_name_that_is_used_anew_while_old_runs_end_has_no_past() {
         ended += u32::from(known == Some(Status::Down));
         assert!(health.remove("x"));
         // What was told of it is forgotten, and nothing follows.
-        while let Ok(Some(old)) = timeout(Duration::ZERO, transitions.next()).await {
+        while let Ok(Some(old)) = timeout(Duration::ZERO, transitions.recv()).await {
             assert_eq!(&*old.name, "a", "{old:?}");
         }
         health.add(Dependency::new("x", up)).expect("free again");
@@ -102,7 +102,7 @@ async fn a_name_that_is_used_anew_while_old_runs_end_has_no_past() {
         }
         // Its answer was from before the change, and is not kept.
         assert_eq!(face.json("/readyz").await.0, 200);
-        let told = soon(transitions.next()).await.expect("a handle lives");
+        let told = soon(transitions.recv()).await.expect("a handle lives");
         assert_eq!(
             (&*told.name, told.from, told.to),
             ("x", Status::Unknown, Status::Up)

@@ -29,11 +29,11 @@ fn workers(count: usize) -> Runtime {
 }
 
 fn watching(runtime: &Handle, down_after: Duration) -> Health {
-    let lag = RuntimeLag::of(runtime, PERIOD)
+    let lag = RuntimeLag::for_runtime(runtime, PERIOD)
         .degraded_after(down_after / 3)
         .down_after(down_after);
     Health::builder()
-        .add(Dependency::local("runtime", lag).cache_for(Duration::ZERO))
+        .add(Dependency::in_process("runtime", lag).cache_for(Duration::ZERO))
         .build()
 }
 
@@ -73,16 +73,16 @@ fn one_wedged_worker_is_down_though_another_one_answers() {
         let wedge = block_one(runtime.handle()).await;
         // All of this is answered by the other worker of the same runtime.
         let report = becomes(&health, Status::Down).await;
-        assert_eq!(report.entries[0].reason, Some(Reason::Lagging));
+        assert_eq!(report.entries[0].reason, Some(Reason::RuntimeLag));
         let (code, body) = Face::new(&health).get("/livez").await;
         assert_eq!(code, 503);
-        assert!(body.contains(r#""reason":"lagging""#), "{body}");
+        assert!(body.contains(r#""reason":"runtime_lag""#), "{body}");
         assert!(body.contains("a worker thread has not moved"), "{body}");
 
         drop(wedge);
         // It runs again, and has run late lately: 200, and somebody should look.
         let report = becomes(&health, Status::Degraded).await;
-        assert_eq!(report.entries[0].reason, Some(Reason::Lagging));
+        assert_eq!(report.entries[0].reason, Some(Reason::RuntimeLag));
         assert_eq!(Face::new(&health).code("/livez").await, 200);
         becomes(&health, Status::Up).await;
     });
@@ -100,7 +100,7 @@ fn a_wholly_wedged_runtime_is_down_when_another_one_is_asked() {
                 wedges.push(block_one(app.handle()).await);
             }
             let report = becomes(&health, Status::Down).await;
-            assert_eq!(report.entries[0].reason, Some(Reason::Lagging));
+            assert_eq!(report.entries[0].reason, Some(Reason::RuntimeLag));
             drop(wedges);
             becomes(&health, Status::Up).await;
         });

@@ -22,10 +22,10 @@ fn the_probes_of_a_server_with_a_wedged_worker_are_answered_and_say_so() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let lag = RuntimeLag::of(app.handle(), Duration::from_millis(10))
+    let lag = RuntimeLag::for_runtime(app.handle(), Duration::from_millis(10))
         .down_after(Duration::from_millis(300));
     let health = Health::builder()
-        .add(Dependency::local("runtime", lag).cache_for(Duration::from_millis(10)))
+        .add(Dependency::in_process("runtime", lag).cache_for(Duration::from_millis(10)))
         .build();
     let (end, ended) = channel::<()>();
     let ended = Arc::new(Mutex::new(ended));

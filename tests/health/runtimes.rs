@@ -117,9 +117,9 @@ fn a_runtime_that_ends_says_nothing_of_the_dependency() {
     assert_eq!(report.status, Status::Up);
     assert_eq!(report.entries[0].consecutive_failures, 0);
     runtime().block_on(async {
-        let first = transitions.next().await.expect("the first verdict");
+        let first = transitions.recv().await.expect("the first verdict");
         assert_eq!(first.to, Status::Up);
-        let second = timeout(Duration::ZERO, transitions.next()).await;
+        let second = timeout(Duration::ZERO, transitions.recv()).await;
         assert!(second.is_err(), "{second:?}");
     });
 }

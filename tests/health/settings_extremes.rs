@@ -47,8 +47,8 @@ async fn no_length_of_time_is_too_long_to_set() {
             |builder| builder,
         ),
         (
-            "cache_failure_for",
-            |dependency| dependency.cache_failure_for(NEVER),
+            "cache_failures_for",
+            |dependency| dependency.cache_failures_for(NEVER),
             |builder| builder,
         ),
         (
@@ -62,7 +62,7 @@ async fn no_length_of_time_is_too_long_to_set() {
                 dependency
                     .timeout(NEVER)
                     .cache_for(NEVER)
-                    .cache_failure_for(NEVER)
+                    .cache_failures_for(NEVER)
             },
             |builder| builder.answer_within(NEVER),
         ),

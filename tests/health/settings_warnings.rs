@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_health::{
-    Check, CheckResult, Dependency, Health, HealthBuilder, Outcome, Warning, WarningKind,
-    checks::Heartbeat,
+    Check, CheckResult, ConfigWarning, ConfigWarningKind, Dependency, Health, HealthBuilder,
+    Outcome, checks::Heartbeat,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,13 +34,13 @@ fn with(dependency: Dependency) -> HealthBuilder {
     Health::builder().add(dependency)
 }
 
-fn kinds(warnings: &[Warning]) -> Vec<WarningKind> {
-    warnings.iter().map(Warning::kind).collect()
+fn kinds(warnings: &[ConfigWarning]) -> Vec<ConfigWarningKind> {
+    warnings.iter().map(ConfigWarning::kind).collect()
 }
 
 #[test]
 fn each_kind_is_told_from_its_bound_on() {
-    use WarningKind::*;
+    use ConfigWarningKind::*;
 
     let ms = Duration::from_millis;
     let table = [
@@ -63,24 +63,24 @@ fn each_kind_is_told_from_its_bound_on() {
         // No cache, no bound; but what lies in the process may be asked each time.
         (with(a().cache_for(ms(1))), vec![]),
         (with(a().cache_for(Duration::ZERO)), vec![Uncached]),
-        (with(a().cache_failure_for(Duration::ZERO)), vec![Uncached]),
+        (with(a().cache_failures_for(Duration::ZERO)), vec![Uncached]),
         (
             with(a().cache_for(Duration::ZERO)).refresh_every(SECOND),
             vec![],
         ),
         (
-            with(Dependency::local("a", Heartbeat::new(SECOND)).cache_for(Duration::ZERO)),
+            with(Dependency::in_process("a", Heartbeat::new(SECOND)).cache_for(Duration::ZERO)),
             vec![],
         ),
         // One failure that three probes see.
-        (with(a().cache_failure_for(14 * SECOND)), vec![]),
+        (with(a().cache_failures_for(14 * SECOND)), vec![]),
         (
-            with(a().cache_failure_for(21 * SECOND).back_off_up_to(SECOND)),
+            with(a().cache_failures_for(21 * SECOND).back_off_up_to(SECOND)),
             vec![OneFailureCountsAsThree],
         ),
         (
             with(
-                a().cache_failure_for(21 * SECOND)
+                a().cache_failures_for(21 * SECOND)
                     .back_off_up_to(SECOND)
                     .failure_threshold(2),
             ),
@@ -92,11 +92,11 @@ fn each_kind_is_told_from_its_bound_on() {
         ),
         // An outage that stays hidden, by the period or by the threshold.
         (
-            with(a().cache_for(29 * SECOND).cache_failure_for(SECOND)),
+            with(a().cache_for(29 * SECOND).cache_failures_for(SECOND)),
             vec![],
         ),
         (
-            with(a().cache_for(30 * SECOND).cache_failure_for(SECOND)),
+            with(a().cache_for(30 * SECOND).cache_failures_for(SECOND)),
             vec![OutageShowsLate],
         ),
         (with(a().failure_threshold(29)), vec![]),
@@ -108,7 +108,10 @@ fn each_kind_is_told_from_its_bound_on() {
         (with(a().success_threshold(28)), vec![]),
         (with(a().success_threshold(29)), vec![ReturnShowsLate]),
         // No prober acts on these.
-        (with(a().without_readiness().cache_for(60 * SECOND)), vec![]),
+        (
+            with(a().exclude_from_readiness().cache_for(60 * SECOND)),
+            vec![],
+        ),
     ];
     for (number, (builder, expected)) in table.into_iter().enumerate() {
         let before = builder.warnings();
@@ -142,7 +145,7 @@ fn one_that_is_added_later_is_warned_of_until_it_goes() {
     let b = Dependency::new("b", up).cache_for(Duration::ZERO);
     health.add(b).expect("new");
     let warnings = health.warnings();
-    assert_eq!(kinds(&warnings), [WarningKind::Uncached]);
+    assert_eq!(kinds(&warnings), [ConfigWarningKind::Uncached]);
     assert_eq!(warnings[0].dependency(), Some("b"));
     health.remove("b");
     assert_eq!(health.warnings(), []);
@@ -179,7 +182,7 @@ async fn the_checks_of_pools_fit_the_default_timeout_and_say_when_they_do_not_fi
     assert_eq!(all(None), []);
     assert_eq!(
         kinds(&all(Some(short))),
-        [WarningKind::TimeoutWithinCheck; 3]
+        [ConfigWarningKind::TimeoutWithinCheck; 3]
     );
     let fits = checks::redis(redis.clone()).within(short / 2);
     let builder = with(Dependency::new("b", fits).timeout(short));

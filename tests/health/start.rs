@@ -56,7 +56,7 @@ async fn the_error_names_what_fails_and_why_and_nothing_else() {
     );
     assert_eq!(error.failing().len(), 1);
     let start = Instant::now();
-    assert!(health.verify().await.is_err());
+    assert!(health.ensure_ready().await.is_err());
     assert!(start.elapsed() < SECOND);
 }
 
@@ -78,14 +78,14 @@ async fn a_single_try_waits_for_the_runs_own_timeouts() {
             )
             .build();
         let start = Instant::now();
-        let error = health.verify().await.expect_err("one hangs");
+        let error = health.ensure_ready().await.expect_err("one hangs");
         assert_eq!(
             error.to_string(),
             "not ready: hanging is down (timeout: no answer within 4000 ms)"
         );
         assert_eq!(start.elapsed().as_secs(), 4);
         assert!(health.remove("hanging"));
-        health.verify().await.expect("the rest serves");
+        health.ensure_ready().await.expect("the rest serves");
     }
 }
 
@@ -109,7 +109,7 @@ async fn waiting_tries_again_though_failures_are_kept_for_long() {
     // What serves is kept as long as it says.
     let before = switch.runs();
     sleep(300 * SECOND).await;
-    health.verify().await.expect("is ready");
+    health.ensure_ready().await.expect("is ready");
     assert_eq!(switch.runs(), before);
 }
 
@@ -135,8 +135,8 @@ async fn at_the_limit_a_run_under_way_is_named_too() {
 async fn the_error_is_one_line_and_says_when_the_app_itself_wants_no_traffic() {
     let check = || std::future::ready(Err(Failure::new(Reason::Auth).message("no\r\nforged: up")));
     let health = Health::builder().check("a", check).build();
-    health.take_out("a look inside");
-    let error = health.verify().await.expect_err("is taken out");
+    health.enter_maintenance("a look inside");
+    let error = health.ensure_ready().await.expect_err("is taken out");
     assert_eq!(error.reason(), Some(Reason::Maintenance));
     assert_eq!(
         error.to_string(),
@@ -144,7 +144,7 @@ async fn the_error_is_one_line_and_says_when_the_app_itself_wants_no_traffic() {
     );
     health.set_draining(true);
     assert!(health.remove("a"));
-    let error = health.verify().await.expect_err("is draining");
+    let error = health.ensure_ready().await.expect_err("is draining");
     assert_eq!(error.to_string(), "not ready: draining");
 }
 
@@ -153,7 +153,7 @@ async fn one_that_is_added_during_the_try_is_named_too() {
     let health = Health::builder().check("slow", slow(SECOND / 2)).build();
     let verified = tokio::spawn({
         let health = health.clone();
-        async move { health.verify().await }
+        async move { health.ensure_ready().await }
     });
     sleep(SECOND / 4).await;
     let late = Dependency::new("late", Switch::off().check());

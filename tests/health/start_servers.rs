@@ -37,7 +37,7 @@ async fn it_waits_for_them_and_says_meanwhile_which_ones_it_waits_for() {
     let health = app(&postgres, &redis);
 
     let refused = Some(Reason::Refused);
-    let error = health.verify().await.expect_err("both are gone");
+    let error = health.ensure_ready().await.expect_err("both are gone");
     assert_eq!(failing(&error), [("database", refused), ("cache", refused)]);
     let line = error.to_string();
     assert!(
@@ -53,7 +53,7 @@ async fn it_waits_for_them_and_says_meanwhile_which_ones_it_waits_for() {
     });
     redis.restart().await;
     wait_until("the database alone is missing", LIMIT, async || {
-        let error = health.verify().await.expect_err("one is gone");
+        let error = health.ensure_ready().await.expect_err("one is gone");
         failing(&error) == [("database", refused)]
     })
     .await;
@@ -70,7 +70,10 @@ async fn it_waits_for_them_and_says_meanwhile_which_ones_it_waits_for() {
     })
     .await;
     assert_eq!(status(&health, Probe::Startup).await, Status::Up);
-    health.verify().await.expect_err("the database is gone");
+    health
+        .ensure_ready()
+        .await
+        .expect_err("the database is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +94,7 @@ async fn a_password_that_is_wrong_is_named_as_that_and_not_shown() {
 
 /// The next transition.
 async fn next(transitions: &mut Transitions) -> Transition {
-    let next = timeout(LIMIT, transitions.next()).await;
+    let next = timeout(LIMIT, transitions.recv()).await;
     next.expect("in time").expect("a handle lives")
 }
 
@@ -121,11 +124,11 @@ async fn listeners_hear_a_server_die_and_return_and_its_tenant_come_and_go() {
         matches!(down.reason, Some(Reason::Refused | Reason::Reset)),
         "{down:?}"
     );
-    assert_eq!(down.after, down.at - up.at);
+    assert_eq!(down.previous_for, down.at - up.at);
     postgres.restart().await;
     let back = next(&mut transitions).await;
     assert_eq!((back.from, back.to), (Status::Down, Status::Up));
-    assert_eq!(back.after, back.at - down.at);
+    assert_eq!(back.previous_for, back.at - down.at);
 
     // A frozen server keeps its run on the way while its tenant goes.
     postgres.freeze();
@@ -133,6 +136,6 @@ async fn listeners_hear_a_server_die_and_return_and_its_tenant_come_and_go() {
     assert_eq!(health.report().await.entries.len(), 0);
     postgres.thaw();
     drop(health);
-    let end = timeout(LIMIT, transitions.next()).await.expect("in time");
+    let end = timeout(LIMIT, transitions.recv()).await.expect("in time");
     assert!(end.is_none(), "{end:?}");
 }

@@ -56,7 +56,7 @@ async fn look(health: &Health) {
 
 /// What has been told already.
 async fn told(transitions: &mut Transitions) -> Option<Transition> {
-    timeout(Duration::ZERO, transitions.next()).await.ok()?
+    timeout(Duration::ZERO, transitions.recv()).await.ok()?
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +75,7 @@ async fn each_says_from_where_to_where_why_and_after_how_long() {
     }
     let first = told(&mut transitions).await.expect("its first verdict");
     assert_eq!((first.from, first.to), (Status::Unknown, Status::Up));
-    assert_eq!(first.after, 2 * SECOND);
+    assert_eq!(first.previous_for, 2 * SECOND);
     assert!(told(&mut transitions).await.is_none());
 
     switch.set(Status::Down, true);
@@ -86,11 +86,14 @@ async fn each_says_from_where_to_where_why_and_after_how_long() {
     let down = told(&mut transitions).await.expect("it went down");
     assert_eq!((down.from, down.to), (Status::Up, Status::Down));
     assert_eq!(down.reason, Some(Reason::Refused));
-    assert_eq!(down.after, 10 * SECOND - first.after + 2 * SECOND);
+    assert_eq!(
+        down.previous_for,
+        10 * SECOND - first.previous_for + 2 * SECOND
+    );
     assert!(told(&mut transitions).await.is_none());
     assert_eq!(
         serde_json::to_string(&down).expect("serialises"),
-        r#"{"name":"database","kind":"postgres","required":false,"from":"up","to":"down","reason":"refused","message":"nobody listens","after_ms":10000}"#
+        r#"{"name":"database","kind":"postgres","required":false,"from":"up","to":"down","reason":"refused","message":"nobody listens","previous_for_ms":10000}"#
     );
 
     switch.set(Status::Degraded, false);
@@ -98,7 +101,7 @@ async fn each_says_from_where_to_where_why_and_after_how_long() {
     let back = told(&mut transitions).await.expect("it came back");
     assert_eq!((back.from, back.to), (Status::Down, Status::Degraded));
     assert_eq!(
-        (back.reason, back.after),
+        (back.reason, back.previous_for),
         (Some(Reason::Saturated), 4 * SECOND)
     );
 }
@@ -117,7 +120,7 @@ async fn only_what_is_shown_counts() {
     assert!(told(&mut transitions).await.is_none());
     look(&health).await;
     let down = told(&mut transitions).await.expect("the third failure");
-    assert_eq!(down.after, 6 * SECOND);
+    assert_eq!(down.previous_for, 6 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,11 +199,11 @@ async fn it_ends_with_the_last_handle_and_loses_nothing_before() {
     // Its run is still under way and outlives the handle.
     drop(health);
     assert_eq!(
-        transitions.next().await.map(|told| told.to),
+        transitions.recv().await.map(|told| told.to),
         Some(Status::Up)
     );
-    assert!(transitions.next().await.is_none());
-    assert!(transitions.next().await.is_none());
+    assert!(transitions.recv().await.is_none());
+    assert!(transitions.recv().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,8 +212,8 @@ async fn giving_up_a_wait_loses_nothing() {
         .check("a", Switch::default().check())
         .build();
     let mut transitions = health.subscribe();
-    assert!(timeout(SECOND, transitions.next()).await.is_err());
-    let waiting = tokio::spawn(async move { transitions.next().await.map(|told| told.to) });
+    assert!(timeout(SECOND, transitions.recv()).await.is_err());
+    let waiting = tokio::spawn(async move { transitions.recv().await.map(|told| told.to) });
     yield_now().await;
     look(&health).await;
     assert_eq!(waiting.await.expect("no panic"), Some(Status::Up));
@@ -257,7 +260,7 @@ async fn the_last_run_of_a_removed_one_is_not_told() {
     yield_now().await;
     assert!(health.remove("tenant"));
     assert!(asker.await.expect("no panic").entries.is_empty());
-    assert!(timeout(SECOND, transitions.next()).await.is_err());
+    assert!(timeout(SECOND, transitions.recv()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -276,7 +279,7 @@ async fn listeners_beside_many_changes_all_hear_the_last_word() {
             let mut transitions = health.subscribe();
             tokio::spawn(async move {
                 let mut last = HashMap::new();
-                while let Some(transition) = transitions.next().await {
+                while let Some(transition) = transitions.recv().await {
                     last.insert(transition.name, transition.to);
                     yield_now().await;
                 }

@@ -21,12 +21,13 @@ use tower::{Layer, Service};
 #[cfg(feature = "pool")]
 use tower_health::checks::{GuardedError, GuardedManager, PingFuture, PoolCheck};
 use tower_health::{
-    Access, AddError, AddErrorKind, BusyFuture, BusyLayer, BusyService, Check, CheckResult,
-    Dependency, Detail, Entry, Failure, Format, Head, Health, HealthBuilder, HealthLayer,
-    HealthService, InvalidName, InvalidNetwork, LocalCheck, MaybeStatic, NotReady, Outcome,
-    PeerAddr, PoolNumbers, Probe, ProbeMark, Reason, Render, Report, ResponseBody, ResponseFuture,
-    Run, SameBodyFuture, SameBodyLayer, SameBodyService, SignalLayer, Signalled, SignalledFuture,
-    Status, Transition, Transitions, Value, View, Warning, WarningKind,
+    Access, AddError, AddErrorKind, AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService,
+    BusyFuture, BusyLayer, BusyService, Check, CheckResult, CheckRun, ConfigWarning,
+    ConfigWarningKind, Dependency, Detail, Failure, Format, Health, HealthBuilder, HealthLayer,
+    HealthService, InProcessCheck, InvalidDependencyName, InvalidNetwork, KeepBodyFuture,
+    KeepBodyLayer, KeepBodyService, MaybeStatic, NotReady, ObservedValue, Outcome, PeerAddr,
+    PoolStats, Probe, ProbeMark, Reason, Render, Report, ReportEntry, RequestHead, ResponseBody,
+    ResponseFuture, Status, Transition, Transitions, View,
     checks::{Heartbeat, RuntimeLag},
 };
 
@@ -41,49 +42,49 @@ fn public_types_cross_threads_and_clone() {
     cloned::<Health>();
     cloned::<HealthLayer>();
     cloned::<HealthService<()>>();
-    cloned::<SameBodyLayer>();
-    cloned::<SameBodyService<()>>();
+    cloned::<KeepBodyLayer>();
+    cloned::<KeepBodyService<()>>();
     cloned::<BusyLayer>();
     cloned::<BusyService<()>>();
-    cloned::<SignalLayer<HealthLayer>>();
-    cloned::<Signalled<()>>();
+    cloned::<AnnounceDrainLayer<HealthLayer>>();
+    cloned::<AnnounceDrainService<()>>();
     cloned::<Access>();
     cloned::<Dependency>();
-    cloned::<Entry>();
+    cloned::<ReportEntry>();
     cloned::<Format>();
     cloned::<Heartbeat>();
     cloned::<RuntimeLag>();
-    cloned::<Warning>();
+    cloned::<ConfigWarning>();
     cloned::<Outcome>();
     cloned::<Probe>();
     cloned::<Report>();
     cloned::<Transition>();
     cloned::<Transitions>();
-    cloned::<Value>();
+    cloned::<ObservedValue>();
     cloned::<View<'static>>();
-    cloned::<Head<'static>>();
+    cloned::<RequestHead<'static>>();
     plain::<AddErrorKind>();
     plain::<Detail>();
     plain::<PeerAddr>();
-    plain::<PoolNumbers>();
+    plain::<PoolStats>();
     plain::<ProbeMark>();
     plain::<Reason>();
-    plain::<Run>();
+    plain::<CheckRun>();
     plain::<Status>();
-    plain::<WarningKind>();
+    plain::<ConfigWarningKind>();
     // Each holds something that is nobody else's: checks, or an error's source.
     shared::<HealthBuilder>();
     shared::<Failure>();
     shared::<CheckResult>();
     shared::<ResponseBody<Full<Bytes>>>();
     error::<AddError>();
-    error::<InvalidName>();
+    error::<InvalidDependencyName>();
     error::<InvalidNetwork>();
     error::<NotReady>();
     unpinned::<ResponseBody<Full<Bytes>>>();
     unpinned::<ResponseFuture<std::future::Ready<()>>>();
-    unpinned::<SameBodyFuture<std::future::Ready<()>>>();
-    unpinned::<SignalledFuture<std::future::Ready<()>>>();
+    unpinned::<KeepBodyFuture<std::future::Ready<()>>>();
+    unpinned::<AnnounceDrainFuture<std::future::Ready<()>>>();
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn what_apps_implement_crosses_threads() {
     fn checks<C: Check>() {
         is_shared::<C>();
     }
-    fn local<C: LocalCheck>() {
+    fn local<C: InProcessCheck>() {
         checks::<C>();
     }
     fn renders<R: Render + ?Sized>() {
@@ -179,7 +180,7 @@ fn no_public_type_is_left_out() {
 fn futures_and_bodies_are_send_where_the_inner_ones_are() {
     fn send<T: Send>() {}
     send::<ResponseFuture<std::future::Ready<()>>>();
-    send::<SameBodyFuture<std::future::Ready<()>>>();
+    send::<KeepBodyFuture<std::future::Ready<()>>>();
     // Neither of these is Sync.
     send::<ResponseFuture<std::cell::Cell<()>>>();
     send::<ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>>();
@@ -236,7 +237,7 @@ fn every_usual_body_is_wrapped() {
 fn bodies_made_of_bytes_may_stay_as_they_are() {
     fn same<B: From<Bytes> + MaybeStatic>() {
         fn is_service<S: Service<Request<()>, Response = Response<B>>, B>(_: &S) {}
-        let layer = HealthLayer::new(Health::builder().build()).same_body();
+        let layer = HealthLayer::new(Health::builder().build()).keep_body_type();
         let _ = |inner: Inner<(), B, std::io::Error>| is_service::<_, B>(&layer.layer(inner));
     }
     same::<AxumBody>();
@@ -251,11 +252,11 @@ fn every_type_of_the_middleware_can_be_named() {
     #[allow(dead_code)] // To be named is all they are for.
     struct Holds<S, F, B> {
         layer: HealthLayer,
-        same_body_layer: SameBodyLayer,
+        same_body_layer: KeepBodyLayer,
         service: HealthService<S>,
-        same_body_service: SameBodyService<S>,
+        same_body_service: KeepBodyService<S>,
         future: ResponseFuture<F>,
-        same_body_future: SameBodyFuture<F>,
+        same_body_future: KeepBodyFuture<F>,
         body: ResponseBody<B>,
     }
     fn held<T: Send + Debug>() {}
@@ -290,7 +291,7 @@ fn nothing_that_is_printed_holds_a_secret() {
             }
         }
     };
-    let access = Access::bearer([SECRET]).or(Access::closure(|_| SECRET.is_empty()));
+    let access = Access::bearer([SECRET]).or(Access::predicate(|_| SECRET.is_empty()));
     let dependency = Dependency::new("database", check());
     let builder = Health::builder().check("database", check());
     let printed_builder = format!("{builder:#?}");
@@ -307,7 +308,7 @@ fn nothing_that_is_printed_holds_a_secret() {
         format!("{health:#?}"),
         format!("{layer:#?}"),
         format!("{service:#?}"),
-        format!("{:#?}", layer.clone().same_body()),
+        format!("{:#?}", layer.clone().keep_body_type()),
         format!("{peer:?}"),
         head_with(SECRET),
         format!("{:?}", Failure::new(Reason::Auth).caused_by(SECRET)),
@@ -320,7 +321,7 @@ fn nothing_that_is_printed_holds_a_secret() {
 /// A head, printed, whose query and headers bring `secret`.
 fn head_with(secret: &str) -> String {
     let (prints, printed) = std::sync::mpsc::channel();
-    let access = Access::closure(move |head| prints.send(format!("{head:#?}")).is_ok());
+    let access = Access::predicate(move |head| prints.send(format!("{head:#?}")).is_ok());
     let inner =
         tower::service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
     let request = Request::get(format!("/livez?token={secret}"))

@@ -8,8 +8,8 @@ use tower_health::{Access, Failure, Health, HealthLayer, Reason};
 async fn each_kind_of_access_opens_to_its_own() {
     let networks = || Access::networks(["127.0.0.5", "127.0.1.0/24"]).expect("valid");
     let bearer = || Access::bearer(["old-token", "new-token"]);
-    let closure = || Access::closure(|head| head.headers().contains_key("x-badge"));
-    let panics = || Access::closure(|_| panic!("a bug of the app's"));
+    let closure = || Access::predicate(|head| head.headers().contains_key("x-badge"));
+    let panics = || Access::predicate(|_| panic!("a bug of the app's"));
     const NEW: &[(&str, &str)] = &[("authorization", "Bearer new-token")];
     const OLD: &[(&str, &str)] = &[("authorization", "bearer old-token")];
     const WRONG: &[(&str, &str)] = &[("authorization", "Bearer new-toke")];

@@ -130,7 +130,7 @@ async fn answers_of_real_servers_fit_through_every_fault() {
     );
     postgres.restart().await;
     ask("up").await;
-    health.take_out("moving the disk");
+    health.enter_maintenance("moving the disk");
     let out = fits(&whole, &wire::get(address, "/readyz").await.body);
     assert_eq!(
         (&out["reason"], &out["message"]),

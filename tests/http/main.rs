@@ -10,6 +10,8 @@ mod support;
 mod access;
 #[cfg(feature = "axum")]
 mod access_proxies;
+#[cfg(feature = "axum")]
+mod announce_draining;
 mod busy;
 #[cfg(feature = "axum")]
 mod custom_render;
@@ -44,8 +46,6 @@ mod placement_ports;
 mod placement_servers;
 #[cfg(feature = "tracing")]
 mod probe_marks;
-#[cfg(feature = "axum")]
-mod signal_draining;
 #[cfg(feature = "axum")]
 mod stranger;
 mod with_axum;

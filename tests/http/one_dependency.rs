@@ -18,7 +18,7 @@ async fn a_name_answers_below_the_probes_that_look_at_it() {
                 .group("storage"),
         )
         .check("queue", async || Ok(Outcome::up()))
-        .liveness("worker", Heartbeat::new(Duration::from_secs(60)))
+        .liveness_check("worker", Heartbeat::new(Duration::from_secs(60)))
         .build();
     let inner = service_fn(async |_: Request<()>| {
         Ok::<_, std::convert::Infallible>(http::Response::new(Full::<Bytes>::from("inner")))

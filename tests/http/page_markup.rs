@@ -38,7 +38,7 @@ async fn the_script_draws_what_the_server_draws() {
     let down = sample::down();
     down.report().await;
     both_hands_agree(&down, "/health").await;
-    down.take_out("moving the disk");
+    down.enter_maintenance("moving the disk");
     both_hands_agree(&down, "/readyz").await;
     both_hands_agree(&Health::builder().build(), "/health").await;
 }

@@ -214,7 +214,7 @@ async fn a_caught_panic_is_the_apps_on_either_side_and_a_checks_never_gets_there
 
 #[tokio::test]
 async fn a_panic_in_the_apps_access_rule_refuses_the_asker_and_reaches_nobody() {
-    let rule = Access::closure(|_| panic!("a bug"));
+    let rule = Access::predicate(|_| panic!("a bug"));
     let layer = HealthLayer::new(Health::builder().build()).allow(rule);
     let bare = erased(ServiceBuilder::new().layer(layer).service(service_fn(app)));
     assert_eq!(get(&bare, "/readyz").await.code, 403);

@@ -75,7 +75,7 @@ async fn every_kind_of_layer_marks() {
     let layer = || HealthLayer::new(health()).mark_probes();
     let probes = [
         asked(
-            layer().same_body().layer(service_fn(inner)),
+            layer().keep_body_type().layer(service_fn(inner)),
             Method::GET,
             "/readyz",
         )
@@ -87,16 +87,16 @@ async fn every_kind_of_layer_marks() {
         )
         .await,
         asked(
-            layer().signal_draining().layer(service_fn(inner)),
+            layer().announce_draining().layer(service_fn(inner)),
             Method::GET,
             "/readyz",
         )
         .await,
     ];
     assert_eq!(probes, [(StatusCode::OK, true); 3]);
-    let same_body = layer().same_body().layer(service_fn(inner));
+    let keep_body_type = layer().keep_body_type().layer(service_fn(inner));
     assert_eq!(
-        asked(same_body, Method::GET, "/").await,
+        asked(keep_body_type, Method::GET, "/").await,
         (StatusCode::OK, false)
     );
     let busy = layer().answer_when_busy().layer(service_fn(inner));
@@ -116,7 +116,7 @@ async fn unasked_nothing_is_marked_and_the_concealed_is_traffic() {
     let refusing = layer.clone().layer(service_fn(inner));
     let seen = asked(refusing, Method::GET, "/readyz").await;
     assert_eq!(seen, (StatusCode::FORBIDDEN, true));
-    let concealing = layer.conceal().layer(service_fn(inner));
+    let concealing = layer.forward_denied().layer(service_fn(inner));
     assert_eq!(
         asked(concealing, Method::GET, "/readyz").await,
         (StatusCode::OK, false)

@@ -95,7 +95,7 @@ async fn the_default_paths_are_answered_and_the_app_goes_on() {
 
 #[tokio::test]
 async fn a_router_wrapped_from_outside_serves() {
-    let layer = HealthLayer::new(health()).same_body();
+    let layer = HealthLayer::new(health()).keep_body_type();
     let service = layer.layer(app());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("bound");
@@ -154,7 +154,7 @@ async fn a_fallback_set_after_the_layer_takes_the_probes_away() {
     assert_eq!(wire::get(address, "/readyz").await.body, "fallback");
 
     let from_outside = HealthLayer::new(broken())
-        .same_body()
+        .keep_body_type()
         .layer(app().fallback(async || "fallback"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("bound");
@@ -258,7 +258,7 @@ async fn other_methods_are_refused_on_a_probe_and_pass_elsewhere() {
 #[tokio::test]
 async fn head_has_the_head_of_get_and_no_body() {
     for health in [health(), broken()] {
-        let layer = HealthLayer::new(health).allow(Access::closure(|head| {
+        let layer = HealthLayer::new(health).allow(Access::predicate(|head| {
             !head.headers().contains_key("x-stranger")
         }));
         let address = serve(app().layer(layer)).await;
@@ -529,7 +529,9 @@ async fn who_may_not_probe_is_refused_without_a_word() {
 
 #[tokio::test]
 async fn a_concealed_probe_is_the_apps_own_404_to_a_stranger() {
-    let layer = HealthLayer::new(health()).allow(Access::nobody()).conceal();
+    let layer = HealthLayer::new(health())
+        .allow(Access::nobody())
+        .forward_denied();
     let address = serve(app().layer(layer)).await;
     let mut wire = Wire::connect(address).await;
     let unknown = wire.get("/unknown").await;

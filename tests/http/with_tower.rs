@@ -18,7 +18,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Notify;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe, SameBodyLayer};
+use tower_health::{Access, Dependency, Health, HealthLayer, KeepBodyLayer, Outcome, Probe};
 use tower_test::mock;
 
 /// Set where a busy machine must not turn a slow run into a verdict.
@@ -63,7 +63,9 @@ async fn readiness_is_the_inner_services() {
 #[tokio::test]
 async fn readiness_is_the_inner_services_with_the_same_body() {
     let (mut service, mut handle) =
-        mock::spawn_layer::<Request<()>, Response<Vec<u8>>, SameBodyLayer>(layer().same_body());
+        mock::spawn_layer::<Request<()>, Response<Vec<u8>>, KeepBodyLayer>(
+            layer().keep_body_type(),
+        );
     handle.allow(0);
     assert!(service.poll_ready().is_pending());
     handle.allow(1);

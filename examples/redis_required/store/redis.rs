@@ -47,7 +47,7 @@ impl Redis {
         let check = || checks::redis(self.pool.clone());
         let queue = check().queue_depth(QUEUE, LONG_QUEUE, u64::MAX);
         [
-            Dependency::new("redis", check().write_and_read_back_at(PROBE)),
+            Dependency::new("redis", check().write_and_read_back_with_prefix(PROBE)),
             Dependency::new("queue", queue),
         ]
     }

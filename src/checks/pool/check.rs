@@ -64,7 +64,7 @@ impl<M: ManageConnection> PoolCheck<M> {
 
     /// Says which reason an error of the manager's is. Default: `io` errors by their kind, all others `failed`.
     #[must_use]
-    pub fn reason_of(
+    pub fn classify_errors(
         mut self,
         reason_of: impl Fn(&M::Error) -> Reason + Send + Sync + 'static,
     ) -> Self {

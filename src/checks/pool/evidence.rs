@@ -2,7 +2,7 @@
 
 use bb8::{ManageConnection, Pool};
 
-use crate::report::PoolNumbers;
+use crate::report::PoolStats;
 
 /// The pool's counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,8 +52,8 @@ impl Sample {
         self.invalid.saturating_sub(earlier.invalid) > u64::from(earlier.connections)
     }
 
-    pub(super) fn numbers(&self, max: u32) -> PoolNumbers {
-        PoolNumbers::new(max, self.connections, self.idle)
+    pub(super) fn numbers(&self, max: u32) -> PoolStats {
+        PoolStats::new(max, self.connections, self.idle)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bounds::LONGEST;
+use crate::bounds::MAX_DURATION;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::checks) struct Settings {
@@ -25,7 +25,7 @@ impl Default for Settings {
 
 impl Settings {
     pub(in crate::checks) fn set_within(&mut self, budget: Duration) {
-        self.within = budget.min(LONGEST);
+        self.within = budget.min(MAX_DURATION);
     }
 
     pub(in crate::checks) fn set_healing(&mut self, healing: bool) {
@@ -33,7 +33,7 @@ impl Settings {
     }
 
     pub(in crate::checks) fn set_trust_traffic(&mut self, window: Duration) {
-        self.trust_traffic = Some(window.min(LONGEST));
+        self.trust_traffic = Some(window.min(MAX_DURATION));
     }
 
     #[track_caller]

@@ -53,12 +53,12 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Redis<M> {
     /// where the run is cut off in between it expires after 10 s. The key is `tower-health:` and 16 digits.
     #[must_use]
     pub fn write_and_read_back(self) -> Self {
-        self.write_and_read_back_at("tower-health:")
+        self.write_and_read_back_with_prefix("tower-health:")
     }
 
     /// The same with another beginning of the key, as an ACL (`~app:*`) or a hash tag may need. Default: off.
     #[must_use]
-    pub fn write_and_read_back_at(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
+    pub fn write_and_read_back_with_prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
         self.question.write = Some(prefix.into());
         self
     }
@@ -101,7 +101,7 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Redis<M> {
     ///
     /// As in `0.9`. A server without `maxmemory` has no share that could be used up.
     #[must_use]
-    pub fn memory_below(mut self, share: f64) -> Self {
+    pub fn max_memory_usage(mut self, share: f64) -> Self {
         self.question.memory = Some(share);
         self
     }

@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 
 use super::watchdog::{Seen, Watchdog};
 use crate::{
-    bounds::LONGEST,
-    check::{Check, CheckResult, LocalCheck, Outcome, sealed},
+    bounds::MAX_DURATION,
+    check::{Check, CheckResult, InProcessCheck, Outcome, sealed},
     report::{Failure, Reason},
 };
 
@@ -42,7 +42,7 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 ///
 /// # #[tokio::main] async fn main() {
 /// let health = Health::builder()
-///     .liveness("runtime", RuntimeLag::new(Duration::from_millis(100)))
+///     .liveness_check("runtime", RuntimeLag::new(Duration::from_millis(100)))
 ///     .build();
 /// # assert!(health.report().await.status.is_serving());
 /// # }
@@ -65,7 +65,7 @@ impl RuntimeLag {
     /// Outside a tokio runtime, and when the system has no thread to give.
     #[track_caller]
     pub fn new(period: Duration) -> Self {
-        Self::of(&Handle::current(), period)
+        Self::for_runtime(&Handle::current(), period)
     }
 
     /// The same for another runtime than that of the probes.
@@ -73,8 +73,8 @@ impl RuntimeLag {
     /// # Panics
     ///
     /// When the system has no thread to give.
-    pub fn of(runtime: &Handle, period: Duration) -> Self {
-        let period = period.clamp(SHORTEST_PERIOD, LONGEST);
+    pub fn for_runtime(runtime: &Handle, period: Duration) -> Self {
+        let period = period.clamp(SHORTEST_PERIOD, MAX_DURATION);
         Self {
             watchdog: Arc::new(Watchdog::start(runtime.clone(), period)),
             period,
@@ -87,7 +87,7 @@ impl RuntimeLag {
     /// hundred periods. Default: 250 ms, a quarter of what a kubelet waits for a probe.
     #[must_use]
     pub fn degraded_after(mut self, lag: Duration) -> Self {
-        self.degraded_after = lag.min(LONGEST);
+        self.degraded_after = lag.min(MAX_DURATION);
         self
     }
 
@@ -97,7 +97,7 @@ impl RuntimeLag {
     /// reason to restart the process; time in which the whole process was stopped does not count.
     #[must_use]
     pub fn down_after(mut self, lag: Duration) -> Self {
-        self.down_after = lag.min(LONGEST);
+        self.down_after = lag.min(MAX_DURATION);
         self
     }
 
@@ -110,16 +110,16 @@ impl RuntimeLag {
                 "a worker thread has not moved"
             };
             let message = format!("{what} for {} ms", millis(present));
-            return Err(Failure::new(Reason::Lagging)
+            return Err(Failure::new(Reason::RuntimeLag)
                 .message(message)
                 .observe("lag_ms", millis(present))
                 .observe("worst_ms", millis(worst)));
         }
         let outcome = if worst > self.degraded_after {
-            Outcome::degraded(Reason::Lagging).message("tasks were run late")
+            Outcome::degraded(Reason::RuntimeLag).message("tasks were run late")
         } else if seen.age() > self.degraded_after + self.period {
             // The one thread that has nothing else to do came late.
-            Outcome::degraded(Reason::Lagging).message("this process has hardly been run")
+            Outcome::degraded(Reason::RuntimeLag).message("this process has hardly been run")
         } else {
             Outcome::up()
         };
@@ -141,7 +141,7 @@ impl Check for RuntimeLag {
 
 impl sealed::Local for RuntimeLag {}
 
-impl LocalCheck for RuntimeLag {}
+impl InProcessCheck for RuntimeLag {}
 
 impl fmt::Debug for RuntimeLag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

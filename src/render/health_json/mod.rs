@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{View, sentence, time::Iso8601, to_json};
-use crate::report::{Entry, Status, Value, rounded_millis};
+use crate::report::{ObservedValue, ReportEntry, Status, rounded_millis};
 
 /// Fields that the draft has a place for.
 const PLACES: [&str; 4] = ["version", "releaseId", "serviceId", "description"];
@@ -80,7 +80,7 @@ impl Serialize for Checks<'_, '_> {
         let mut map = serializer.serialize_map(None)?;
         for entry in view.entries().iter().filter(|entry| !entry.is_excluded()) {
             let component = without_colon(&entry.name);
-            let time = view.time_of(entry).map(Iso8601);
+            let time = view.checked_at(entry).map(Iso8601);
             for (measurement, measures) in measurements(entry) {
                 let measures: Vec<_> = measures
                     .into_iter()
@@ -108,11 +108,11 @@ enum Measure<'a> {
         open: u32,
         idle: u32,
     },
-    Observed(&'a Value),
+    Observed(&'a ObservedValue),
 }
 
 /// The measurements of `entry`, each name once: an observation may be called as another is.
-fn measurements(entry: &Entry) -> Vec<(Cow<'_, str>, Vec<Measure<'_>>)> {
+fn measurements(entry: &ReportEntry) -> Vec<(Cow<'_, str>, Vec<Measure<'_>>)> {
     let time = match entry.duration {
         Some(duration) => Measure::Milliseconds(rounded_millis(duration)),
         None => Measure::Nothing,
@@ -138,7 +138,7 @@ fn measurements(entry: &Entry) -> Vec<(Cow<'_, str>, Vec<Measure<'_>>)> {
 }
 
 struct Object<'a> {
-    entry: &'a Entry,
+    entry: &'a ReportEntry,
     measure: Measure<'a>,
     time: Option<String>,
 }
@@ -188,14 +188,14 @@ fn observed<M: SerializeMap>(
     }
 }
 
-fn component_type(entry: &Entry) -> &'static str {
+fn component_type(entry: &ReportEntry) -> &'static str {
     match entry.kind.as_deref() {
         Some("postgres" | "redis" | "pool") => "datastore",
         _ => "component",
     }
 }
 
-fn output(entry: &Entry) -> String {
+fn output(entry: &ReportEntry) -> String {
     let word: &dyn Display = match &entry.reason {
         Some(reason) => reason,
         None => &entry.status,

@@ -4,7 +4,7 @@ use super::{
     super::{Detail, View, sample},
     health_json, without_colon,
 };
-use crate::report::{Entry, Observations, Reason, Report, Status};
+use crate::report::{Observations, Reason, Report, ReportEntry, Status};
 
 fn rendered(view: &View<'_>) -> Value {
     serde_json::from_slice(&health_json(view)).expect("JSON")
@@ -53,7 +53,7 @@ fn the_draft_is_followed_to_the_letter() {
 #[test]
 fn keys_have_one_colon_and_no_two_components_share_one() {
     let names = ["a:b", "a%3Ab", "a%253Ab", "::", "%", "a"];
-    let entries = names.map(|name| Entry {
+    let entries = names.map(|name| ReportEntry {
         observations: Observations {
             values: ["responseTime", "x:y", "x:y"]
                 .map(|name| (name.into(), 1_u64.into()))
@@ -118,7 +118,7 @@ fn output_stands_on_what_does_not_pass_alone() {
         (Status::Unknown, Some("refused")),
         (Status::Down, Some("refused")),
     ] {
-        let entry = Entry {
+        let entry = ReportEntry {
             reason,
             ..sample::entry("x", status)
         };

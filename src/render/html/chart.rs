@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::words::latency;
-use crate::report::{Run, Status, rounded_millis};
+use crate::report::{CheckRun, Status, rounded_millis};
 
 // Small, since every number is written out once a run.
 const WIDTH: usize = 64;
@@ -17,7 +17,7 @@ const BOTTOM: f64 = 44.0;
 const LEAST_SCALE: f64 = 1.0;
 
 /// The drawing of `runs`, with its meaning in words.
-pub(super) struct Chart<'a>(pub(super) &'a [Run]);
+pub(super) struct Chart<'a>(pub(super) &'a [CheckRun]);
 
 impl fmt::Display for Chart<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,7 +44,7 @@ impl fmt::Display for Chart<'_> {
 }
 
 /// The latest and the longest latency; nothing before the first run.
-pub(super) fn caption(runs: &[Run]) -> String {
+pub(super) fn caption(runs: &[CheckRun]) -> String {
     let Some(last) = runs.last() else {
         return String::new();
     };
@@ -56,7 +56,7 @@ pub(super) fn caption(runs: &[Run]) -> String {
     format!("{} · max {}", latency(last.duration), latency(longest))
 }
 
-struct Label<'a>(&'a [Run]);
+struct Label<'a>(&'a [CheckRun]);
 
 impl fmt::Display for Label<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,7 +77,7 @@ impl fmt::Display for Label<'_> {
     }
 }
 
-struct Line<'a>(&'a [Run]);
+struct Line<'a>(&'a [CheckRun]);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +91,7 @@ impl fmt::Display for Line<'_> {
 }
 
 /// The latest run once more, as a dot.
-struct Dot<'a>(&'a [Run], f64);
+struct Dot<'a>(&'a [CheckRun], f64);
 
 impl fmt::Display for Dot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +103,7 @@ impl fmt::Display for Dot<'_> {
 }
 
 /// Upside down, which is shorter; the style turns them over and stands them at the bottom.
-struct Marks<'a>(&'a [Run], Status);
+struct Marks<'a>(&'a [CheckRun], Status);
 
 impl fmt::Display for Marks<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,22 +119,22 @@ impl fmt::Display for Marks<'_> {
     }
 }
 
-fn first(runs: &[Run]) -> usize {
+fn first(runs: &[CheckRun]) -> usize {
     (WIDTH + STEP / 2).saturating_sub(runs.len() * STEP)
 }
 
 /// Runs with the middle of their columns.
-fn placed(runs: &[Run]) -> impl Iterator<Item = (usize, &Run)> {
+fn placed(runs: &[CheckRun]) -> impl Iterator<Item = (usize, &CheckRun)> {
     (first(runs)..).step_by(STEP).zip(runs)
 }
 
-fn longest(runs: &[Run]) -> f64 {
+fn longest(runs: &[CheckRun]) -> f64 {
     runs.iter()
         .map(|run| rounded_millis(run.duration))
         .fold(LEAST_SCALE, f64::max)
 }
 
-fn height(run: &Run, longest: f64) -> f64 {
+fn height(run: &CheckRun, longest: f64) -> f64 {
     // From what the script is told, in its order of operations: else the line would tremble.
     (BOTTOM - (BOTTOM - TOP) * rounded_millis(run.duration) / longest).round()
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     render::{View, json::status_alone, to_json},
-    report::{Entry, Reason, Status, rounded_millis, whole_millis},
+    report::{Reason, ReportEntry, Status, rounded_millis, whole_millis},
 };
 
 /// The page's data. To a stranger it is the same as the native JSON.
@@ -18,7 +18,7 @@ pub(in crate::render) fn page_data(view: &View<'_>) -> Bytes {
     to_json(&Data {
         status: view.status(),
         at: view
-            .made_at()
+            .created_at()
             .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
             .map(whole_millis),
         reason: view.reason(),
@@ -38,7 +38,7 @@ struct Data<'a> {
     checks: ByName<'a>,
 }
 
-struct ByName<'a>(&'a [Entry]);
+struct ByName<'a>(&'a [ReportEntry]);
 
 impl Serialize for ByName<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -47,7 +47,7 @@ impl Serialize for ByName<'_> {
 }
 
 /// A native entry and its past.
-struct WithPast<'a>(&'a Entry);
+struct WithPast<'a>(&'a ReportEntry);
 
 impl Serialize for WithPast<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -74,12 +74,12 @@ mod tests {
     use super::page_data;
     use crate::{
         render::sample,
-        report::{Entry, History, Report, Status},
+        report::{History, Report, ReportEntry, Status},
     };
 
     #[test]
     fn it_is_the_native_json_and_the_past() {
-        let entry = Entry {
+        let entry = ReportEntry {
             status_for: Some(Duration::from_secs(3)),
             history: History::default()
                 .then(Status::Up, Duration::from_micros(310))

@@ -20,7 +20,7 @@ const ICONS: &str = r#"<svg hidden><symbol viewBox="0 0 16 16" id="i-up"><path d
 /// The whole document.
 pub(super) fn document(view: &View<'_>) -> String {
     let status = view.status();
-    let as_of = match (view.detail(), view.made_at()) {
+    let as_of = match (view.detail(), view.created_at()) {
         (Detail::Full, Some(now)) => format!("As of {}", time_of_day(now)),
         _ => String::new(),
     };
@@ -108,7 +108,7 @@ impl fmt::Display for Details<'_, '_> {
 <ul class="rows" id="rows">"#,
         )?;
         for (number, entry) in (0..).zip(view.entries()) {
-            let now = view.made_at();
+            let now = view.created_at();
             write!(f, "\n{}", Row { number, entry, now })?;
         }
         f.write_str("\n</ul>\n<details><summary>What the reasons mean and what to do</summary>\n<dl class=\"guide\" id=\"guide\">\n")?;

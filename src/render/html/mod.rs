@@ -51,7 +51,7 @@ mod tests {
     use super::{CONTENT_SECURITY_POLICY, html};
     use crate::{
         render::sample,
-        report::{Entry, History, Observations, PoolNumbers, Reason, Report, Status},
+        report::{History, Observations, PoolStats, Reason, Report, ReportEntry, Status},
     };
 
     #[test]
@@ -74,7 +74,7 @@ mod tests {
             let status = [Status::Up, Status::Degraded, Status::Down][ms as usize % 3];
             history = history.then(status, Duration::from_millis(ms));
         }
-        let entries = (0..10).map(|number| Entry {
+        let entries = (0..10).map(|number| ReportEntry {
             kind: Some("postgres".into()),
             reason: Some(Reason::Saturated),
             message: Some("no connection within 500 ms; the server answers on its own".into()),
@@ -83,7 +83,7 @@ mod tests {
             age: Some(Duration::from_secs(100)),
             history: history.clone(),
             observations: Observations {
-                pool: Some(PoolNumbers::new(100, 100, 0)),
+                pool: Some(PoolStats::new(100, 100, 0)),
                 values: vec![("replication_lag_ms".into(), 1_234_567_u64.into())],
             },
             ..sample::entry(&format!("dependency-{number}"), Status::Down)

@@ -8,7 +8,7 @@ use super::{
     escape::Text,
     words::{moment, span, word},
 };
-use crate::report::{Entry, PoolNumbers, Value};
+use crate::report::{ObservedValue, PoolStats, ReportEntry};
 
 /// In seconds. A verdict younger than that is now.
 const WORTH_A_WORD: u64 = 10;
@@ -18,7 +18,7 @@ const WORTH_A_WORD: u64 = 10;
 /// All its parts are always there, the empty ones hidden, so that the script has them to fill.
 pub(super) struct Row<'a> {
     pub(super) number: usize,
-    pub(super) entry: &'a Entry,
+    pub(super) entry: &'a ReportEntry,
     pub(super) now: Option<SystemTime>,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Paragraph<'_> {
     }
 }
 
-fn kind(entry: &Entry) -> String {
+fn kind(entry: &ReportEntry) -> String {
     let need = if entry.required {
         "required"
     } else {
@@ -92,7 +92,7 @@ fn kind(entry: &Entry) -> String {
 }
 
 /// Whatever else is worth a word.
-fn extra(entry: &Entry) -> String {
+fn extra(entry: &ReportEntry) -> String {
     let mut parts = Vec::new();
     match entry.consecutive_failures {
         0 => {}
@@ -112,18 +112,18 @@ fn extra(entry: &Entry) -> String {
 }
 
 /// A value as the script would write it.
-fn shown(value: &Value) -> String {
+fn shown(value: &ObservedValue) -> String {
     match value {
-        Value::Bool(yes) => yes.to_string(),
-        Value::Integer(number) => number.to_string(),
+        ObservedValue::Bool(yes) => yes.to_string(),
+        ObservedValue::Integer(number) => number.to_string(),
         // JSON has no word for the others.
-        Value::Float(number) if !number.is_finite() => "null".to_owned(),
-        Value::Float(number) => number.to_string(),
-        Value::Text(text) => text.to_string(),
+        ObservedValue::Float(number) if !number.is_finite() => "null".to_owned(),
+        ObservedValue::Float(number) => number.to_string(),
+        ObservedValue::Text(text) => text.to_string(),
     }
 }
 
-struct Pool(Option<PoolNumbers>);
+struct Pool(Option<PoolStats>);
 
 impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,6 +139,6 @@ impl fmt::Display for Pool {
 }
 
 /// `count` in percent of the pool.
-fn share(count: u32, pool: PoolNumbers) -> u64 {
+fn share(count: u32, pool: PoolStats) -> u64 {
     (u64::from(count) * 100 / u64::from(pool.max.max(1))).min(100)
 }

@@ -3,19 +3,19 @@
 use std::fmt;
 
 use super::escape::Text;
-use crate::report::{Entry, Status};
+use crate::report::{ReportEntry, Status};
 
 /// More names than that are counted.
 const NAMED: usize = 5;
 
 /// The sentence, its names being links to their rows.
-pub(super) struct Summary<'a>(pub(super) &'a [Entry]);
+pub(super) struct Summary<'a>(pub(super) &'a [ReportEntry]);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked = (0..).zip(self.0).filter(|(_, entry)| !entry.is_excluded());
         let count = asked.clone().count();
-        let others: Vec<(usize, &Entry)> = asked
+        let others: Vec<(usize, &ReportEntry)> = asked
             .filter(|(_, entry)| entry.status != Status::Up)
             .collect();
         match (count, others.len()) {

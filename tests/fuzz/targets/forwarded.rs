@@ -47,8 +47,8 @@ fuzz_target!(|text: &str| {
 fn client(headers: HeaderMap, peer: IpAddr) -> Option<IpAddr> {
     let seen = Arc::new(Mutex::new(None));
     let sees = seen.clone();
-    let access = Access::closure(move |head| {
-        *sees.lock().expect("no panic") = head.client();
+    let access = Access::predicate(move |head| {
+        *sees.lock().expect("no panic") = head.client_ip();
         true
     });
     let access = access.trusted_proxies(TRUSTED).expect("valid");

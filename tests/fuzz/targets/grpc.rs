@@ -221,7 +221,7 @@ fn world() -> (Runtime, HealthService<Inner>) {
         let dependency = Dependency::new(SECRET, async || Ok(Outcome::up()));
         let health = Health::builder()
             .add(dependency.group("orders"))
-            .service("shop.v1.Orders", Probe::group("orders"))
+            .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
             .build();
         HealthLayer::new(health).layer(Inner)
     };

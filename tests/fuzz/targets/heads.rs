@@ -104,7 +104,7 @@ impl Worlds {
                 false,
             ),
             world(layer.clone().allow(token.clone()), false, true, false),
-            world(layer.allow(token).conceal(), false, true, true),
+            world(layer.allow(token).forward_denied(), false, true, true),
         ];
         drop(entered);
         Self { runtime, worlds }

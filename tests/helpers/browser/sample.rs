@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_health::{Dependency, Failure, Health, HealthBuilder, Outcome, PoolNumbers, Reason};
+use tower_health::{Dependency, Failure, Health, HealthBuilder, Outcome, PoolStats, Reason};
 
 /// A name that is markup, script, a format and an order to write backwards, all at once.
 pub const HOSTILE: &str = "'><img src=x onerror=pwned=1>\"'&amp;${1}\u{202e}`%3Cb%3E";
@@ -22,7 +22,7 @@ fn app() -> HealthBuilder {
 
 fn database() -> Dependency {
     Dependency::new("database", async || {
-        let up = Outcome::up().pool(PoolNumbers::new(10, 10, 7));
+        let up = Outcome::up().pool(PoolStats::new(10, 10, 7));
         Ok(up.observe("role", "primary").observe("lag_ms", 12.5))
     })
     .kind("postgres")
@@ -31,7 +31,7 @@ fn database() -> Dependency {
 
 fn cache() -> Dependency {
     Dependency::new("cache", async || {
-        Ok(Outcome::up().pool(PoolNumbers::new(16, 6, 5)))
+        Ok(Outcome::up().pool(PoolStats::new(16, 6, 5)))
     })
     .kind("redis")
     .optional()
@@ -65,7 +65,7 @@ pub fn down() -> Health {
 fn hostile() -> Dependency {
     Dependency::new(HOSTILE, async || {
         let failure = Failure::new(Reason::Saturated).message(MESSAGE);
-        Err(failure.pool(PoolNumbers::new(10, 10, 0)))
+        Err(failure.pool(PoolStats::new(10, 10, 0)))
     })
     .kind("<u>postgres</u>")
     .cache_for(FOREVER)

@@ -65,7 +65,7 @@ impl Served {
                 tokio::spawn(async move { axum::serve(listener, app).await });
             }
             ServedBy::AxumFromOutside => {
-                let app = Shared::new(layer.same_body().layer(app));
+                let app = Shared::new(layer.keep_body_type().layer(app));
                 tokio::spawn(async move { axum::serve(listener, app).await });
             }
             ServedBy::Hyper => {

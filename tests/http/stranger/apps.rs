@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tower_health::{
-    Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, PoolNumbers, Probe, Reason,
+    Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, PoolStats, Probe, Reason,
     Render, View,
 };
 
@@ -41,14 +41,14 @@ pub fn secretive(state: State) -> Health {
         Ok(Outcome::up()
             .message("zq-message")
             .observe("zq-observation", NUMBER)
-            .pool(PoolNumbers::new(NUMBER, NUMBER, NUMBER)))
+            .pool(PoolStats::new(NUMBER, NUMBER, NUMBER)))
     };
     let down = async || {
         Err(Failure::new(Reason::Mismatch)
             .message("zq-failure 7313")
             .caused_by("zq-cause")
             .observe("zq-observation", "zq-value")
-            .pool(PoolNumbers::new(NUMBER, 0, 0)))
+            .pool(PoolStats::new(NUMBER, 0, 0)))
     };
     let named = |dependency: Dependency| {
         dependency
@@ -100,7 +100,7 @@ fn put_into(health: Health, state: State, why: &'static str) -> Health {
     match state {
         State::Starting => {}
         State::Draining => health.set_draining(true),
-        State::Maintenance => health.take_out(why),
+        State::Maintenance => health.enter_maintenance(why),
         _ => health.set_started(),
     }
     health
@@ -117,7 +117,7 @@ impl Render for Blabbing {
     fn render(&self, view: &View<'_>) -> Vec<u8> {
         let entries = view.entries().iter().map(|entry| {
             let observations: Vec<_> = entry.observations().collect();
-            format!("{entry:?} {observations:?} {:?}", view.time_of(entry))
+            format!("{entry:?} {observations:?} {:?}", view.checked_at(entry))
         });
         let entries: String = entries.collect();
         let whole = (
@@ -125,7 +125,7 @@ impl Render for Blabbing {
             view.message(),
             view.info(),
             view.groups(),
-            view.made_at(),
+            view.created_at(),
         );
         format!("{view:?} {whole:?} {entries}").into_bytes()
     }

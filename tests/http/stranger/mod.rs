@@ -122,7 +122,7 @@ async fn who_may_not_probe_learns_less_than_the_status() {
     let mut answers = Vec::new();
     for state in STATES {
         let layer = HealthLayer::new(secretive(state)).allow(Access::bearer([TOKEN]));
-        for layer in [layer.clone(), layer.conceal()] {
+        for layer in [layer.clone(), layer.forward_denied()] {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
             let address = listener.local_addr().expect("bound");
             let app = Router::new().layer(layer);

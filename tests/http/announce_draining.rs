@@ -63,7 +63,7 @@ fn hello() -> impl Service<
 #[tokio::test]
 async fn over_http1_the_response_is_marked_and_the_connection_ends() {
     let health = health();
-    let layer = HealthLayer::new(health.clone()).signal_draining();
+    let layer = HealthLayer::new(health.clone()).announce_draining();
     let address = serve(layer.layer(hello())).await;
     let mut kept = Wire::connect(address).await;
     let before = kept.get("/work").await;
@@ -90,7 +90,7 @@ async fn over_http1_the_response_is_marked_and_the_connection_ends() {
 #[tokio::test]
 async fn over_http2_the_response_is_marked_and_the_connection_serves_on() {
     let health = health();
-    let layer = HealthLayer::new(health.clone()).signal_draining();
+    let layer = HealthLayer::new(health.clone()).announce_draining();
     let mut client = wire::http2(serve(layer.layer(hello())).await).await;
     health.set_draining(true);
     for _ in 0..2 {
@@ -106,7 +106,7 @@ async fn over_http2_the_response_is_marked_and_the_connection_serves_on() {
 #[tokio::test]
 async fn a_probe_speaks_for_itself() {
     let health = health();
-    let layer = HealthLayer::new(health.clone()).signal_draining();
+    let layer = HealthLayer::new(health.clone()).announce_draining();
     let address = serve(layer.layer(hello())).await;
     health.set_draining(true);
     let mut kept = Wire::connect(address).await;
@@ -141,7 +141,7 @@ async fn a_connection_that_switches_protocols_is_left_alone() {
         headers.insert("upgrade", "echo".parse().expect("valid"));
         Ok::<_, Infallible>(response)
     });
-    let layer = HealthLayer::new(health.clone()).signal_draining();
+    let layer = HealthLayer::new(health.clone()).announce_draining();
     let address = serve(layer.layer(switch)).await;
     health.set_draining(true);
     let mut wire = Wire::connect(address).await;
@@ -157,11 +157,11 @@ async fn a_connection_that_switches_protocols_is_left_alone() {
 async fn it_goes_with_axum_and_beside_a_full_limit() {
     let health = health();
     let app = Router::new().route("/work", get(async || "hello"));
-    let layer = HealthLayer::new(health.clone()).signal_draining();
-    let same_body = serve(layer.clone().same_body().layer(app.clone())).await;
+    let layer = HealthLayer::new(health.clone()).announce_draining();
+    let keep_body_type = serve(layer.clone().keep_body_type().layer(app.clone())).await;
     let busy = serve(layer.answer_when_busy().layer(app)).await;
     health.set_draining(true);
-    for address in [same_body, busy] {
+    for address in [keep_body_type, busy] {
         let answer = wire::get(address, "/work").await;
         assert_eq!((answer.code, &*answer.body), (200, "hello"));
         assert_eq!(answer.header("connection"), Some("close"));
@@ -184,7 +184,7 @@ async fn a_request_that_arrived_before_is_answered_as_it_was_asked() {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("late")))
         }
     });
-    let layer = HealthLayer::new(health.clone()).signal_draining();
+    let layer = HealthLayer::new(health.clone()).announce_draining();
     let address = serve(layer.layer(slow)).await;
     let asker = tokio::spawn(wire::get(address, "/work"));
     soon(here).await.expect("arrived");

@@ -22,36 +22,36 @@ use super::{
 };
 use crate::grpc;
 
-/// A [`HealthLayer`] that keeps the inner service's response body. Made by [`HealthLayer::same_body`].
+/// A [`HealthLayer`] that keeps the inner service's response body. Made by [`HealthLayer::keep_body_type`].
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
-pub struct SameBodyLayer {
+pub struct KeepBodyLayer {
     layer: HealthLayer,
 }
 
-impl SameBodyLayer {
+impl KeepBodyLayer {
     pub(super) fn new(layer: HealthLayer) -> Self {
         Self { layer }
     }
 }
 
-impl<S> Layer<S> for SameBodyLayer {
-    type Service = SameBodyService<S>;
+impl<S> Layer<S> for KeepBodyLayer {
+    type Service = KeepBodyService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SameBodyService {
+        KeepBodyService {
             service: self.layer.layer(inner),
         }
     }
 }
 
-/// The service that a [`SameBodyLayer`] makes.
+/// The service that a [`KeepBodyLayer`] makes.
 #[derive(Clone, Debug)]
-pub struct SameBodyService<S> {
+pub struct KeepBodyService<S> {
     service: HealthService<S>,
 }
 
-impl<S, A, B> Service<Request<A>> for SameBodyService<S>
+impl<S, A, B> Service<Request<A>> for KeepBodyService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
     A: MaybeStatic,
@@ -59,7 +59,7 @@ where
 {
     type Response = Response<B>;
     type Error = S::Error;
-    type Future = SameBodyFuture<S::Future>;
+    type Future = KeepBodyFuture<S::Future>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -71,10 +71,10 @@ where
         let service = &mut self.service;
         // Written out, as `HealthService::start`: what that returns would be copied into this future.
         match service.find(request.uri()) {
-            None => SameBodyFuture {
+            None => KeepBodyFuture {
                 future: ResponseFuture::inner(service.parts_mut().1.call(request)),
             },
-            Some(found) => SameBodyFuture {
+            Some(found) => KeepBodyFuture {
                 future: service.answer(request, found, grpc::holds_trailers::<B>()),
             },
         }
@@ -82,14 +82,14 @@ where
 }
 
 pin_project! {
-    /// The future of a [`SameBodyService`]; cancellation as for [`ResponseFuture`].
-    pub struct SameBodyFuture<F> {
+    /// The future of a [`KeepBodyService`]; cancellation as for [`ResponseFuture`].
+    pub struct KeepBodyFuture<F> {
         #[pin]
         future: ResponseFuture<F>,
     }
 }
 
-impl<F, B, E> Future for SameBodyFuture<F>
+impl<F, B, E> Future for KeepBodyFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: From<Bytes> + MaybeStatic,
@@ -108,8 +108,8 @@ where
     }
 }
 
-impl<F> fmt::Debug for SameBodyFuture<F> {
+impl<F> fmt::Debug for KeepBodyFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SameBodyFuture").finish_non_exhaustive()
+        f.debug_struct("KeepBodyFuture").finish_non_exhaustive()
     }
 }
