@@ -89,16 +89,13 @@ fn pool() -> Result<Pool, String> {
 }
 
 fn health(pool: Pool) -> Health {
-    let check = checks::postgres(pool)
-        .query("SELECT 1")
-        .within(CONNECT_TIMEOUT);
-    let slack = Duration::from_millis(250);
+    let check = checks::postgres(pool).query("SELECT 1");
     let database = Dependency::new("database", check)
-        .timeout(CONNECT_TIMEOUT + slack)
+        .timeout(CONNECT_TIMEOUT)
         .cache_for(SHARED_FOR);
     Health::builder()
         .add(database)
-        .answer_within(CONNECT_TIMEOUT + 2 * slack)
+        .answer_within(CONNECT_TIMEOUT + Duration::from_millis(250))
         .build()
 }
 

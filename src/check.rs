@@ -1,6 +1,8 @@
 //! What a check is: [`Check`], its [`Outcome`], and closures as checks.
 
-use std::{borrow::Cow, fmt, future::Future, pin::Pin, time::Duration};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin};
+
+use tokio::time::Instant;
 
 use crate::report::{Failure, Observations, ObservedValue, PoolStats, Reason, Status};
 
@@ -36,15 +38,17 @@ pub trait Check: Send + Sync + 'static {
     /// Looks once.
     fn check(&self) -> impl Future<Output = CheckResult> + Send;
 
-    /// The word for what is checked, as in `postgres` or `redis`. Default: none.
-    fn kind(&self) -> Option<&'static str> {
-        None
+    /// Runs once and should end before `deadline`, the end of the dependency's timeout.
+    ///
+    /// At `deadline` the future is dropped and the run is down with [`Reason::Timeout`]. A check that
+    /// can tell the true cause of a hang ends shortly before. Default: calls [`check`](Self::check).
+    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
+        let _ = deadline;
+        self.check()
     }
 
-    /// The time in which a run ends by itself, with the true cause if it fails. Default: none is known.
-    ///
-    /// A dependency's timeout that is not above it is [warned](crate::Health::warnings) of.
-    fn budget(&self) -> Option<Duration> {
+    /// The word for what is checked, as in `postgres` or `redis`. Default: none.
+    fn kind(&self) -> Option<&'static str> {
         None
     }
 }
@@ -140,12 +144,18 @@ impl Outcome {
 
 /// The object-safe twin of [`Check`]: how a dependency holds any check.
 pub(crate) trait DynCheck: Send + Sync + 'static {
-    fn check_boxed(&self) -> Pin<Box<dyn Future<Output = CheckResult> + Send + '_>>;
+    fn check_until_boxed(
+        &self,
+        deadline: Instant,
+    ) -> Pin<Box<dyn Future<Output = CheckResult> + Send + '_>>;
 }
 
 impl<C: Check> DynCheck for C {
-    fn check_boxed(&self) -> Pin<Box<dyn Future<Output = CheckResult> + Send + '_>> {
-        Box::pin(self.check())
+    fn check_until_boxed(
+        &self,
+        deadline: Instant,
+    ) -> Pin<Box<dyn Future<Output = CheckResult> + Send + '_>> {
+        Box::pin(self.check_until(deadline))
     }
 }
 

@@ -10,6 +10,9 @@ use crate::{
 /// Longer names are refused: a name stands in every detailed answer and metric.
 const MAX_NAME: usize = 100;
 
+/// Of a run, unless set otherwise.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(800);
+
 /// Something the app needs, with all that can be set about checking it.
 ///
 /// ```
@@ -29,8 +32,6 @@ pub struct Dependency {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Option<Cow<'static, str>>,
     pub(crate) check: Arc<dyn DynCheck>,
-    /// The check's own.
-    pub(crate) budget: Option<Duration>,
     pub(crate) required: bool,
     /// Set by `local` alone, which takes no check behind a network.
     pub(crate) liveness: bool,
@@ -53,7 +54,7 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_millis(800),
+            timeout: DEFAULT_TIMEOUT,
             cache_for: Duration::from_secs(1),
             cache_failures_for: None,
             back_off_up_to: None,
@@ -93,7 +94,6 @@ impl Dependency {
             Ok(()) => Ok(Self {
                 name: name.as_ref().into(),
                 kind: check.kind().map(Cow::Borrowed),
-                budget: check.budget(),
                 check: Arc::new(check),
                 required: true,
                 liveness: false,

@@ -52,9 +52,10 @@ where
     H: Fn(&Published<Verdict>, Option<&str>),
 {
     let timeout = run.settings.timeout;
+    let deadline = run.started + timeout;
     // In a task of its own from its first line: the part before the future may panic, too.
-    let mut task = runtime.spawn(async move { check.check_boxed().await });
-    match timeout_at(run.started + timeout, &mut task).await {
+    let mut task = runtime.spawn(async move { check.check_until_boxed(deadline).await });
+    match timeout_at(deadline, &mut task).await {
         Ok(Ok(result)) => run.speak(result),
         Ok(Err(error)) if error.is_panic() => {
             run.speak(Err(

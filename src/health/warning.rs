@@ -37,9 +37,6 @@ pub enum ConfigWarningKind {
     /// [`answer_within`](crate::HealthBuilder::answer_within): who asks while the dependency hangs is told
     /// `pending`, and sees the failure with the next probe only. Not with a background refresh.
     TimeoutAfterAnswer,
-    /// A check needs its whole budget to tell the true cause, and its
-    /// [`timeout`](crate::Dependency::timeout) ends it before: the reason is always `timeout`.
-    TimeoutWithinCheck,
     /// A verdict serves for no time at all: nothing bounds the checks per second.
     Uncached,
     /// One failed run shows for more than 20 s: a kubelet's three failures in a row are one.
@@ -122,14 +119,6 @@ impl Pace {
                 ms(self.answer_within),
             );
             warn(ConfigWarningKind::TimeoutAfterAnswer, text);
-        }
-        if let Some(budget) = dependency.budget.filter(|budget| *budget >= timeout) {
-            let text = format!(
-                "times out after {}, and its check takes up to {} to tell why: all it can say is timeout",
-                ms(timeout),
-                ms(budget),
-            );
-            warn(ConfigWarningKind::TimeoutWithinCheck, text);
         }
 
         let up = self.refresh_every.unwrap_or(settings.cache_for);

@@ -69,8 +69,8 @@ async fn two_thousand_probers_cost_one_check_per_period() {
     let proxy = Proxy::start(postgres.port()).await;
     let (pg_pool, redis_pool) = (postgres.pool_through(proxy.port(), 4), redis.pool(4));
     let dependency = |dependency: Dependency| dependency.cache_for(PERIOD).timeout(PATIENT);
-    let postgres_check = checks::postgres(pg_pool.clone()).within(PATIENT);
-    let redis_check = checks::redis(redis_pool.clone()).within(PATIENT);
+    let postgres_check = checks::postgres(pg_pool.clone());
+    let redis_check = checks::redis(redis_pool.clone());
     let health = Health::builder()
         .add(dependency(Dependency::new("database", postgres_check)))
         .add(dependency(Dependency::new("cache", redis_check)))

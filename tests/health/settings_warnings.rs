@@ -3,27 +3,14 @@
 use std::time::Duration;
 
 use tower_health::{
-    Check, CheckResult, ConfigWarning, ConfigWarningKind, Dependency, Health, HealthBuilder,
-    Outcome, checks::Heartbeat,
+    CheckResult, ConfigWarning, ConfigWarningKind, Dependency, Health, HealthBuilder, Outcome,
+    checks::Heartbeat,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn up() -> CheckResult {
     Ok(Outcome::up())
-}
-
-/// A check that ends by itself within its budget.
-struct Budgeted(Duration);
-
-impl Check for Budgeted {
-    async fn check(&self) -> CheckResult {
-        up().await
-    }
-
-    fn budget(&self) -> Option<Duration> {
-        Some(self.0)
-    }
 }
 
 fn a() -> Dependency {
@@ -54,12 +41,6 @@ fn each_kind_is_told_from_its_bound_on() {
         (with(a().timeout(ms(901))), vec![TimeoutAfterAnswer]),
         (with(a().timeout(ms(901))).answer_within(ms(950)), vec![]),
         (with(a().timeout(2 * SECOND)).refresh_every(SECOND), vec![]),
-        // A check that is cut short.
-        (with(Dependency::new("a", Budgeted(ms(799)))), vec![]),
-        (
-            with(Dependency::new("a", Budgeted(ms(800)))),
-            vec![TimeoutWithinCheck],
-        ),
         // No cache, no bound; but what lies in the process may be asked each time.
         (with(a().cache_for(ms(1))), vec![]),
         (with(a().cache_for(Duration::ZERO)), vec![Uncached]),
@@ -149,42 +130,4 @@ fn one_that_is_added_later_is_warned_of_until_it_goes() {
     assert_eq!(warnings[0].dependency(), Some("b"));
     health.remove("b");
     assert_eq!(health.warnings(), []);
-}
-
-#[cfg(all(feature = "postgres", feature = "redis"))]
-#[tokio::test]
-async fn the_checks_of_pools_fit_the_default_timeout_and_say_when_they_do_not_fit_another() {
-    use bb8_postgres::PostgresConnectionManager;
-    use bb8_redis::RedisConnectionManager;
-    use tokio_postgres::NoTls;
-    use tower_health::checks;
-
-    let url = "postgres://127.0.0.1:1/app";
-    let manager = PostgresConnectionManager::new_from_stringlike(url, NoTls).expect("valid");
-    let postgres = bb8::Pool::builder().build_unchecked(manager);
-    let manager = RedisConnectionManager::new("redis://127.0.0.1:1").expect("valid");
-    let redis = bb8::Pool::builder().build_unchecked(manager);
-    let short = Duration::from_millis(300);
-    let all = |timeout: Option<Duration>| {
-        let set = |dependency: Dependency| match timeout {
-            Some(timeout) => dependency.timeout(timeout),
-            None => dependency,
-        };
-        Health::builder()
-            .add(set(Dependency::new(
-                "a",
-                checks::postgres(postgres.clone()),
-            )))
-            .add(set(Dependency::new("b", checks::redis(redis.clone()))))
-            .add(set(Dependency::new("c", checks::pool(redis.clone()))))
-            .warnings()
-    };
-    assert_eq!(all(None), []);
-    assert_eq!(
-        kinds(&all(Some(short))),
-        [ConfigWarningKind::TimeoutWithinCheck; 3]
-    );
-    let fits = checks::redis(redis.clone()).within(short / 2);
-    let builder = with(Dependency::new("b", fits).timeout(short));
-    assert_eq!(builder.warnings(), []);
 }

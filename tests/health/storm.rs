@@ -23,11 +23,14 @@ use axum::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
 use tokio_postgres::Client;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{
-    Access, Check, Dependency, Failure, Health, HealthLayer, Outcome, Reason, checks,
+    Access, Check, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Reason, checks,
 };
 
 /// Of the engine: askers past this many get the last verdict at once.
@@ -48,12 +51,22 @@ impl Runs {
 
     /// `check`, counted where the engine runs it.
     fn of(&self, check: impl Check) -> impl Check {
-        let (runs, check) = (self.clone(), Arc::new(check));
-        move || {
-            runs.0.fetch_add(1, Ordering::SeqCst);
-            let check = check.clone();
-            async move { check.check().await }
-        }
+        Counted(self.clone(), check)
+    }
+}
+
+/// Counts each run of the check inside.
+struct Counted<C>(Runs, C);
+
+impl<C: Check> Check for Counted<C> {
+    fn check(&self) -> impl Future<Output = CheckResult> + Send {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+        self.1.check()
+    }
+
+    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+        self.1.check_until(deadline)
     }
 }
 
@@ -145,7 +158,7 @@ fn seen(postgres: &Postgres) -> u64 {
 async fn a_crowd_at_an_expired_verdict_costs_one_run_and_so_does_the_next() {
     let postgres = logging().await;
     let runs = Runs::default();
-    let check = runs.of(checks::postgres(postgres.pool(2)).within(PATIENT));
+    let check = runs.of(checks::postgres(postgres.pool(2)));
     let health = health(check, PATIENT);
     // The first crowd finds no verdict at all, the second an expired one.
     crowds(&health, &runs, 200, r#""status":"up""#).await;
@@ -156,7 +169,7 @@ async fn a_crowd_at_an_expired_verdict_costs_one_run_and_so_does_the_next() {
 async fn a_crowd_at_a_failing_dependency_costs_one_run() {
     let mut postgres = logging().await;
     let runs = Runs::default();
-    let check = runs.of(checks::postgres(postgres.pool(2)).within(Duration::from_secs(6)));
+    let check = runs.of(checks::postgres(postgres.pool(2)));
     let health = health(check, PATIENT);
     storm(&health, 1, 200, "up").await;
     postgres.kill();

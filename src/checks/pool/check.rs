@@ -1,8 +1,9 @@
 //! The check for a manager that this crate knows nothing of.
 
-use std::{any::Any, error::Error, fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, error::Error, fmt, future::Future, io, pin::Pin, sync::Arc};
 
 use bb8::{ManageConnection, Pool};
+use tokio::time::Instant;
 
 use super::{
     backend::{Backend, Judgement},
@@ -12,6 +13,7 @@ use super::{
 use crate::{
     check::{Check, CheckResult},
     checks::guarded::GuardedError,
+    dependency::DEFAULT_TIMEOUT,
     report::{Failure, Reason, reason_of_io},
 };
 
@@ -86,8 +88,12 @@ struct Questions<M: ManageConnection> {
 }
 
 impl<M: ManageConnection> Check for PoolCheck<M> {
-    async fn check(&self) -> CheckResult {
-        let result = self.engine.look(&self.questions).await;
+    fn check(&self) -> impl Future<Output = CheckResult> + Send {
+        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
+    }
+
+    async fn check_until(&self, deadline: Instant) -> CheckResult {
+        let result = self.engine.look(&self.questions, deadline).await;
         if self.questions.ping.is_some() || self.engine.pool.config().test_on_check_out {
             return result;
         }
@@ -96,10 +102,6 @@ impl<M: ManageConnection> Check for PoolCheck<M> {
 
     fn kind(&self) -> Option<&'static str> {
         Some("pool")
-    }
-
-    fn budget(&self) -> Option<Duration> {
-        Some(self.engine.settings.within)
     }
 }
 

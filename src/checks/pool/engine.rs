@@ -39,6 +39,7 @@ pub(in crate::checks) struct Engine<M: ManageConnection> {
 pub(super) struct Run {
     pub(super) started: Instant,
     pub(super) deadline: Instant,
+    pub(super) within: Duration,
     pub(super) before: Sample,
 }
 
@@ -53,11 +54,17 @@ impl<M: ManageConnection> Engine<M> {
     }
 
     /// One run.
-    pub(in crate::checks) async fn look<B: Backend<M>>(&self, backend: &B) -> CheckResult {
+    pub(in crate::checks) async fn look<B: Backend<M>>(
+        &self,
+        backend: &B,
+        deadline: Instant,
+    ) -> CheckResult {
         let started = Instant::now();
+        let within = deadline.saturating_duration_since(started).mul_f64(0.875);
         let run = Run {
             started,
-            deadline: started + self.settings.within,
+            deadline: started + within,
+            within,
             before: Sample::of(&self.pool),
         };
         let memory = *self.memory();
@@ -132,7 +139,7 @@ impl<M: ManageConnection> Engine<M> {
     /// A third of the budget, and more where a round trip is known to be slow: a
     /// distant server is no reason for a connection with each check.
     fn pools_turn(&self, run: Run) -> Instant {
-        let within = self.settings.within;
+        let within = run.within;
         let slow = self.memory().pool_took * 2;
         run.started + slow.clamp(within / 3, within * 2 / 3)
     }
@@ -142,7 +149,7 @@ impl<M: ManageConnection> Engine<M> {
         // With connections in the pool these deserve a try even while no other can be made.
         let held = run.before.connections > 0;
         let deadline = if held {
-            run.started + self.settings.within * 2 / 3
+            run.started + run.within * 2 / 3
         } else {
             run.deadline
         };
@@ -185,7 +192,7 @@ impl<M: ManageConnection> Engine<M> {
 
     /// How long the pool may take once the server is known to be fine.
     pub(super) fn patience(&self, run: Run) -> Instant {
-        let soon = Instant::now() + self.settings.within / 6;
+        let soon = Instant::now() + run.within / 6;
         let patience = if self.tests() {
             // A little more, or the check would always stop just before the eviction,
             // and put the silent connection back as a good one.

@@ -91,7 +91,7 @@ impl<M: ManageConnection> Engine<M> {
     async fn replace_others<B: Backend<M>>(&self, backend: &B, run: Run) -> (Vec<Loan<M>>, u32) {
         let mut looked_at = Vec::new();
         let mut replaced = 0;
-        let soon = run.started + self.settings.within * 2 / 3;
+        let soon = run.started + run.within * 2 / 3;
         while replaced < MOST_REPLACED && self.pool.state().idle_connections > 0 {
             let mut loan = None;
             let now = Sample::of(&self.pool);

@@ -6,7 +6,6 @@ use crate::bounds::MAX_DURATION;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::checks) struct Settings {
-    pub(in crate::checks) within: Duration,
     pub(super) healing: bool,
     pub(super) trust_traffic: Option<Duration>,
     pub(super) degraded_above: Option<f64>,
@@ -15,7 +14,6 @@ pub(in crate::checks) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            within: Duration::from_millis(700),
             healing: true,
             trust_traffic: None,
             degraded_above: None,
@@ -24,10 +22,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(in crate::checks) fn set_within(&mut self, budget: Duration) {
-        self.within = budget.min(MAX_DURATION);
-    }
-
     pub(in crate::checks) fn set_healing(&mut self, healing: bool) {
         self.healing = healing;
     }
@@ -49,17 +43,6 @@ impl Settings {
 /// The setters that the three checks have in common, for a type with a field `engine`.
 macro_rules! pool_options {
     () => {
-        /// How long one run may take until it has found the true cause. Default: 700 ms.
-        ///
-        /// A third of it is for the pool, the rest for the one connection that tells
-        /// saturated from dead. Keep it below the dependency's own timeout (default
-        /// 800 ms): past that the run is dropped, and all that is known is `timeout`.
-        #[must_use]
-        pub fn within(mut self, budget: std::time::Duration) -> Self {
-            self.engine.settings.set_within(budget);
-            self
-        }
-
         /// Changes nothing in the pool. Default: heals.
         ///
         /// Healing hands a connection that was made to learn the truth to the pool

@@ -1,6 +1,7 @@
 use std::{borrow::Cow, fmt, future::Future, time::Duration};
 
 use bb8::{ManageConnection, Pool};
+use tokio::time::Instant;
 use tokio_postgres::{
     Client, Socket,
     tls::{MakeTlsConnect, TlsConnect},
@@ -10,6 +11,7 @@ use super::question::{Question, Role, cancel_with};
 use crate::{
     check::{Check, CheckResult},
     checks::pool::{Engine, pool_options},
+    dependency::DEFAULT_TIMEOUT,
 };
 
 /// Whether a Postgres serves the app through its own pool.
@@ -117,15 +119,15 @@ impl<M: ManageConnection<Connection = Client>> Postgres<M> {
 
 impl<M: ManageConnection<Connection = Client>> Check for Postgres<M> {
     fn check(&self) -> impl Future<Output = CheckResult> + Send {
-        self.engine.look(&self.question)
+        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
+    }
+
+    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
+        self.engine.look(&self.question, deadline)
     }
 
     fn kind(&self) -> Option<&'static str> {
         Some("postgres")
-    }
-
-    fn budget(&self) -> Option<Duration> {
-        Some(self.engine.settings.within)
     }
 }
 

@@ -1,12 +1,14 @@
-use std::{borrow::Cow, fmt, future::Future, time::Duration};
+use std::{borrow::Cow, fmt, future::Future};
 
 use bb8::{ManageConnection, Pool};
 use bb8_redis::{RedisConnectionManager, redis::aio::MultiplexedConnection};
+use tokio::time::Instant;
 
 use super::question::{Question, Queue};
 use crate::{
     check::{Check, CheckResult},
     checks::pool::{Engine, pool_options},
+    dependency::DEFAULT_TIMEOUT,
 };
 
 /// Whether a Redis serves the app through its own pool.
@@ -109,15 +111,15 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Redis<M> {
 
 impl<M: ManageConnection<Connection = MultiplexedConnection>> Check for Redis<M> {
     fn check(&self) -> impl Future<Output = CheckResult> + Send {
-        self.engine.look(&self.question)
+        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
+    }
+
+    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
+        self.engine.look(&self.question, deadline)
     }
 
     fn kind(&self) -> Option<&'static str> {
         Some("redis")
-    }
-
-    fn budget(&self) -> Option<Duration> {
-        Some(self.engine.settings.within)
     }
 }
 
