@@ -24,7 +24,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tower_health::{
     Access, Dependency, Health, HealthLayer,
-    checks::{self, GuardedManager},
+    checks::{self, ConnectTimeoutManager},
     metrics::{CHECK_DURATION_SECONDS, DURATION_BUCKETS},
 };
 
@@ -50,11 +50,11 @@ fn install() -> Result<PrometheusHandle, Box<dyn Error>> {
 fn health(database: &str, cache: &str) -> Result<Health, Box<dyn Error>> {
     // The text of a URL stays out of what is said of it: it holds the password.
     let database = database.parse().map_err(|_| "DATABASE_URL is no URL")?;
-    let postgres = bb8::Pool::builder().build_unchecked(GuardedManager::new(
+    let postgres = bb8::Pool::builder().build_unchecked(ConnectTimeoutManager::new(
         PostgresConnectionManager::new(database, NoTls),
     ));
     let manager = RedisConnectionManager::new(cache).map_err(|_| "REDIS_URL is no URL")?;
-    let redis = bb8::Pool::builder().build_unchecked(GuardedManager::new(manager));
+    let redis = bb8::Pool::builder().build_unchecked(ConnectTimeoutManager::new(manager));
     Ok(Health::builder()
         .check("database", checks::postgres(postgres))
         .add(Dependency::new("cache", checks::redis(redis)).optional())

@@ -37,10 +37,10 @@ use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tower::Layer;
 use tower_health::{
     Dependency, Format, Health, HealthLayer, Probe, Render, View,
-    checks::{self, GuardedManager},
+    checks::{self, ConnectTimeoutManager},
 };
 
-type Pool = bb8::Pool<GuardedManager<PostgresConnectionManager<NoTls>>>;
+type Pool = bb8::Pool<ConnectTimeoutManager<PostgresConnectionManager<NoTls>>>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A verdict from before a fault is no answer here: each question reaches the server, a thousand a second at most.
@@ -81,8 +81,8 @@ fn pool() -> Result<Pool, String> {
         config.password(password);
     }
     // The driver's own limit ends with the TCP connect: guarded, name and login count, too.
-    let manager = GuardedManager::new(PostgresConnectionManager::new(config, NoTls))
-        .connect_within(CONNECT_TIMEOUT);
+    let manager = ConnectTimeoutManager::new(PostgresConnectionManager::new(config, NoTls))
+        .connect_timeout(CONNECT_TIMEOUT);
     Ok(bb8::Pool::builder()
         .connection_timeout(CONNECT_TIMEOUT)
         .build_unchecked(manager))

@@ -6,7 +6,7 @@ use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
 use bb8_redis::RedisConnectionManager;
 use tower_health::{
     Dependency,
-    checks::{self, GuardedManager},
+    checks::{self, ConnectTimeoutManager},
 };
 
 /// A verdict from before a fault is no answer here: each question reaches the servers, a thousand a second at most.
@@ -37,7 +37,7 @@ fn database(variable: &str, name: String, url: &str) -> Result<Dependency, Strin
     let config = url
         .parse()
         .map_err(|_| format!("{variable} is no URL of a Postgres database"))?;
-    let manager = GuardedManager::new(PostgresConnectionManager::new(config, NoTls));
+    let manager = ConnectTimeoutManager::new(PostgresConnectionManager::new(config, NoTls));
     let pool = bb8::Pool::builder()
         .connection_timeout(PATIENCE)
         .build_unchecked(manager);
@@ -50,7 +50,7 @@ fn cache(variable: &str, name: String, url: &str) -> Result<Dependency, String> 
     let manager = manager.map_err(|_| format!("{variable} is no URL of a Redis server"))?;
     let pool = bb8::Pool::builder()
         .connection_timeout(PATIENCE)
-        .build_unchecked(GuardedManager::new(manager));
+        .build_unchecked(ConnectTimeoutManager::new(manager));
     let check = checks::redis(pool).write_and_read_back();
     Dependency::try_new(name, check).map_err(|error| format!("{variable}: {error}"))
 }

@@ -16,14 +16,14 @@ use bb8_postgres::{
 use bb8_redis::{RedisConnectionManager, redis::AsyncCommands};
 use tower_health::{
     Dependency, Outcome,
-    checks::{self, GuardedManager},
+    checks::{self, ConnectTimeoutManager},
 };
 
 use crate::support::{self, Postgres, Redis};
 
 // Guarded: without, a connect or a test that hangs would hold its place in the pool for good.
-type PostgresPool = bb8::Pool<GuardedManager<PostgresConnectionManager<NoTls>>>;
-type RedisPool = bb8::Pool<GuardedManager<RedisConnectionManager>>;
+type PostgresPool = bb8::Pool<ConnectTimeoutManager<PostgresConnectionManager<NoTls>>>;
+type RedisPool = bb8::Pool<ConnectTimeoutManager<RedisConnectionManager>>;
 
 /// bb8's own 30 s would let the app's requests pile up behind a dead server.
 const CONNECTION_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -70,7 +70,7 @@ pub(crate) async fn database() -> Result<Backend<Database, Postgres>, String> {
     let manager = PostgresConnectionManager::new(config, NoTls);
     let pool = bb8::Pool::builder()
         .connection_timeout(CONNECTION_TIMEOUT)
-        .build_unchecked(GuardedManager::new(manager));
+        .build_unchecked(ConnectTimeoutManager::new(manager));
     Ok(Backend::new("database", Database::Postgres(pool), private))
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn cache() -> Result<Backend<Cache, Redis>, String> {
         .map_err(|_| "REDIS_URL is no URL of a Redis server")?;
     let pool = bb8::Pool::builder()
         .connection_timeout(CONNECTION_TIMEOUT)
-        .build_unchecked(GuardedManager::new(manager));
+        .build_unchecked(ConnectTimeoutManager::new(manager));
     Ok(Backend::new("cache", Cache::Redis(pool), private))
 }
 

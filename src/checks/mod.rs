@@ -1,31 +1,63 @@
 //! Ready-made checks on the app's own pools and workers.
 //!
-//! [`Heartbeat`] and [`RuntimeLag`] look inside the process, at a worker of the app's and at the runtime
-//! that runs it: the two that liveness may use.
+//! [`Heartbeat`] and [`RuntimeLag`] read the state of this process: a worker of the app, and the
+//! runtime that runs it. Liveness may use these two.
 //!
-//! `checks::postgres`, `checks::redis` and `checks::pool` look at a `bb8::Pool` of the app's. All three
-//! keep to the same rules:
+//! `checks::postgres`, `checks::redis` and `checks::pool` check a `bb8::Pool` of the app. A run collects
+//! evidence, and one pure function chooses the result. The rules:
 //!
-//! 1. The pool comes first. A healthy one costs one round trip and no connection.
-//! 2. A connection that the pool cannot deliver within a third of the budget is no
-//!    verdict yet: `bb8` says `Timed out` for every fault. If others were served
-//!    meanwhile with validated connections, the pool is [`Saturated`](crate::Reason::Saturated).
-//! 3. Otherwise one dedicated connection tells the true cause: its error is the
-//!    verdict, or it works, and then the pool is what is saturated or stuck.
-//! 4. Such a connection is handed to the pool, or takes the place of one found
-//!    dead, so that the next check and the app find a pool that works.
-//! 5. After a failure the dedicated connection goes first, so that recovery shows
-//!    at the first check after the server is back and not after `bb8`'s back-off.
+//! 1. The check opens at most one connection outside the pool per check value (clones share it),
+//!    counting one that hangs: that one is kept and awaited, never doubled. It uses at most two pooled
+//!    connections, the second only beside one that hangs.
+//! 2. A pooled connection returns to the pool only when nothing of the check is pending on it. The check
+//!    cancels, replaces and closes nothing of the app's. Exceptions: a pool that tests at checkout abandons
+//!    its own test after `connection_timeout`, and the opt-in `repair_pool` replaces a connection
+//!    that the check holds and that returned an error.
+//! 3. Up and degraded need evidence from this run that a pooled connection works: the check's own checkout
+//!    answered, or the pool served other callers with connections that it tested. The one exception is
+//!    a pool whose connections are all in use, in front of a server that answers.
+//! 4. The timeout of the [`Dependency`](crate::Dependency) is the only time limit.
+//! 5. The check never queues behind the app's callers in a full pool.
+//! 6. A healthy pool costs one round trip where it tests at checkout with `bb8-postgres` or `bb8-redis`.
+//!    Elsewhere the check sends a ping of its own.
 //!
-//! A check ends within its own budget (700 ms by default), which should stay below
-//! the timeout of its [`Dependency`](crate::Dependency) (800 ms by default). Its future may
-//! be dropped at any point: connections go back to the pool or are closed.
+//! The dedicated connection is opened when the pool does not answer in time. Its error is the true
+//! cause, since `bb8` reports every fault as a timeout. While the pool does not answer it is
+//! kept, and given to the pool if that has room and nothing idle.
+//!
+//! The first row that fits is the result:
+//!
+//! | # | checkout | dedicated connection | other callers served | pool full | result |
+//! |---|---|---|---|---|---|
+//! | 1 | answered, proof fine or none | any | any | any | up |
+//! | 2 | answered, and the pool keeps broken connections | any | any | any | degraded `pool_stuck` |
+//! | 3 | answered, and another checkout is silent | any | any | any | degraded `pool_stuck` |
+//! | 4 | answered, only the ping is forbidden, proof fine or none | any | any | any | degraded `rejected` |
+//! | 5 | answered, the proof has a result of its own | any | any | any | that of the proof |
+//! | 6 | answered, the proof had half of the timeout and is not over | any | any | any | down `timeout` |
+//! | 7 | answered late, the proof is not over | any | any | any | degraded `saturated` |
+//! | 8 | the server answers that it cannot serve | any | any | any | down, the server's reason |
+//! | 9 | no answer | refused | yes | any | degraded, the refusal's reason |
+//! | 10 | no answer, a proof is required | the proof failed | yes | any | that of the proof |
+//! | 11 | no answer, a proof is required | any other | yes | any | degraded `saturated` |
+//! | 12 | silent | any other | yes | any | degraded `pool_stuck` |
+//! | 13 | no answer | any other | yes, after 200 ms or more | any | degraded `saturated` |
+//! | 14 | no answer | any other | yes, promptly | any | up |
+//! | 15 | not tried or waiting | the proof failed | no | yes | that of the proof |
+//! | 16 | not tried or waiting | answers | no | yes | degraded `saturated` |
+//! | 17 | any other | answers | no | any | down `pool_stuck` |
+//! | 18 | any other | forbids the ping | no | any | down `rejected` |
+//! | 19 | any other | refused, or the server cannot serve | no | any | down, its reason |
+//! | 20 | broken | not tried | no | any | down, the reason of the broken connection |
+//! | 21 | any other | silent or not tried | no | any | down `timeout` |
+//!
+//! "No answer" is: not tried, waiting, silent, broken, or a storm of connections that fail the pool's test.
 
 #[cfg(feature = "pool")]
-mod guarded;
+mod connect_timeout;
+#[cfg(feature = "pool")]
+mod driver_error;
 mod heartbeat;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-mod known;
 #[cfg(feature = "pool")]
 mod pool;
 #[cfg(feature = "postgres")]
@@ -35,12 +67,12 @@ mod redis;
 mod runtime_lag;
 
 #[cfg(feature = "postgres")]
-pub use self::postgres::{Postgres, postgres};
+pub use self::postgres::{PostgresCheck, postgres};
 #[cfg(feature = "redis")]
-pub use self::redis::{Redis, redis};
+pub use self::redis::{RedisCheck, redis};
 #[cfg(feature = "pool")]
 pub use self::{
-    guarded::{GuardedError, GuardedManager},
+    connect_timeout::{ConnectTimeoutError, ConnectTimeoutManager},
     pool::{PingFuture, PoolCheck, pool},
 };
 pub use self::{heartbeat::Heartbeat, runtime_lag::RuntimeLag};

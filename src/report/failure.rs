@@ -90,6 +90,23 @@ impl Failure {
         (!text.is_empty()).then(|| redact(&text))
     }
 
+    /// A copy whose source is the text of the chain of sources.
+    #[cfg(feature = "pool")]
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            reason: self.reason,
+            message: self.message.clone(),
+            source: self.cause_for_the_log().map(Into::into),
+            observations: self.observations.clone(),
+        }
+    }
+
+    /// The same for another reason.
+    #[cfg(feature = "pool")]
+    pub(crate) fn with_reason(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
+
     /// The raw error, for the log.
     pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.source.as_deref()
@@ -147,11 +164,23 @@ fn inside<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stat
     Some(inner)
 }
 
-/// The word for an `io` error, by kind; by text only where `std` gives no kind.
-pub(crate) fn reason_of_io(error: &io::Error) -> Option<Reason> {
+/// The reason of an `io` error while connecting, where a missing Unix socket means that nobody listens.
+#[cfg(feature = "pool")]
+pub(crate) fn reason_of_connect(error: &io::Error) -> Option<Reason> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Some(Reason::Refused),
+        // Of a Unix socket, as of a login.
+        io::ErrorKind::PermissionDenied if error.raw_os_error().is_some() => Some(Reason::Auth),
+        _ => reason_of_io(error),
+    }
+}
+
+/// The reason of an `io` error, by kind; by text only where `std` gives no kind.
+fn reason_of_io(error: &io::Error) -> Option<Reason> {
     Some(match error.kind() {
-        // A missing Unix socket is nobody listening.
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Reason::Refused,
+        io::ErrorKind::ConnectionRefused => Reason::Refused,
+        // A file, in a check of the app's own.
+        io::ErrorKind::NotFound => Reason::NotFound,
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
@@ -194,7 +223,7 @@ mod tests {
         use io::ErrorKind as Kind;
         let table = [
             (Kind::ConnectionRefused, Some(Reason::Refused)),
-            (Kind::NotFound, Some(Reason::Refused)),
+            (Kind::NotFound, Some(Reason::NotFound)),
             (Kind::ConnectionReset, Some(Reason::Reset)),
             (Kind::ConnectionAborted, Some(Reason::Reset)),
             (Kind::BrokenPipe, Some(Reason::Reset)),

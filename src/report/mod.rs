@@ -17,7 +17,7 @@ mod whole_properties;
 #[cfg(feature = "html")]
 pub(crate) use self::entry::whole_millis;
 #[cfg(feature = "pool")]
-pub(crate) use self::failure::reason_of_io;
+pub(crate) use self::failure::reason_of_connect;
 pub use self::{
     entry::ReportEntry,
     failure::Failure,

@@ -206,7 +206,7 @@ impl Rig {
 }
 
 /// What every check must say while the fault lasts.
-fn expected(fault: Fault) -> Verdict {
+fn expected(fault: Fault, shape: Shape) -> Verdict {
     use Fault::*;
     let down = |reason| (Status::Down, Some(reason));
     match fault {
@@ -215,12 +215,20 @@ fn expected(fault: Fault) -> Verdict {
         Reset => down(Reason::Reset),
         Saturated => (Status::Degraded, Some(Reason::Saturated)),
         PasswordSet => down(Reason::Auth),
+        // The pool's own test never passes, so the app gets no connection.
+        PingForbidden if shape.tested => down(Reason::Rejected),
         PingForbidden => (Status::Degraded, Some(Reason::Rejected)),
         SavingFailed => down(Reason::Misconfigured),
         MasterLost => down(Reason::NoPrimary),
         ScriptRuns => down(Reason::Busy),
+        Restarted if keeps_broken(shape) => down(Reason::PoolStuck),
         Restarted | ReadOnly | OutOfMemory => UP,
     }
+}
+
+/// A pool that neither tests its connections nor learns that they are broken.
+fn keeps_broken(shape: Shape) -> bool {
+    !shape.tested && shape.warm
 }
 
 async fn row(fault: Fault, shape: Shape) {
@@ -251,36 +259,53 @@ async fn row(fault: Fault, shape: Shape) {
             before = rig.proxy.connections();
             look_once(&check).await
         };
-        let is_right = |found: &(Verdict, Duration)| found.0 == expected(fault);
+        let is_right = |found: &(Verdict, Duration)| found.0 == expected(fault, shape);
         let (verdict, took) = judged_on_time(judge, is_right).await;
         // What a check has started may end a little later.
         tokio::time::sleep(Duration::from_millis(20)).await;
         made.push(rig.proxy.connections() - before);
         times.push(took.as_millis());
-        assert_eq!(verdict, expected(fault), "{context}: run {run}, {took:?}");
+        assert_eq!(
+            verdict,
+            expected(fault, shape),
+            "{context}: run {run}, {took:?}"
+        );
     }
     assert!(
-        made.iter().all(|&made| made <= 3),
+        made.iter().all(|&made| made <= 4),
         "{context}: {made:?} connections"
     );
     drop(held);
     rig.mend(fault).await;
     let allowed = match (fault, shape.warm) {
-        // The pool's connections stay silent, and are replaced one by one.
-        (Fault::SilentForGood, true) => vec![UP, (Status::Degraded, Some(Reason::PoolStuck))],
+        // Silent connections stay in the pool.
+        (Fault::SilentForGood, true) => vec![
+            UP,
+            (Status::Degraded, Some(Reason::PoolStuck)),
+            (Status::Down, Some(Reason::PoolStuck)),
+        ],
+        // The connections are broken, and the pool keeps them.
+        (
+            Fault::Killed | Fault::Refused | Fault::Reset | Fault::PasswordSet | Fault::Restarted,
+            _,
+        ) if keeps_broken(shape) => vec![(Status::Down, Some(Reason::PoolStuck))],
         _ => vec![UP],
     };
     let (verdict, took) = look(&check, |found| allowed.contains(&found)).await;
     println!(
         "{context}: {:?} {times:?} ms, {made:?} connections; then {verdict:?} {} ms",
-        expected(fault),
+        expected(fault, shape),
         took.as_millis()
     );
     assert!(
         allowed.contains(&verdict),
         "{context}: recovered, {verdict:?}"
     );
-    works_for_the_app(&rig.pool, &check, &context).await;
+    if fault == Fault::SilentForGood && keeps_broken(shape) {
+        return;
+    }
+    let repairs = checks::redis(rig.pool.clone()).repair_pool();
+    works_for_the_app(&rig.pool, &repairs, &context).await;
 }
 
 /// Every slot can be had at once, and each connection answers, after so many checks.

@@ -49,20 +49,6 @@ fn checks_are_bounded_by_instances_and_period_whatever_the_number_of_probers() {
 }
 
 #[test]
-fn traffic_that_proves_the_server_saves_most_checks_and_hides_no_outage() {
-    let scenario = scenario(1);
-    let asked = run(Way::Jittered, &scenario);
-    let proved = run(Way::Evidence, &scenario);
-    let (asked, saved) = (checks(&asked, &scenario), checks(&proved, &scenario));
-    println!("{saved} of {asked} checks with free evidence");
-    assert!(saved * 2 < asked, "{saved} of {asked}");
-    // The window of trust, the period with its tenth, and the longest time to a probe.
-    let longest = Duration::from_secs(30 + 11 + 5);
-    assert!(proved.seen_down.is_some_and(|after| after <= longest));
-    assert!(proved.seen_up.is_some_and(|after| after <= longest));
-}
-
-#[test]
 fn a_background_refresh_beats_out_of_step_where_probers_beat_in_step() {
     let scenario = scenario(1);
     let peak = |way| {

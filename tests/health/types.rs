@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use tonic::body::Body as TonicBody;
 use tower::{Layer, Service};
 #[cfg(feature = "pool")]
-use tower_health::checks::{GuardedError, GuardedManager, PingFuture, PoolCheck};
+use tower_health::checks::{ConnectTimeoutError, ConnectTimeoutManager, PingFuture, PoolCheck};
 use tower_health::{
     Access, AddError, AddErrorKind, AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService,
     BusyFuture, BusyLayer, BusyService, Check, CheckResult, CheckRun, ConfigWarning,
@@ -109,16 +109,18 @@ fn what_apps_implement_crosses_threads() {
 fn checks_of_pools_cross_threads() {
     use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
     use bb8_redis::RedisConnectionManager;
-    use tower_health::checks::{Postgres, Redis};
+    use tower_health::checks::{PostgresCheck, RedisCheck};
 
     type Manager = PostgresConnectionManager<NoTls>;
 
-    shared::<Postgres<Manager>>();
-    shared::<Postgres<GuardedManager<Manager>>>();
-    shared::<Redis>();
+    shared::<PostgresCheck<Manager>>();
+    shared::<PostgresCheck<ConnectTimeoutManager<Manager>>>();
+    cloned::<PostgresCheck<Manager>>();
+    shared::<RedisCheck>();
+    cloned::<RedisCheck>();
     shared::<PoolCheck<RedisConnectionManager>>();
-    cloned::<GuardedManager<Manager>>();
-    error::<GuardedError<std::fmt::Error>>();
+    cloned::<ConnectTimeoutManager<Manager>>();
+    error::<ConnectTimeoutError<std::fmt::Error>>();
     fn sent<T: Send + Unpin>() {}
     sent::<PingFuture<'static, std::io::Error>>();
 }
@@ -343,19 +345,22 @@ async fn nothing_that_is_printed_of_a_pool_holds_its_password() {
 
     let config = "host=localhost user=app password=hunter2";
     let postgres = PostgresConnectionManager::new_from_stringlike(config, NoTls).expect("valid");
-    let postgres = GuardedManager::new(postgres);
+    let postgres = ConnectTimeoutManager::new(postgres);
     let redis = RedisConnectionManager::new("redis://:hunter2@localhost").expect("valid");
     let postgres_pool = bb8::Pool::builder().build_unchecked(postgres.clone());
     let redis_pool = bb8::Pool::builder().build_unchecked(redis.clone());
     for printed in [
         format!("{postgres:#?}"),
-        format!("{:#?}", GuardedManager::new(redis)),
+        format!("{:#?}", ConnectTimeoutManager::new(redis)),
         format!(
             "{:#?}",
             checks::postgres(postgres_pool.clone()).query("SELECT 'hunter2'")
         ),
         format!("{:#?}", checks::redis(redis_pool.clone())),
-        format!("{:#?}", checks::pool(redis_pool)),
+        format!(
+            "{:#?}",
+            checks::pool(redis_pool, |_| Box::pin(async { Ok(()) }))
+        ),
         format!(
             "{:#?}",
             Dependency::new("database", checks::postgres(postgres_pool))

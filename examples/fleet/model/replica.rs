@@ -34,27 +34,18 @@ pub(crate) enum Way {
     Cached,
     /// This crate.
     Jittered,
-    /// This crate, and the app's own traffic counts as proof.
-    Evidence,
     /// This crate, checking in the background and not when asked.
     Refreshed,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Naive,
-        Self::Cached,
-        Self::Jittered,
-        Self::Evidence,
-        Self::Refreshed,
-    ];
+    pub(crate) const ALL: [Self; 4] = [Self::Naive, Self::Cached, Self::Jittered, Self::Refreshed];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Naive => "naive: a check per probe",
             Self::Cached => "cached by hand, fixed period",
             Self::Jittered => "tower-health: cached, jitter",
-            Self::Evidence => "tower-health: and trust_traffic",
             Self::Refreshed => "tower-health: and refresh_every",
         }
     }
@@ -71,7 +62,7 @@ pub(crate) fn face(way: Way, pool: &Pool<Manager>, cache_for: Duration) -> Ask {
     match way {
         Way::Naive => Arc::new(move || Box::pin(look(pool.clone()))),
         Way::Cached => by_hand(pool, cache_for),
-        Way::Jittered | Way::Evidence | Way::Refreshed => ours(way, pool, cache_for),
+        Way::Jittered | Way::Refreshed => ours(way, pool, cache_for),
     }
 }
 
@@ -103,12 +94,8 @@ fn by_hand(pool: Pool<Manager>, cache_for: Duration) -> Ask {
 type App = fn(Request<()>) -> Ready<Result<Response<Empty<Bytes>>, Infallible>>;
 
 fn ours(way: Way, pool: Pool<Manager>, cache_for: Duration) -> Ask {
-    let mut check = checks::pool(pool);
-    if way == Way::Evidence {
-        // Longer than the time between two runs, which is up to the probers.
-        check = check.trust_traffic(3 * cache_for.max(Duration::from_secs(5)));
-    }
-    let check = Arc::new(check);
+    // The pool's own test is the model's question.
+    let check = Arc::new(checks::pool(pool, |_| Box::pin(ready(Ok(())))));
     let counted = move || {
         let check = check.clone();
         async move { CHECK.scope((), check.check()).await }

@@ -9,12 +9,12 @@ use bb8_redis::{
 use tokio::time::timeout;
 use tower_health::{
     Dependency,
-    checks::{self, GuardedManager},
+    checks::{self, ConnectTimeoutManager},
 };
 
 use super::{Unavailable, WINDOW};
 
-type Pool = bb8::Pool<GuardedManager<RedisConnectionManager>>;
+type Pool = bb8::Pool<ConnectTimeoutManager<RedisConnectionManager>>;
 
 const QUEUE: &str = "redis_required:jobs";
 const COUNTER: &str = "redis_required:count:";
@@ -39,7 +39,7 @@ impl Redis {
         let manager = RedisConnectionManager::new(url).map_err(refuse)?;
         let pool = bb8::Pool::builder()
             .connection_timeout(PATIENCE)
-            .build_unchecked(GuardedManager::new(manager));
+            .build_unchecked(ConnectTimeoutManager::new(manager));
         Ok((Self { pool }, server))
     }
 

@@ -1,20 +1,16 @@
-//! [`PoolCheck`], and the engine that all checks on pools share.
+//! The check on a pool: evidence first, then one pure judge.
 
-mod attempt;
-mod backend;
+mod bb8;
 mod check;
-mod dedicated;
-mod engine;
-mod evidence;
-mod heal;
-mod race;
-mod settings;
-mod verdict;
+mod connection_pool;
+mod core;
+mod gather;
+mod judge;
+mod lanes;
+mod options;
 
 pub use self::check::{PingFuture, PoolCheck, pool};
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) use self::{
-    backend::{Backend, Judgement, Loan},
-    engine::Engine,
-    settings::pool_options,
+    bb8::Server, connection_pool::PingError, core::PoolCore, options::pool_options,
 };

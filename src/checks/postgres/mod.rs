@@ -1,8 +1,8 @@
-//! [`Postgres`]: the check on a pool of `tokio_postgres` connections.
+//! [`PostgresCheck`]: the check on a pool of `tokio_postgres` clients.
 
-mod check;
-mod classify;
-mod question;
-mod role;
+mod postgres_check;
+mod replication;
+mod requirements;
+mod sqlstate;
 
-pub use self::check::{Postgres, postgres};
+pub use self::postgres_check::{PostgresCheck, postgres};

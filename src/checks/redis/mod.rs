@@ -1,8 +1,8 @@
-//! [`Redis`]: the check on a pool of `redis` connections.
+//! [`RedisCheck`]: the check on a pool of `redis` connections.
 
-mod check;
-mod classify;
-mod info;
-mod question;
+mod error_code;
+mod memory;
+mod redis_check;
+mod requirements;
 
-pub use self::check::{Redis, redis};
+pub use self::redis_check::{RedisCheck, redis};

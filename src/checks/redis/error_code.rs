@@ -1,22 +1,21 @@
 //! What the driver's errors mean, by the server's code and by kind of `io` error.
 
-use std::{error::Error as _, fmt::Debug, io};
+use std::{error::Error as _, io};
 
 use bb8_redis::redis::{ErrorKind, RedisError};
 
 use crate::{
-    check::Outcome,
     checks::{
-        known::{Known, known},
-        pool::Judgement,
+        driver_error::{DriverError, connect_timed_out, driver_error, unknown_error},
+        pool::PingError,
     },
-    report::{Failure, Reason, reason_of_io},
+    report::{Failure, Reason, reason_of_connect},
 };
 
-/// Why no connection can be made.
-pub(super) fn refusal<E: Debug + 'static>(error: E) -> Failure {
-    match known::<RedisError, E>(error) {
-        Known::Driver(error) => match error.code() {
+/// Says why no connection can be opened.
+pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
+    match driver_error::<RedisError, E>(error) {
+        DriverError::Driver(error) => match error.code() {
             // The one command of the login that answers a plain `ERR` is `SELECT`:
             // the number of the database is out of range.
             Some("ERR") => Failure::new(Reason::NotFound)
@@ -24,34 +23,53 @@ pub(super) fn refusal<E: Debug + 'static>(error: E) -> Failure {
                 .caused_by(error),
             _ => failure(error),
         },
-        Known::TimedOut => Failure::new(Reason::Timeout).message("the server does not answer"),
-        Known::Other(error) => Failure::new(Reason::Failed).caused_by(format!("{error:?}")),
+        DriverError::TimedOut => connect_timed_out(),
+        DriverError::Other(error) => unknown_error(error),
     }
 }
 
-/// What an error on an existing connection says.
-pub(super) fn judge(error: RedisError) -> Judgement {
+/// Says what an error on an existing connection means.
+pub(super) fn ping_error(error: RedisError) -> PingError {
     match error.code() {
-        None => Judgement::Gone(failure(error)),
-        Some("NOPERM") => Judgement::Alive(
-            Outcome::degraded(Reason::Rejected)
-                .message("the server answers, and its ACL forbids this user to PING"),
-        ),
-        Some(_) => Judgement::Down(failure(error)),
+        None if error.is_timeout() => PingError::NoReply,
+        None => PingError::Broken(failure(error)),
+        Some("NOPERM") => PingError::Forbidden,
+        Some(_) => PingError::CannotServe(failure(error)),
     }
 }
 
-/// The failure with its reason and a sentence of our own.
+/// The failure with its reason and a message.
 pub(super) fn failure(error: RedisError) -> Failure {
     let reason = reason(&error);
     let failure = match error.code() {
-        Some(code) => Failure::new(reason).message(format!("the server answers {}", word(code))),
+        Some(code) => Failure::new(reason).message(match name(code) {
+            Some(name) => format!("the server answers {code}: {name}"),
+            None => format!("the server answers {}", plain_code(code)),
+        }),
         None if reason == Reason::Timeout => {
-            Failure::new(reason).message("the server does not answer")
+            Failure::new(reason).message("waiting for the server's reply")
         }
         None => Failure::new(reason),
     };
     failure.caused_by(error)
+}
+
+/// What the codes say that operators meet.
+fn name(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "LOADING" => "loading its data set",
+        "BUSY" => "running a script",
+        "MISCONF" => "cannot save to disk, so it refuses commands: look at its disk and log",
+        "MASTERDOWN" => "a replica without a link to its primary",
+        "NOAUTH" => "a password is required",
+        "WRONGPASS" => "wrong user or password",
+        "NOPERM" => "the user's ACL forbids the command",
+        "READONLY" => "a replica takes no writes",
+        "OOM" => "maxmemory is used up: raise it or evict keys",
+        "CLUSTERDOWN" => "the cluster is down",
+        "NOREPLICAS" => "too few replicas for a write",
+        _ => return None,
+    })
 }
 
 fn reason(error: &RedisError) -> Reason {
@@ -73,7 +91,7 @@ fn reason(error: &RedisError) -> Reason {
             .and_then(|io| match io.kind() {
                 // What `rustls` says. Bytes that are no Redis are `Parse`.
                 io::ErrorKind::InvalidData => Some(Reason::Tls),
-                _ => reason_of_io(io),
+                _ => reason_of_connect(io),
             })
             .unwrap_or(Reason::Failed),
     }
@@ -101,8 +119,8 @@ fn reason_of_code(code: &str) -> Reason {
     }
 }
 
-/// `code` if it looks like one: what a peer that is no Redis sends is not repeated.
-fn word(code: &str) -> &str {
+/// `code` if it looks like one: what a peer sends that is not a Redis server is not repeated.
+fn plain_code(code: &str) -> &str {
     let fits = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_uppercase());
     if fits { code } else { "an error" }
 }
@@ -111,7 +129,7 @@ fn word(code: &str) -> &str {
 mod tests {
     use std::io;
 
-    use super::{Reason, RedisError, reason, reason_of_code, word};
+    use super::{Reason, RedisError, plain_code, reason, reason_of_code};
 
     #[test]
     fn an_io_error_is_found_where_the_driver_keeps_it() {
@@ -145,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_code_is_not_repeated() {
-        assert_eq!(word("LOADING"), "LOADING");
-        assert_eq!(word("password=x"), "an error");
+    fn text_that_is_not_a_code_is_not_repeated() {
+        assert_eq!(plain_code("LOADING"), "LOADING");
+        assert_eq!(plain_code("password=x"), "an error");
     }
 }

@@ -1,7 +1,8 @@
-//! What a Redis can be asked to prove beyond a `PONG`.
+//! What a Redis server can be asked to prove beyond a `PONG`.
 
 use std::{
     borrow::Cow,
+    future::Future,
     hash::{BuildHasher, Hasher, RandomState},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -10,20 +11,20 @@ use bb8::ManageConnection;
 use bb8_redis::redis::{
     FromRedisValue, Pipeline, RedisError, Value, aio::MultiplexedConnection, cmd, pipe,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::{classify, info::Memory};
+use super::{error_code, memory::Memory};
 use crate::{
     check::{CheckResult, Outcome},
-    checks::pool::{Backend, Judgement, Loan},
+    checks::pool::{PingError, Server},
     report::{Failure, Reason},
 };
 
-/// A key that was written and not read back, since the run was cut off, goes after this long.
+/// A key that was written and not removed expires after this long.
 const KEY_LIVES_MS: u64 = 10_000;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Question {
+pub(super) struct Requirements {
     pub(super) write: Option<Cow<'static, str>>,
     pub(super) role: Option<&'static str>,
     pub(super) queues: Vec<Queue>,
@@ -37,57 +38,57 @@ pub(super) struct Queue {
     pub(super) down: u64,
 }
 
-impl<M: ManageConnection<Connection = MultiplexedConnection>> Backend<M> for Question {
-    const EVICTS_DEAD: bool = false;
+impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for Requirements {
+    const KEEPS_BROKEN: bool = true;
 
-    async fn ping(&self, connection: &mut MultiplexedConnection) -> Result<(), Judgement> {
-        cmd("PING")
-            .exec_async(connection)
-            .await
-            .map_err(classify::judge)
+    async fn ping(&self, connection: &mut MultiplexedConnection) -> Result<(), PingError> {
+        let pinged = cmd("PING").exec_async(connection).await;
+        pinged.map_err(error_code::ping_error)
     }
 
-    fn refusal(&self, error: M::Error) -> Failure {
-        classify::refusal(error)
+    fn connect_failure(&self, error: M::Error) -> Failure {
+        error_code::connect_failure(error)
     }
 
-    fn proves_more(&self) -> bool {
+    fn has_proof(&self) -> bool {
         self.write.is_some()
             || self.role.is_some()
             || self.memory.is_some()
             || !self.queues.is_empty()
     }
 
-    async fn prove(&self, mut loan: Loan<M>, deadline: Instant) -> CheckResult {
-        match timeout_at(deadline, self.ask(&mut loan)).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::new(Reason::Timeout).message("the server does not answer")),
-        }
+    /// The driver ends each command after its response timeout, 500 ms by default.
+    fn prove(
+        &self,
+        connection: &mut MultiplexedConnection,
+        _until: Instant,
+    ) -> impl Future<Output = CheckResult> + Send {
+        self.ask(connection)
     }
 }
 
-impl Question {
-    /// The worst of what was asked for counts. One round trip, with a write two.
+impl Requirements {
+    /// The worst result counts. One round trip, with a write two.
     async fn ask(&self, connection: &mut MultiplexedConnection) -> CheckResult {
         if let Some(prefix) = &self.write {
             write_and_read_back(connection, prefix).await?;
         }
-        let mut questions = pipe();
+        let mut commands = pipe();
         // An error of one answer must not hide the others.
-        questions.ignore_errors();
+        commands.ignore_errors();
         for queue in &self.queues {
-            questions.cmd("LLEN").arg(&*queue.key);
+            commands.cmd("LLEN").arg(&*queue.key);
         }
         if self.role.is_some() {
-            questions.cmd("ROLE");
+            commands.cmd("ROLE");
         }
         if self.memory.is_some() {
-            questions.cmd("INFO").arg("memory");
+            commands.cmd("INFO").arg("memory");
         }
-        if questions.is_empty() {
+        if commands.is_empty() {
             return Ok(Outcome::up());
         }
-        let mut answers = answers(&questions, connection).await?.into_iter();
+        let mut answers = answers(&commands, connection).await?.into_iter();
         let mut outcome = Outcome::up();
         for queue in &self.queues {
             outcome = queue.judge(next::<u64>(&mut answers)?, outcome)?;
@@ -106,7 +107,7 @@ impl Question {
 
 impl Queue {
     fn judge(&self, depth: u64, outcome: Outcome) -> CheckResult {
-        let message = || format!("the queue {} holds {depth}", self.key);
+        let message = || format!("the list {} has {depth} elements", self.key);
         let name = format!("queue.{}", self.key);
         if depth >= self.down {
             return Err(Failure::new(Reason::Behind)
@@ -122,13 +123,13 @@ impl Queue {
     }
 }
 
-/// Writes a key of its own, reads it and removes it: one round trip.
+/// Writes a random key, reads it and removes it: one round trip.
 async fn write_and_read_back(
     connection: &mut MultiplexedConnection,
     prefix: &str,
 ) -> Result<(), Failure> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    // No two processes may write the same: one would read back what the other wrote.
+    // No two processes may write the same key: one would read what the other wrote.
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
     let value = format!("{:016x}", hasher.finish());
@@ -148,7 +149,7 @@ async fn write_and_read_back(
     if next::<Option<String>>(&mut answers)? == Some(value) {
         Ok(())
     } else {
-        Err(Failure::new(Reason::Mismatch).message("what was written is not what was read"))
+        Err(Failure::new(Reason::Mismatch).message("the value read is not the value written"))
     }
 }
 
@@ -164,15 +165,15 @@ fn judge_role(answer: &[Value], wanted: &'static str, outcome: Outcome) -> Check
     match (role == wanted, wanted) {
         (true, _) => Ok(outcome.observe("role", role)),
         (false, "primary") => Err(Failure::new(Reason::ReadOnly)
-            .message("a primary was asked for, and this is none")
+            .message("the server is not a primary, and a primary is required")
             .observe("role", role)),
         (false, _) => Err(Failure::new(Reason::Mismatch)
-            .message("a replica was asked for, and this is none")
+            .message("the server is not a replica, and a replica is required")
             .observe("role", role)),
     }
 }
 
-/// `outcome`, degraded unless it was before.
+/// `outcome`, degraded unless it already was.
 pub(super) fn worse(outcome: Outcome, reason: Reason, message: String) -> Outcome {
     if outcome.reason().is_some() {
         return outcome;
@@ -183,17 +184,17 @@ pub(super) fn worse(outcome: Outcome, reason: Reason, message: String) -> Outcom
 }
 
 async fn answers(
-    questions: &Pipeline,
+    commands: &Pipeline,
     connection: &mut MultiplexedConnection,
 ) -> Result<Vec<Value>, Failure> {
-    questions
+    commands
         .query_async(connection)
         .await
-        .map_err(classify::failure)
+        .map_err(error_code::failure)
 }
 
 fn next<T: FromRedisValue>(answers: &mut impl Iterator<Item = Value>) -> Result<T, Failure> {
     let answer = answers.next().unwrap_or(Value::Nil);
-    let value = answer.extract_error().map_err(classify::failure)?;
-    T::from_redis_value(value).map_err(|error| classify::failure(RedisError::from(error)))
+    let value = answer.extract_error().map_err(error_code::failure)?;
+    T::from_redis_value(value).map_err(|error| error_code::failure(RedisError::from(error)))
 }

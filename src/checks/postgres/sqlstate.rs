@@ -1,52 +1,76 @@
 //! What the driver's errors mean, by SQLSTATE and by kind of `io` error.
 
-use std::{error::Error as _, fmt::Debug, io};
+use std::{error::Error as _, io};
 
 use tokio_postgres::{Error, error::SqlState};
 
 use crate::{
     checks::{
-        known::{Known, known},
-        pool::Judgement,
+        driver_error::{DriverError, connect_timed_out, driver_error, unknown_error},
+        pool::PingError,
     },
-    report::{Failure, Reason, reason_of_io},
+    report::{Failure, Reason, reason_of_connect},
 };
 
-/// Why no connection can be made.
-pub(super) fn refusal<E: Debug + 'static>(error: E) -> Failure {
-    match known::<Error, E>(error) {
-        Known::Driver(error) => failure(error),
-        Known::TimedOut => timed_out(),
-        Known::Other(error) => Failure::new(Reason::Failed).caused_by(format!("{error:?}")),
+/// Says why no connection can be opened.
+pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
+    match driver_error::<Error, E>(error) {
+        DriverError::Driver(error) => failure(error),
+        DriverError::TimedOut => connect_timed_out(),
+        DriverError::Other(error) => unknown_error(error),
     }
 }
 
-/// What an error on an existing connection says.
-pub(super) fn judge(error: Error) -> Judgement {
-    // Class 57P is the server putting an end to this connection; only 57P03 is about all of them.
+/// Says what an error on an existing connection means.
+pub(super) fn ping_error(error: Error) -> PingError {
+    // Class 57P is the server ending this connection; only 57P03 is about all of them.
     let ended = match error.code() {
         Some(code) => code.code().starts_with("57P") && *code != SqlState::CANNOT_CONNECT_NOW,
         None => true,
     };
     if ended {
-        Judgement::Gone(failure(error))
+        PingError::Broken(failure(error))
     } else {
-        Judgement::Down(failure(error))
+        PingError::CannotServe(failure(error))
     }
 }
 
-/// The failure with its reason and a sentence of our own.
+/// The failure with its reason and a message.
 pub(super) fn failure(error: Error) -> Failure {
     let reason = reason(&error);
     let failure = match error.code() {
-        Some(code) => Failure::new(reason).message(format!("the server answers {}", code.code())),
+        Some(code) => Failure::new(reason).message(match name(code.code()) {
+            Some(name) => format!("the server answers {} {name}", code.code()),
+            None => format!("the server answers {}", code.code()),
+        }),
         None => Failure::new(reason),
     };
     failure.caused_by(error)
 }
 
-fn timed_out() -> Failure {
-    Failure::new(Reason::Timeout).message("the server does not answer")
+/// What the codes say that operators meet, and what they ask for where it differs by code.
+fn name(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "53300" => "too many connections: raise max_connections or shrink the pools",
+        "53200" => "out of memory: look at the server's memory",
+        "53100" => "disk full: free disk space on the server",
+        "53400" => "configuration limit exceeded",
+        "28P01" => "wrong password",
+        "28000" => "no pg_hba entry for this user, host and encryption",
+        "3D000" => "the database does not exist",
+        "57P01" => "terminated by an administrator",
+        "57P02" => "crash of another server process",
+        "57P03" => "starting up, shutting down or recovering",
+        "57014" => "query canceled: statement_timeout",
+        "08P01" => {
+            "protocol violation: a pooler in front cannot reach the server, or the port is wrong"
+        }
+        "25006" => "read-only transaction",
+        "42501" => "insufficient privilege",
+        "42P01" => "undefined table",
+        "42883" => "undefined function",
+        _ => return None,
+    })
 }
 
 fn reason(error: &Error) -> Reason {
@@ -64,9 +88,11 @@ fn reason(error: &Error) -> Reason {
     }
     let source = error.source();
     if let Some(io) = source.and_then(|source| source.downcast_ref::<io::Error>()) {
-        return reason_of_io(io).unwrap_or(match io.kind() {
-            // `target_session_attrs`: the driver found no server of the kind that was asked for.
-            io::ErrorKind::PermissionDenied if io.raw_os_error().is_none() => Reason::ReadOnly,
+        return reason_of_connect(io).unwrap_or(match io.kind() {
+            // `target_session_attrs`: the driver found no server of the required kind.
+            io::ErrorKind::PermissionDenied if io.raw_os_error().is_none() => {
+                reason_of_session_attrs(io)
+            }
             io::ErrorKind::PermissionDenied => Reason::Auth,
             // Bytes that are no message: this is no Postgres.
             _ if io.raw_os_error().is_none() => Reason::Protocol,
@@ -83,6 +109,15 @@ fn reason(error: &Error) -> Reason {
             _ => Reason::Misconfigured,
         },
         _ => Reason::Failed,
+    }
+}
+
+/// The driver says "database does not allow writes" or "database is not read only".
+fn reason_of_session_attrs(error: &io::Error) -> Reason {
+    if error.to_string().contains("not read only") {
+        Reason::Mismatch
+    } else {
+        Reason::ReadOnly
     }
 }
 

@@ -1,6 +1,6 @@
-//! How full a Redis is, by its `INFO memory`.
+//! How full a Redis server is, by its `INFO memory`.
 
-use super::question::worse;
+use super::requirements::worse;
 use crate::{check::Outcome, report::Reason};
 
 #[derive(Debug, PartialEq, Eq)]

@@ -1,0 +1,72 @@
+//! A driver's error behind a manager's associated one.
+
+use std::{any::Any, error::Error, io};
+
+use super::connect_timeout::ConnectTimeoutError;
+use crate::report::{Failure, Reason, reason_of_connect};
+
+/// What a manager's error turned out to be.
+pub(super) enum DriverError<T, E> {
+    /// The driver's own error.
+    Driver(T),
+    /// The limit of a [`ConnectTimeoutManager`](super::ConnectTimeoutManager) was reached.
+    TimedOut,
+    /// A manager of the app's own has an error of its own.
+    Other(E),
+}
+
+/// Looks for the driver's error `T`, also behind a [`ConnectTimeoutManager`](super::ConnectTimeoutManager).
+///
+/// By type and not by trait, so that any manager of the right connections is accepted.
+pub(super) fn driver_error<T: 'static, E: 'static>(error: E) -> DriverError<T, E> {
+    let mut slot = Some(error);
+    let any: &mut dyn Any = &mut slot;
+    if let Some(found) = any.downcast_mut::<Option<T>>().and_then(Option::take) {
+        return DriverError::Driver(found);
+    }
+    if let Some(limited) = any.downcast_mut::<Option<ConnectTimeoutError<T>>>() {
+        return match limited.take() {
+            Some(ConnectTimeoutError::Manager(found)) => DriverError::Driver(found),
+            Some(ConnectTimeoutError::TimedOut) | None => DriverError::TimedOut,
+        };
+    }
+    match slot {
+        Some(error) => DriverError::Other(error),
+        // Taken above, where it was returned.
+        None => DriverError::TimedOut,
+    }
+}
+
+/// The failure for a connect that the limit ended.
+pub(super) fn connect_timed_out() -> Failure {
+    Failure::new(Reason::Timeout).message(
+        "no new connection within the connect timeout: it hangs while connecting or logging in",
+    )
+}
+
+/// The failure for an error of a type that this crate does not know.
+///
+/// `bb8` promises only `Debug`, which may hold credentials: without `Display` there is no text.
+pub(super) fn unknown_error<E: 'static>(error: E) -> Failure {
+    match driver_error::<io::Error, E>(error) {
+        DriverError::Driver(error) => {
+            let reason = reason_of_connect(&error).unwrap_or(Reason::Failed);
+            Failure::new(reason).caused_by(error)
+        }
+        DriverError::TimedOut => connect_timed_out(),
+        DriverError::Other(error) => boxed_error(error),
+    }
+}
+
+fn boxed_error<E: 'static>(error: E) -> Failure {
+    type Boxed = Box<dyn Error + Send + Sync>;
+    match driver_error::<Boxed, E>(error) {
+        DriverError::Driver(error) => {
+            let io = error.downcast_ref::<io::Error>();
+            let reason = io.and_then(reason_of_connect).unwrap_or(Reason::Failed);
+            Failure::new(reason).caused_by(error)
+        }
+        DriverError::TimedOut => connect_timed_out(),
+        DriverError::Other(_) => Failure::new(Reason::Failed),
+    }
+}

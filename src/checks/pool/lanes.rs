@@ -1,0 +1,531 @@
+//! Detached tasks that own a connection until nothing of the check is pending on it.
+//!
+//! A check has three slots: two for checkouts, one for the dedicated connection. A task
+//! occupies its slot until its connection is back in the pool or closed. A run that finds a
+//! slot occupied joins that task. Dropping a run therefore drops no connection.
+
+use std::{
+    future::{Future, poll_fn},
+    mem,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, error::Elapsed, timeout},
+};
+
+use super::connection_pool::{CheckoutTest, ConnectionPool, PingError, PoolCounters};
+use crate::{
+    check::CheckResult,
+    report::{Failure, Reason},
+};
+
+/// A login that takes longer is closed: behind a silent route, TCP's own retries come minutes apart.
+/// After each such login the next one may take twice as long, up to [`LONGEST_LOGIN`].
+const LOGIN_LIMIT: Duration = Duration::from_secs(3);
+const LONGEST_LOGIN: Duration = Duration::from_secs(12);
+/// How often a checkout that waits looks whether it waits behind other callers.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The tasks of one check value, shared by its clones.
+pub(super) struct Lanes<P: ConnectionPool> {
+    pub(super) pool: P,
+    checkouts: [Mutex<Option<Arc<CheckoutLane<P>>>>; 2],
+    dedicated: Mutex<Slot<P::Connection>>,
+    /// Whether a checkout has shown that the pool's test asks nobody.
+    dishonest: AtomicBool,
+    /// Checkouts of this check that the pool has served.
+    own_served: AtomicU64,
+    news: watch::Sender<()>,
+    memory: Mutex<Memory>,
+    login_limit: Mutex<Duration>,
+}
+
+/// What one run leaves to the next: when to begin something, never what to report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Memory {
+    /// The last run got no answer from the pool.
+    pub(super) doubt: bool,
+    /// How long the last run took that the pool answered.
+    pub(super) took: Duration,
+}
+
+enum Slot<C> {
+    Empty,
+    Busy(Arc<DedicatedLane>),
+    /// A connection that answered and is kept while the pool does not.
+    Spare(C),
+}
+
+/// One checkout.
+pub(super) struct CheckoutLane<P: ConnectionPool> {
+    pub(super) begun: Instant,
+    step: Mutex<CheckoutStep<P>>,
+}
+
+pub(super) enum CheckoutStep<P: ConnectionPool> {
+    Waiting,
+    /// The pool tests a connection, or the check pings it, since then.
+    Holding(Instant),
+    /// The connection answers, and the proof began then.
+    Proving(Instant),
+    Ended(CheckoutEnd<P>),
+}
+
+pub(super) enum CheckoutEnd<P: ConnectionPool> {
+    /// The pool gave up, or the checkout would have queued with other callers.
+    GaveUp,
+    Storm,
+    /// No connection answered. With repair the connection is kept for its replacement.
+    Broken(Failure, Option<P::Checkout>),
+    CannotServe(Failure),
+    Answered(Answered),
+}
+
+/// A connection answered.
+pub(super) struct Answered {
+    /// The ping was refused, nothing else.
+    pub(super) forbidden: bool,
+    /// Connections that were found broken before, in a pool that keeps them.
+    pub(super) broken: bool,
+    pub(super) proof: Option<CheckResult>,
+    /// How long the proof could take.
+    pub(super) had: Duration,
+}
+
+/// The one connection outside the pool.
+pub(super) struct DedicatedLane {
+    step: Mutex<DedicatedStep>,
+}
+
+pub(super) enum DedicatedStep {
+    Connecting,
+    Waiting,
+    Proving(Instant),
+    Ended(DedicatedEnd),
+}
+
+pub(super) enum DedicatedEnd {
+    Refused(Failure),
+    Failed(Failure),
+    Answered(Answered),
+}
+
+impl<P: ConnectionPool> Lanes<P> {
+    pub(super) fn new(pool: P) -> Self {
+        Self {
+            pool,
+            checkouts: Default::default(),
+            dedicated: Mutex::new(Slot::Empty),
+            dishonest: AtomicBool::new(false),
+            own_served: AtomicU64::new(0),
+            news: watch::Sender::new(()),
+            memory: Mutex::default(),
+            login_limit: Mutex::new(LOGIN_LIMIT),
+        }
+    }
+
+    pub(super) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        *lock(&self.memory)
+    }
+
+    pub(super) fn remember(&self, memory: Memory) {
+        *lock(&self.memory) = memory;
+    }
+
+    /// Checkouts served to other callers so far, where each proves an answer of the server.
+    pub(super) fn served_others(&self, counters: &PoolCounters) -> Option<u64> {
+        let honest = match self.pool.checkout_test() {
+            CheckoutTest::AsksServer => true,
+            CheckoutTest::Unknown => !self.dishonest.load(Ordering::Relaxed),
+            CheckoutTest::None => false,
+        };
+        let own = self.own_served.load(Ordering::Relaxed);
+        counters
+            .served
+            .filter(|_| honest)
+            .map(|served| served.saturating_sub(own))
+    }
+
+    /// The checkouts in progress.
+    pub(super) fn active(&self) -> impl Iterator<Item = Arc<CheckoutLane<P>>> {
+        self.checkouts.iter().filter_map(|slot| lock(slot).clone())
+    }
+
+    /// Begins a checkout in a free slot. `examine`: how many broken connections to look past.
+    pub(super) fn begin_checkout(self: &Arc<Self>, plan: Plan) -> Option<Arc<CheckoutLane<P>>> {
+        let (index, lane) = self
+            .checkouts
+            .iter()
+            .enumerate()
+            .find_map(|(index, slot)| {
+                let mut slot = lock(slot);
+                slot.is_none().then(|| {
+                    let lane = Arc::new(CheckoutLane {
+                        begun: Instant::now(),
+                        step: Mutex::new(CheckoutStep::Waiting),
+                    });
+                    *slot = Some(lane.clone());
+                    (index, lane)
+                })
+            })?;
+        let place = Place {
+            lanes: self.clone(),
+            index,
+        };
+        let task = lane.clone();
+        tokio::spawn(async move {
+            let end = task.examine(&place.lanes, plan).await;
+            let lanes = place.lanes.clone();
+            // The slot first: a run that begins now must not join a lane that has ended.
+            drop(place);
+            task.turn(&lanes, CheckoutStep::Ended(end));
+        });
+        Some(lane)
+    }
+
+    /// Begins to use the dedicated connection, or joins the task that does.
+    pub(super) fn begin_dedicated(self: &Arc<Self>, until: Instant) -> Arc<DedicatedLane> {
+        let mut slot = lock(&self.dedicated);
+        if let Slot::Busy(lane) = &*slot {
+            return lane.clone();
+        }
+        let lane = Arc::new(DedicatedLane {
+            step: Mutex::new(DedicatedStep::Connecting),
+        });
+        let spare = match mem::replace(&mut *slot, Slot::Busy(lane.clone())) {
+            Slot::Spare(spare) => Some(spare),
+            Slot::Empty | Slot::Busy(_) => None,
+        };
+        drop(slot);
+        let place = DedicatedPlace {
+            lanes: self.clone(),
+            kept: None,
+        };
+        let task = lane.clone();
+        tokio::spawn(async move {
+            let mut place = place;
+            let (end, kept) = task.ask(&place.lanes, spare, until).await;
+            place.kept = kept;
+            let lanes = place.lanes.clone();
+            drop(place);
+            task.turn(&lanes, DedicatedStep::Ended(end));
+        });
+        lane
+    }
+
+    /// Takes the spare connection out of its slot.
+    pub(super) fn take_spare(&self) -> Option<P::Connection> {
+        let mut slot = lock(&self.dedicated);
+        match mem::replace(&mut *slot, Slot::Empty) {
+            Slot::Spare(spare) => Some(spare),
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    /// Gives the spare connection to the pool if that has room; keeps it otherwise.
+    pub(super) fn give_spare(&self) -> bool {
+        let mut slot = lock(&self.dedicated);
+        match mem::replace(&mut *slot, Slot::Empty) {
+            Slot::Spare(spare) => match self.pool.add(spare) {
+                Ok(()) => true,
+                Err(spare) => {
+                    *slot = Slot::Spare(spare);
+                    false
+                }
+            },
+            other => {
+                *slot = other;
+                false
+            }
+        }
+    }
+
+    /// Opens a connection outside the pool, or closes it where that takes too long.
+    async fn connect(&self) -> Result<Result<P::Connection, Failure>, Elapsed> {
+        let limit = *lock(&self.login_limit);
+        let connected = timeout(limit, self.pool.connect()).await;
+        *lock(&self.login_limit) = match connected {
+            Ok(_) => LOGIN_LIMIT,
+            Err(_) => LONGEST_LOGIN.min(limit * 2),
+        };
+        connected
+    }
+
+    fn publish(&self) {
+        self.news.send_replace(());
+    }
+}
+
+/// How a checkout proceeds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// When the proof should have ended.
+    pub(super) until: Instant,
+    /// The last run got no answer: in a pool that keeps broken connections, look at all idle ones.
+    pub(super) doubt: bool,
+    /// Keep a broken connection, so that it can be replaced.
+    pub(super) repair: bool,
+}
+
+impl<P: ConnectionPool> CheckoutLane<P> {
+    /// Runs `look` on the present step.
+    pub(super) fn with_step<T>(&self, look: impl FnOnce(&mut CheckoutStep<P>) -> T) -> T {
+        look(&mut lock(&self.step))
+    }
+
+    fn turn(&self, lanes: &Lanes<P>, step: CheckoutStep<P>) {
+        let before = mem::replace(&mut *lock(&self.step), step);
+        drop(before);
+        lanes.publish();
+    }
+
+    async fn examine(&self, lanes: &Lanes<P>, plan: Plan) -> CheckoutEnd<P> {
+        let pool = &lanes.pool;
+        let before = pool.counters();
+        let keeps_broken = pool.keeps_broken();
+        // A pool that drops broken connections opens one more after those of now.
+        let most = if keeps_broken {
+            before.idle.max(1)
+        } else {
+            before.open + 1
+        };
+        let mut answered: Option<Answered> = None;
+        let mut broken = false;
+        for examined in 1..=most {
+            let mut checkout = match self.wait(lanes, &before).await {
+                Ok(checkout) => checkout,
+                Err(_) if answered.is_some() => break,
+                Err(end) => return end,
+            };
+            let ping = if pool.checkout_test() == CheckoutTest::AsksServer {
+                Ok(())
+            } else {
+                self.turn(lanes, CheckoutStep::Holding(Instant::now()));
+                ping(pool, &mut checkout).await
+            };
+            match ping {
+                Err(PingError::CannotServe(failure)) => return CheckoutEnd::CannotServe(failure),
+                Err(PingError::Broken(failure)) => {
+                    if examined == most && answered.is_none() || plan.repair {
+                        return CheckoutEnd::Broken(failure, plan.repair.then_some(checkout));
+                    }
+                    broken = keeps_broken;
+                }
+                Ok(()) | Err(PingError::Forbidden | PingError::NoReply) => {
+                    if answered.is_none() {
+                        let begun = Instant::now();
+                        let mut proof = None;
+                        if pool.has_proof() {
+                            self.turn(lanes, CheckoutStep::Proving(begun));
+                            proof = Some(pool.prove(&mut checkout, plan.until).await);
+                        }
+                        answered = Some(Answered {
+                            forbidden: ping.is_err(),
+                            broken: false,
+                            proof,
+                            had: plan.until.saturating_duration_since(begun),
+                        });
+                    }
+                    if !(keeps_broken && plan.doubt) {
+                        break;
+                    }
+                }
+            }
+            drop(checkout);
+        }
+        match answered {
+            Some(answered) => CheckoutEnd::Answered(Answered { broken, ..answered }),
+            None => CheckoutEnd::GaveUp,
+        }
+    }
+
+    /// Waits for a connection, but not behind other callers and not through a storm.
+    async fn wait(
+        &self,
+        lanes: &Lanes<P>,
+        before: &PoolCounters,
+    ) -> Result<P::Checkout, CheckoutEnd<P>> {
+        let pool = &lanes.pool;
+        let mut check_out = pin!(pool.check_out());
+        let mut first = true;
+        let mut invalid = before.invalid;
+        loop {
+            let mut took = false;
+            let polled = poll_fn(|context| {
+                let idle = pool.counters().idle;
+                match check_out.as_mut().poll(context) {
+                    Poll::Ready(result) => Poll::Ready(Some(result)),
+                    Poll::Pending => {
+                        first = false;
+                        let now = pool.counters();
+                        took |= now.idle < idle;
+                        // On each wake-up and not by a timer: in 10 ms a storm opens 40 connections.
+                        match now.invalid.saturating_sub(before.invalid) > u64::from(before.open) {
+                            true => Poll::Ready(None),
+                            false => Poll::Pending,
+                        }
+                    }
+                }
+            });
+            let polled = timeout(LOOK_EVERY, polled).await;
+            // A test that failed ends the hold: the checkout waits for the next connection.
+            let failed = pool.counters().invalid > invalid;
+            if failed {
+                invalid = pool.counters().invalid;
+            }
+            if took {
+                self.turn(lanes, CheckoutStep::Holding(Instant::now()));
+            } else if failed && self.holds() {
+                self.turn(lanes, CheckoutStep::Waiting);
+            }
+            match polled {
+                Ok(Some(Ok(checkout))) => {
+                    if first {
+                        lanes.dishonest.store(true, Ordering::Relaxed);
+                    }
+                    lanes.own_served.fetch_add(1, Ordering::Relaxed);
+                    return Ok(checkout);
+                }
+                Ok(Some(Err(Some(failure)))) => return Err(CheckoutEnd::Broken(failure, None)),
+                Ok(Some(Err(None))) => return Err(CheckoutEnd::GaveUp),
+                Ok(None) => return Err(CheckoutEnd::Storm),
+                // A connection in its test is not given up, however long that takes.
+                Err(_) if !self.holds() && !pool.counters().has_room() => {
+                    return Err(CheckoutEnd::GaveUp);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.with_step(|step| matches!(step, CheckoutStep::Holding(_)))
+    }
+}
+
+impl DedicatedLane {
+    pub(super) fn with_step<T>(&self, look: impl FnOnce(&DedicatedStep) -> T) -> T {
+        look(&lock(&self.step))
+    }
+
+    fn turn<P: ConnectionPool>(&self, lanes: &Lanes<P>, step: DedicatedStep) {
+        *lock(&self.step) = step;
+        lanes.publish();
+    }
+
+    /// Asks the server on the spare connection, or on a new one. Returns the connection if it answered.
+    async fn ask<P: ConnectionPool>(
+        &self,
+        lanes: &Lanes<P>,
+        mut spare: Option<P::Connection>,
+        until: Instant,
+    ) -> (DedicatedEnd, Option<P::Connection>) {
+        let pool = &lanes.pool;
+        loop {
+            let was_spare = spare.is_some();
+            let mut connection = match spare.take() {
+                Some(spare) => spare,
+                None => match lanes.connect().await {
+                    Ok(Ok(connection)) => connection,
+                    Ok(Err(failure)) => return (DedicatedEnd::Refused(failure), None),
+                    Err(_) => {
+                        let failure = Failure::new(Reason::Timeout).message(
+                            "no new connection in time: it hangs while connecting or logging in",
+                        );
+                        return (DedicatedEnd::Refused(failure), None);
+                    }
+                },
+            };
+            self.turn(lanes, DedicatedStep::Waiting);
+            let forbidden = match ping(pool, &mut connection).await {
+                Ok(()) => false,
+                Err(PingError::Forbidden) => true,
+                // The spare was closed meanwhile. That says nothing: a new one tells.
+                Err(PingError::Broken(_)) if was_spare => {
+                    self.turn(lanes, DedicatedStep::Connecting);
+                    continue;
+                }
+                Err(PingError::Broken(failure) | PingError::CannotServe(failure)) => {
+                    return (DedicatedEnd::Failed(failure), None);
+                }
+                Err(PingError::NoReply) => continue,
+            };
+            let begun = Instant::now();
+            let proof = if pool.has_proof() {
+                self.turn(lanes, DedicatedStep::Proving(begun));
+                Some(pool.prove(&mut connection, until).await)
+            } else {
+                None
+            };
+            let answered = Answered {
+                forbidden,
+                broken: false,
+                proof,
+                had: until.saturating_duration_since(begun),
+            };
+            return (DedicatedEnd::Answered(answered), Some(connection));
+        }
+    }
+}
+
+/// Pings until the server answers or the connection breaks: a driver that stops waiting is asked again.
+async fn ping<P: ConnectionPool>(
+    pool: &P,
+    connection: &mut P::Connection,
+) -> Result<(), PingError> {
+    loop {
+        match pool.ping(connection).await {
+            Err(PingError::NoReply) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Frees a checkout's slot, also when the task panics or its runtime shuts down.
+struct Place<P: ConnectionPool> {
+    lanes: Arc<Lanes<P>>,
+    index: usize,
+}
+
+impl<P: ConnectionPool> Drop for Place<P> {
+    fn drop(&mut self) {
+        let lane = lock(&self.lanes.checkouts[self.index]).take();
+        self.lanes.publish();
+        drop(lane);
+    }
+}
+
+/// The same for the dedicated connection, which may stay as the spare.
+struct DedicatedPlace<P: ConnectionPool> {
+    lanes: Arc<Lanes<P>>,
+    kept: Option<P::Connection>,
+}
+
+impl<P: ConnectionPool> Drop for DedicatedPlace<P> {
+    fn drop(&mut self) {
+        let slot = self.kept.take().map_or(Slot::Empty, Slot::Spare);
+        let before = mem::replace(&mut *lock(&self.lanes.dedicated), slot);
+        self.lanes.publish();
+        drop(before);
+    }
+}
+
+/// Held for a copy or a swap only. A panic cannot leave the value half-written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,141 @@
+use std::{borrow::Cow, fmt, future::Future, time::Duration};
+
+use bb8::{ManageConnection, Pool};
+use tokio::time::Instant;
+use tokio_postgres::Client;
+
+use super::requirements::{Requirements, Role};
+use crate::{
+    check::{Check, CheckResult},
+    checks::pool::{PoolCore, pool_options},
+    dependency::DEFAULT_TIMEOUT,
+};
+
+/// A check on a `bb8` pool of Postgres connections.
+///
+/// Up costs one round trip: the pool's test at checkout, or an empty exchange (`Sync`) that
+/// parses, plans and logs nothing where the pool does not test. It works in a transaction that the
+/// app left aborted, and reaches the server behind PgBouncer.
+///
+/// The rules are those of [the module](crate::checks). Clones share their connections.
+/// Cancel-safe: a run that is dropped leaves its query to end on the server by its own time limit.
+pub struct PostgresCheck<M: ManageConnection<Connection = Client>> {
+    core: PoolCore<M, Requirements>,
+}
+
+/// Checks `pool`, with whatever TLS connector its manager has.
+///
+/// Any manager of `tokio_postgres` clients is accepted, as `PostgresConnectionManager<Tls>` is,
+/// plain or in a [`ConnectTimeoutManager`](crate::checks::ConnectTimeoutManager).
+///
+/// ```no_run
+/// use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
+/// use tower_health::{Health, checks};
+///
+/// # fn app(pool: bb8::Pool<PostgresConnectionManager<NoTls>>) -> Health {
+/// Health::builder().check("database", checks::postgres(pool.clone())).build()
+/// # }
+/// ```
+pub fn postgres<M>(pool: Pool<M>) -> PostgresCheck<M>
+where
+    M: ManageConnection<Connection = Client>,
+{
+    PostgresCheck {
+        core: PoolCore::new(pool, Requirements::default()),
+    }
+}
+
+impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
+    pool_options!();
+
+    /// Requires a server that takes writes, else down (`read_only`). Default: any server.
+    ///
+    /// Reads `pg_is_in_recovery()` and `default_transaction_read_only`, which is one more round trip. The
+    /// state of a transaction that the app left open does not count.
+    #[must_use]
+    pub fn read_write(mut self) -> Self {
+        self.core.server_mut().role = Some(Role::Primary);
+        self
+    }
+
+    /// Requires a replica, else down (`mismatch`). Default: any server.
+    ///
+    /// Reads `pg_is_in_recovery()`, which is one more round trip.
+    #[must_use]
+    pub fn replica(mut self) -> Self {
+        self.core.server_mut().role = Some(Role::Replica);
+        self
+    }
+
+    /// Sets the replication lag above which a replica is degraded (`behind`). Default: not measured.
+    ///
+    /// The check remembers when it first saw which position of the log received. The lag is the age of
+    /// the oldest position that is not replayed yet. A replica that receives nothing, because its link is
+    /// cut, has no lag by this measure.
+    #[must_use]
+    pub fn max_replication_lag(mut self, lag: Duration) -> Self {
+        self.core.server_mut().max_lag = Some(lag);
+        self
+    }
+
+    /// Requires that this query succeeds, else down. Default: no query.
+    ///
+    /// It is sent as it is (simple protocol, one more round trip), between two statements that set
+    /// `statement_timeout` to what is left of the run and back. The server itself ends it (PostgreSQL 13
+    /// and later), so the check cancels nothing, and the connection returns to the pool when
+    /// the answer is there. On a connection inside a failed transaction of the app's, the result is
+    /// degraded (`rejected`).
+    #[must_use]
+    pub fn query(mut self, sql: impl Into<Cow<'static, str>>) -> Self {
+        self.core.server_mut().query = Some(sql.into());
+        self
+    }
+
+    /// Requires this text in the first column of the first row of the query, else down (`mismatch`).
+    /// Default: any answer.
+    ///
+    /// # Panics
+    ///
+    /// Unless [`query`](Self::query) was called before.
+    #[must_use]
+    #[track_caller]
+    pub fn expect_value(mut self, value: impl Into<Cow<'static, str>>) -> Self {
+        let server = self.core.server_mut();
+        assert!(
+            server.query.is_some(),
+            "expect_value: no query is set whose value could be expected"
+        );
+        server.expected = Some(value.into());
+        self
+    }
+}
+
+impl<M: ManageConnection<Connection = Client>> Check for PostgresCheck<M> {
+    fn check(&self) -> impl Future<Output = CheckResult> + Send {
+        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
+    }
+
+    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
+        self.core.run(deadline)
+    }
+
+    fn kind(&self) -> Option<&'static str> {
+        Some("postgres")
+    }
+}
+
+impl<M: ManageConnection<Connection = Client>> Clone for PostgresCheck<M> {
+    fn clone(&self) -> Self {
+        Self {
+            core: self.core.clone(),
+        }
+    }
+}
+
+impl<M: ManageConnection<Connection = Client>> fmt::Debug for PostgresCheck<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresCheck")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
+    }
+}

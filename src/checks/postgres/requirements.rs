@@ -1,0 +1,135 @@
+//! What a Postgres server can be asked to prove beyond an answer.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bb8::ManageConnection;
+use tokio::time::Instant;
+use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
+
+use super::{
+    replication::{self, ReplayMarks},
+    sqlstate,
+};
+use crate::{
+    check::{CheckResult, Outcome},
+    checks::pool::{PingError, Server},
+    report::{Failure, Reason},
+};
+
+/// Less would end a query before it can answer.
+const LEAST_TIME: Duration = Duration::from_millis(10);
+
+#[derive(Clone, Default)]
+pub(super) struct Requirements {
+    pub(super) role: Option<Role>,
+    pub(super) max_lag: Option<Duration>,
+    pub(super) query: Option<Cow<'static, str>>,
+    pub(super) expected: Option<Cow<'static, str>>,
+    /// What earlier runs saw of the replica's log.
+    pub(super) marks: Arc<Mutex<ReplayMarks>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    Replica,
+}
+
+type Row = Vec<Option<String>>;
+
+impl<M: ManageConnection<Connection = Client>> Server<M> for Requirements {
+    async fn ping(&self, connection: &mut Client) -> Result<(), PingError> {
+        let pinged = connection.check_connection().await;
+        pinged.map_err(sqlstate::ping_error)
+    }
+
+    fn connect_failure(&self, error: M::Error) -> Failure {
+        sqlstate::connect_failure(error)
+    }
+
+    fn has_proof(&self) -> bool {
+        self.role.is_some() || self.max_lag.is_some() || self.query.is_some()
+    }
+
+    async fn prove(&self, connection: &mut Client, until: Instant) -> CheckResult {
+        match self.ask(connection, until).await {
+            // The app returned the connection inside a transaction that failed. That is the app's to
+            // end: another statement of ours would only fail, too.
+            Err(Refused::InFailedTransaction) => Ok(Outcome::degraded(Reason::Rejected).message(
+                "a pooled connection is inside a failed transaction (25P02): the app returned it without ROLLBACK",
+            )),
+            Err(Refused::Failure(failure)) => Err(failure),
+            Ok(outcome) => Ok(outcome),
+        }
+    }
+}
+
+/// Why there is no outcome.
+enum Refused {
+    InFailedTransaction,
+    Failure(Failure),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl Requirements {
+    async fn ask(&self, client: &Client, until: Instant) -> Result<Outcome, Refused> {
+        let mut outcome = Outcome::up();
+        if let Some(sql) = replication::sql(self.role, self.max_lag) {
+            let row = first_row(client, &sql, until).await?;
+            let lag = self.max_lag.map(|max| {
+                let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+                (max, marks.lag(&row, Instant::now()))
+            });
+            outcome = replication::judge(&row, self.role, lag)?;
+        }
+        let Some(sql) = &self.query else {
+            return Ok(outcome);
+        };
+        let row = first_row(client, sql, until).await?;
+        match &self.expected {
+            Some(expected) if row.first().map(Option::as_deref) != Some(Some(&**expected)) => {
+                let failure = Failure::new(Reason::Mismatch);
+                Err(failure.message("the query does not return the expected value"))?
+            }
+            _ => Ok(outcome),
+        }
+    }
+}
+
+/// The first row that `sql` returns. The server ends it by `until`.
+async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<Row, Refused> {
+    let left = until
+        .saturating_duration_since(Instant::now())
+        .max(LEAST_TIME);
+    // One message, so that through PgBouncer all of it reaches one server connection. Set back in
+    // the same message: on a connection left in a transaction, no limit of ours may stay.
+    let message = format!(
+        "SET LOCAL statement_timeout = {}; {sql}; SET LOCAL statement_timeout TO DEFAULT",
+        left.as_millis(),
+    );
+    let messages = client
+        .simple_query(&message)
+        .await
+        .map_err(|error| match error.code() {
+            Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => Refused::InFailedTransaction,
+            _ => Refused::Failure(sqlstate::failure(error)),
+        })?;
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    Ok(row.map_or_else(Vec::new, |row| {
+        (0..row.len())
+            .map(|column| row.try_get(column).ok().flatten().map(str::to_owned))
+            .collect()
+    }))
+}

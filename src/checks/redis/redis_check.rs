@@ -1,0 +1,149 @@
+use std::{borrow::Cow, fmt, future::Future};
+
+use bb8::{ManageConnection, Pool};
+use bb8_redis::{RedisConnectionManager, redis::aio::MultiplexedConnection};
+use tokio::time::Instant;
+
+use super::requirements::{Queue, Requirements};
+use crate::{
+    check::{Check, CheckResult},
+    checks::pool::{PoolCore, pool_options},
+    dependency::DEFAULT_TIMEOUT,
+};
+
+/// A check on a `bb8` pool of Redis connections.
+///
+/// Up costs one `PING`: the pool's test at checkout, or the check's own where the pool does not
+/// test. A server that answers `PING` and refuses writes is up, unless the check was asked to prove a write.
+///
+/// The rules are those of [the module](crate::checks). Clones share their connections. Cancel-safe.
+pub struct RedisCheck<
+    M: ManageConnection<Connection = MultiplexedConnection> = RedisConnectionManager,
+> {
+    core: PoolCore<M, Requirements>,
+}
+
+/// Checks `pool`.
+///
+/// Any manager of `redis` multiplexed connections is accepted, as `RedisConnectionManager` is,
+/// plain or in a [`ConnectTimeoutManager`](crate::checks::ConnectTimeoutManager).
+///
+/// ```no_run
+/// use bb8_redis::RedisConnectionManager;
+/// use tower_health::{Health, checks};
+///
+/// # fn app(pool: bb8::Pool<RedisConnectionManager>) -> Health {
+/// Health::builder().check("cache", checks::redis(pool.clone())).build()
+/// # }
+/// ```
+pub fn redis<M>(pool: Pool<M>) -> RedisCheck<M>
+where
+    M: ManageConnection<Connection = MultiplexedConnection>,
+{
+    RedisCheck {
+        core: PoolCore::new(pool, Requirements::default()),
+    }
+}
+
+impl<M: ManageConnection<Connection = MultiplexedConnection>> RedisCheck<M> {
+    pool_options!();
+
+    /// Requires that a key can be written and read back, else down (`read_only`). Default: off.
+    ///
+    /// One more round trip writes a random key, reads it and removes it. If the connection breaks in
+    /// between, the key expires after 10 s. The key is `tower-health:` and 16 hexadecimal digits.
+    #[must_use]
+    pub fn write_and_read_back(self) -> Self {
+        self.write_and_read_back_with_prefix("tower-health:")
+    }
+
+    /// As [`write_and_read_back`](Self::write_and_read_back), with a prefix that an ACL (`~app:*`) or a
+    /// hash tag needs. Default: off.
+    #[must_use]
+    pub fn write_and_read_back_with_prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
+        self.core.server_mut().write = Some(prefix.into());
+        self
+    }
+
+    /// Requires a primary, else down (`read_only`). Default: any role.
+    ///
+    /// Reads `ROLE`, which is one more round trip, together with the options below.
+    #[must_use]
+    pub fn primary(mut self) -> Self {
+        self.core.server_mut().role = Some("primary");
+        self
+    }
+
+    /// Requires a replica, else down (`mismatch`). Default: any role.
+    #[must_use]
+    pub fn replica(mut self) -> Self {
+        self.core.server_mut().role = Some("replica");
+        self
+    }
+
+    /// Sets the lengths of the list at `key` from which on the check is degraded and down (`behind`). Default: no list.
+    ///
+    /// Reads `LLEN`. Can be called for several lists. `u64::MAX` is never reached.
+    #[must_use]
+    pub fn queue_depth(
+        mut self,
+        key: impl Into<Cow<'static, str>>,
+        degraded: u64,
+        down: u64,
+    ) -> Self {
+        self.core.server_mut().queues.push(Queue {
+            key: key.into(),
+            degraded,
+            down,
+        });
+        self
+    }
+
+    /// Sets the share of `maxmemory` above which the check is degraded (`exhausted`). Default: off.
+    ///
+    /// As in `0.9`. A server without `maxmemory` is never above it.
+    ///
+    /// # Panics
+    ///
+    /// Unless `share` is above 0 and at most 1.
+    #[must_use]
+    #[track_caller]
+    pub fn max_memory_usage(mut self, share: f64) -> Self {
+        assert!(
+            share > 0.0 && share <= 1.0,
+            "max_memory_usage: {share} is not above 0 and at most 1"
+        );
+        self.core.server_mut().memory = Some(share);
+        self
+    }
+}
+
+impl<M: ManageConnection<Connection = MultiplexedConnection>> Check for RedisCheck<M> {
+    fn check(&self) -> impl Future<Output = CheckResult> + Send {
+        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
+    }
+
+    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
+        self.core.run(deadline)
+    }
+
+    fn kind(&self) -> Option<&'static str> {
+        Some("redis")
+    }
+}
+
+impl<M: ManageConnection<Connection = MultiplexedConnection>> Clone for RedisCheck<M> {
+    fn clone(&self) -> Self {
+        Self {
+            core: self.core.clone(),
+        }
+    }
+}
+
+impl<M: ManageConnection<Connection = MultiplexedConnection>> fmt::Debug for RedisCheck<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisCheck")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
+    }
+}
