@@ -45,6 +45,11 @@ have_haproxy() {
   command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || [ -x /usr/local/sbin/haproxy ]
 }
 
+# The same places as in tests/support/pgbouncer.rs.
+have_pgbouncer() {
+  [ -x /usr/sbin/pgbouncer ] || [ -x /usr/bin/pgbouncer ] || [ -x /opt/homebrew/bin/pgbouncer ]
+}
+
 have_venv() {
   python3 -c 'import ensurepip, venv' 2>/dev/null
 }
@@ -106,6 +111,8 @@ setup() {
   if [ "$1" != demo ]; then
     # The balancer of the deployment tests.
     have_haproxy || { apt+=(haproxy) && brew+=(haproxy); }
+    # Stands between pool and server in the fault tests.
+    have_pgbouncer || { apt+=(pgbouncer) && brew+=(pgbouncer); }
     # Makes the certificate of the TLS tests.
     command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }
     # Makes the private environment of `setup_wheels`.

@@ -2,18 +2,11 @@
 //!
 //! Skipped, with the reason printed, where the `pgbouncer` program is missing.
 
-use std::{
-    env, fs,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
-use crate::support::{Postgres, Proxy, judged_on_time, unused_port, wait_until};
+use crate::support::{PgBouncer, Postgres, Proxy, judged_on_time, wait_until};
 use bb8_postgres::PostgresConnectionManager;
-use nix::unistd::{Uid, User};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tokio_postgres::{Config, NoTls};
 use tower_health::{Check, Reason, Status, checks};
 
@@ -21,72 +14,6 @@ type Verdict = (Status, Option<Reason>);
 
 const UP: Verdict = (Status::Up, None);
 const SOON: Duration = Duration::from_secs(20);
-
-struct Bouncer {
-    process: Child,
-    port: u16,
-    directory: PathBuf,
-}
-
-impl Bouncer {
-    /// One in transaction mode in front of `server`, or `None` where there is no program.
-    async fn start(server: &Postgres) -> Option<Self> {
-        let program = [
-            "/usr/sbin/pgbouncer",
-            "/usr/bin/pgbouncer",
-            "/opt/homebrew/bin/pgbouncer",
-        ];
-        let Some(program) = program.iter().find(|path| Path::new(path).exists()) else {
-            eprintln!("skipped: the program `pgbouncer` is missing (package pgbouncer)");
-            return None;
-        };
-        let port = unused_port();
-        let directory = env::temp_dir().join(format!("tower-health-bouncer-{port}"));
-        fs::create_dir_all(&directory).unwrap();
-        let users = directory.join("users.txt");
-        fs::write(&users, "\"postgres\" \"\"\n").unwrap();
-        let settings = directory.join("pgbouncer.ini");
-        let text = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             auth_type = trust\nauth_file = {}\npool_mode = transaction\nunix_socket_dir =\nserver_login_retry = 1\n",
-            server.port(),
-            users.display(),
-        );
-        fs::write(&settings, text).unwrap();
-        let mut command = Command::new(program);
-        // It refuses to run as root.
-        if Uid::current().is_root() {
-            let nobody = User::from_name("nobody")
-                .unwrap()
-                .expect("there is a user nobody");
-            command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
-        }
-        let process = command
-            .arg(&settings)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let bouncer = Self {
-            process,
-            port,
-            directory,
-        };
-        wait_until("pgbouncer listens", SOON, async || {
-            TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-        })
-        .await;
-        Some(bouncer)
-    }
-}
-
-impl Drop for Bouncer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
 
 /// A verdict that `is_right`, or else one found while the machine was on time.
 async fn look(check: &impl Check, is_right: impl Fn(Verdict) -> bool) -> Verdict {
@@ -119,10 +46,10 @@ async fn a_dead_and_a_frozen_backend_are_found_out_behind_it_without_a_storm() {
     for (tested, warm) in [(true, true), (true, false), (false, true), (false, false)] {
         let context = format!("tested {tested}, warm {warm}");
         let mut server = Postgres::start().await;
-        let Some(bouncer) = Bouncer::start(&server).await else {
+        let Some(bouncer) = PgBouncer::start(&server).await else {
             return;
         };
-        let proxy = Proxy::start(bouncer.port).await;
+        let proxy = Proxy::start(bouncer.port()).await;
         let pool = through(&proxy, tested).await;
         let check = checks::postgres(pool.clone());
         if warm {

@@ -20,6 +20,8 @@ mod dirs;
 mod family;
 mod guard;
 mod lateness;
+#[cfg(feature = "postgres")]
+mod pgbouncer;
 mod ports;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -37,6 +39,8 @@ pub use binaries::{installed, postgres_is_installed, redis_is_installed, wheel};
 pub use client::{ask, becomes, get, get_from, post};
 pub use family::is_alive;
 pub use lateness::{judged, judged_on_time, time_waited};
+#[cfg(feature = "postgres")]
+pub use pgbouncer::PgBouncer;
 pub use ports::unused_port;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresBuilder};
