@@ -6,6 +6,8 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "pool")]
+mod app;
 #[cfg(feature = "postgres")]
 mod checks_postgres;
 #[cfg(feature = "redis")]
@@ -14,6 +16,8 @@ mod checks_redis;
 mod faults_postgres;
 #[cfg(feature = "redis")]
 mod faults_redis;
+#[cfg(feature = "postgres")]
+mod harmless;
 #[cfg(feature = "postgres")]
 mod idle;
 #[cfg(feature = "postgres")]

@@ -30,6 +30,8 @@ pub enum Mode {
     Pass,
     /// Forwards everything this much later, in each direction.
     Delay(Duration),
+    /// Forwards as over a distance with this round trip: a connect takes one, each direction half of one.
+    Distant(Duration),
     /// Forwards nothing. New connections are accepted; nothing is lost when the mode ends.
     Stall,
     /// Silences the connections that exist now for ever; forwards new ones.
@@ -173,7 +175,7 @@ impl Route {
                             while connections.join_next().await.is_some() {}
                             silenced.clear();
                         }
-                        Mode::Pass | Mode::Delay(_) | Mode::Stall => {
+                        Mode::Pass | Mode::Delay(_) | Mode::Distant(_) | Mode::Stall => {
                             current.send_replace(mode);
                         }
                     }
@@ -302,6 +304,12 @@ async fn forward(
     open: &Open,
 ) -> io::Result<()> {
     delay(&mut mode).await;
+    let round_trip = match *mode.borrow() {
+        Mode::Distant(round_trip) => round_trip,
+        _ => Duration::ZERO,
+    };
+    // The client sends at once, as if its connect had just ended.
+    sleep(round_trip).await;
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -356,9 +364,10 @@ async fn pump(
 
 /// Waits while the mode stalls, and returns the latency that is in force then.
 async fn delay(mode: &mut watch::Receiver<Mode>) -> Duration {
-    let passes = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Delay(_));
+    let passes = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Delay(_) | Mode::Distant(_));
     match mode.wait_for(passes).await.map(|mode| *mode) {
         Ok(Mode::Delay(latency)) => latency,
+        Ok(Mode::Distant(round_trip)) => round_trip / 2,
         Ok(_) => Duration::ZERO,
         // The proxy is about to end, and this connection with it.
         Err(_) => std::future::pending().await,
