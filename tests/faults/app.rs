@@ -16,9 +16,7 @@ use tokio::{
 };
 #[cfg(feature = "postgres")]
 use tokio_postgres::{Client, NoTls};
-#[cfg(feature = "postgres")]
-use tower_health::checks::GuardedManager;
-use tower_health::{Check, CheckResult, Reason, Status};
+use tower_health::{Check, CheckResult, Reason, Status, checks::GuardedManager};
 
 /// Status and reason of one run.
 pub type Answer = (Status, Option<Reason>);
@@ -34,9 +32,8 @@ pub const SOON: Duration = Duration::from_secs(20);
 #[cfg(feature = "postgres")]
 pub type PostgresManager = PostgresConnectionManager<NoTls>;
 
-/// A manager whose connect ends in time. Its tests and connects otherwise are those of `manager`.
-#[cfg(feature = "postgres")]
-pub fn with_connect_timeout(manager: PostgresManager) -> GuardedManager<PostgresManager> {
+/// `manager` with an end to its connects, by the default limit.
+pub fn with_connect_timeout<M>(manager: M) -> GuardedManager<M> {
     GuardedManager::new(manager)
 }
 

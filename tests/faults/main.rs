@@ -24,6 +24,8 @@ mod idle;
 mod pgbouncer;
 #[cfg(feature = "pool")]
 mod pool;
+#[cfg(feature = "postgres")]
+mod slow_links;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod soak;
 mod support_lateness;
