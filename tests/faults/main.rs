@@ -12,6 +12,8 @@ mod app;
 mod checks_postgres;
 #[cfg(feature = "redis")]
 mod checks_redis;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod credentials;
 #[cfg(feature = "postgres")]
 mod faults_postgres;
 #[cfg(feature = "redis")]
