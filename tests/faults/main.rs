@@ -9,6 +9,8 @@ mod support;
 #[cfg(feature = "pool")]
 mod app;
 #[cfg(feature = "postgres")]
+mod callers;
+#[cfg(feature = "postgres")]
 mod checks_postgres;
 #[cfg(feature = "redis")]
 mod checks_redis;
