@@ -20,6 +20,8 @@ mod credentials;
 mod faults_postgres;
 #[cfg(feature = "redis")]
 mod faults_redis;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod frozen;
 #[cfg(feature = "postgres")]
 mod harmless;
 #[cfg(feature = "postgres")]

@@ -36,6 +36,8 @@ pub enum Mode {
     Stall,
     /// Silences the connections that exist now for ever; forwards new ones.
     StallExisting,
+    /// Resets the connections that were silenced for ever; forwards all others.
+    ResetSilenced,
     /// Resets every connection, those that exist and new ones once they are accepted.
     Reset,
     /// Resets every connection and closes the port.
@@ -162,6 +164,14 @@ impl Route {
                             current.send_replace(Mode::Stall);
                             silenced.push(current);
                             current = watch::Sender::new(Mode::Pass);
+                        }
+                        Mode::ResetSilenced => {
+                            for sender in silenced.drain(..) {
+                                sender.send_replace(Mode::Reset);
+                                // Each of its connections has a receiver.
+                                sender.closed().await;
+                            }
+                            current.send_replace(Mode::Pass);
                         }
                         Mode::Reset | Mode::Refuse => {
                             if mode == Mode::Refuse {
