@@ -8,14 +8,12 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "postgres")]
 use bb8_postgres::PostgresConnectionManager;
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
-#[cfg(feature = "postgres")]
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 use tower_health::{Check, CheckResult, Reason, Status, checks::GuardedManager};
 
 /// Status and reason of one run.
@@ -29,8 +27,15 @@ pub const RUN: Duration = Duration::from_millis(800);
 /// How long a condition is awaited on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
-#[cfg(feature = "postgres")]
 pub type PostgresManager = PostgresConnectionManager<NoTls>;
+
+/// A pool with or without a test at checkout.
+pub fn postgres_pool(config: Config, size: u32, tested: bool) -> bb8::Pool<PostgresManager> {
+    bb8::Pool::builder()
+        .max_size(size)
+        .test_on_check_out(tested)
+        .build_unchecked(PostgresConnectionManager::new(config, NoTls))
+}
 
 /// `manager` with an end to its connects, by the default limit.
 pub fn with_connect_timeout<M>(manager: M) -> GuardedManager<M> {
@@ -85,7 +90,6 @@ pub async fn hold<M: bb8::ManageConnection>(
 }
 
 /// Whether a request of the app's is answered within a second.
-#[cfg(feature = "postgres")]
 pub async fn is_served<M>(pool: &bb8::Pool<M>) -> bool
 where
     M: bb8::ManageConnection<Connection = Client>,
@@ -100,7 +104,6 @@ where
 }
 
 /// The same for a Redis.
-#[cfg(feature = "redis")]
 pub async fn redis_is_served<M>(pool: &bb8::Pool<M>) -> bool
 where
     M: bb8::ManageConnection<Connection = bb8_redis::redis::aio::MultiplexedConnection>,
@@ -132,7 +135,6 @@ struct Counts {
     served: AtomicU64,
 }
 
-#[cfg(feature = "postgres")]
 impl Load {
     /// Starts `tasks` tasks on `pool`, each with `sql`.
     pub fn start<M>(pool: &bb8::Pool<M>, tasks: usize, sql: &'static str) -> Self
@@ -163,7 +165,6 @@ impl Load {
     }
 }
 
-#[cfg(feature = "postgres")]
 impl Counts {
     async fn request<M>(&self, pool: &bb8::Pool<M>, sql: &str)
     where

@@ -2,23 +2,17 @@
 
 use std::time::Duration;
 
-use bb8_postgres::PostgresConnectionManager;
-use tokio_postgres::NoTls;
 use tower_health::{Check, Dependency, Health, Status, checks};
 
 use crate::{
-    app::{PostgresManager, run, warm},
+    app::{PostgresManager, postgres_pool, run, warm},
     support::{Postgres, time_waited},
 };
 
 const ROUNDS: u32 = 300;
 
 async fn pool(server: &Postgres, tested: bool) -> bb8::Pool<PostgresManager> {
-    let manager = PostgresConnectionManager::new(server.config(), NoTls);
-    let pool = bb8::Pool::builder()
-        .max_size(4)
-        .test_on_check_out(tested)
-        .build_unchecked(manager);
+    let pool = postgres_pool(server.config(), 4, tested);
     warm(&pool, 4).await;
     pool
 }

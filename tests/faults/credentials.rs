@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 
-use bb8_postgres::PostgresConnectionManager;
 use bb8_redis::{RedisConnectionManager, redis::cmd};
 use nix::{
     sys::signal::{Signal, kill},
@@ -13,8 +12,8 @@ use tower_health::{Reason, Status, checks};
 
 use crate::{
     app::{
-        Answer, Load, PostgresManager, SOON, UP, degraded, down, hold, is_served, redis_is_served,
-        run, warm,
+        Answer, Load, PostgresManager, SOON, UP, degraded, down, hold, is_served, postgres_pool,
+        redis_is_served, run, warm,
     },
     support::{Postgres, Redis, judged_on_time, wait_until},
 };
@@ -93,13 +92,6 @@ async fn a_redis_whose_user_is_deleted_is_down() {
     }
 }
 
-fn postgres_pool(server: &Postgres, size: u32, tested: bool) -> bb8::Pool<PostgresManager> {
-    bb8::Pool::builder()
-        .max_size(size)
-        .test_on_check_out(tested)
-        .build_unchecked(PostgresConnectionManager::new(server.config(), NoTls))
-}
-
 /// How many of five requests the app is served.
 async fn postgres_served(pool: &bb8::Pool<PostgresManager>) -> u32 {
     let mut served = 0;
@@ -115,7 +107,7 @@ async fn a_changed_password_is_down_beside_a_dead_checkout() {
         let context = format!("tested {tested}");
         let server = Postgres::builder().password("old").start().await;
         let observer = server.client().await;
-        let pool = postgres_pool(&server, 2, tested);
+        let pool = postgres_pool(server.config(), 2, tested);
         warm(&pool, 2).await;
         let check = checks::postgres(pool.clone());
         finds(async || run(&check).await, UP, &context).await;
@@ -139,7 +131,7 @@ async fn full_server(tested: bool) -> (Postgres, bb8::Pool<PostgresManager>, Vec
         .setting("superuser_reserved_connections", "0")
         .start()
         .await;
-    let pool = postgres_pool(&server, 2, tested);
+    let pool = postgres_pool(server.config(), 2, tested);
     warm(&pool, 2).await;
     let mut others = Vec::new();
     while let Ok((client, connection)) = server.config().connect(NoTls).await {
@@ -266,8 +258,7 @@ async fn read_write_does_not_need_the_functions_for_lag() {
     server.client().await.batch_execute(sql).await.unwrap();
     let mut config = server.config();
     config.user("app");
-    let manager = PostgresConnectionManager::new(config, NoTls);
-    let pool = bb8::Pool::builder().max_size(1).build_unchecked(manager);
+    let pool = postgres_pool(config, 1, true);
     let primary = checks::postgres(pool.clone()).read_write();
     finds(async || run(&primary).await, UP, "read_write").await;
     let replica = checks::postgres(pool.clone()).replica();

@@ -17,8 +17,8 @@ use tower_health::{Dependency, Health, Reason, Report, Status, checks};
 
 use crate::{
     app::{
-        Answer, PostgresManager, SOON, UP, down, hold, is_served, redis_is_served, run, warm,
-        with_connect_timeout,
+        Answer, PostgresManager, SOON, UP, down, hold, is_served, postgres_pool, redis_is_served,
+        run, warm, with_connect_timeout,
     },
     support::{Mode, Postgres, Proxy, Redis, judged_on_time, wait_until},
 };
@@ -48,13 +48,7 @@ impl ManageConnection for TestsNothing {
 
 /// A pool through `proxy`.
 fn pool_through(server: &Postgres, proxy: &Proxy, tested: bool) -> bb8::Pool<PostgresManager> {
-    bb8::Pool::builder()
-        .max_size(SIZE)
-        .test_on_check_out(tested)
-        .build_unchecked(PostgresConnectionManager::new(
-            server.config_through(proxy.port()),
-            NoTls,
-        ))
+    postgres_pool(server.config_through(proxy.port()), SIZE, tested)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,10 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tower_health::{Check, checks};
 
 use crate::{
-    app::{Load, PostgresManager, RUN, SOON, run, run_within, warm, with_connect_timeout},
+    app::{
+        Load, PostgresManager, RUN, SOON, postgres_pool, run, run_within, warm,
+        with_connect_timeout,
+    },
     support::{Mode, PgBouncer, Postgres, Proxy, wait_until},
 };
 
@@ -245,12 +248,8 @@ async fn twenty_callers_that_hang_up_add_three_sockets() {
 /// about when the run does, over a round trip of 100 ms.
 async fn killed_queries(server: &Postgres, lane: u32) -> u32 {
     let proxy = Proxy::start(server.port()).await;
-    let manager = PostgresConnectionManager::new(server.config_through(proxy.port()), NoTls);
     // A test at checkout would take the round trip in which the harm is done.
-    let pool = bb8::Pool::builder()
-        .max_size(1)
-        .test_on_check_out(false)
-        .build_unchecked(manager);
+    let pool = postgres_pool(server.config_through(proxy.port()), 1, false);
     warm(&pool, 1).await;
     proxy.set(Mode::Distant(Duration::from_millis(100))).await;
     let mut killed = 0;

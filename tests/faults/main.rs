@@ -6,9 +6,9 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
-#[cfg(feature = "pool")]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod app;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod callers;
 #[cfg(feature = "postgres")]
 mod checks_postgres;
@@ -22,7 +22,7 @@ mod faults_postgres;
 mod faults_redis;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod frozen;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod harmless;
 #[cfg(feature = "postgres")]
 mod idle;
@@ -30,7 +30,9 @@ mod idle;
 mod pgbouncer;
 #[cfg(feature = "pool")]
 mod pool;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod replicas;
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod slow_links;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod soak;

@@ -16,8 +16,8 @@ use tower_health::{Reason, Status, checks};
 
 use crate::{
     app::{
-        Answer, Load, PostgresManager, SOON, UP, degraded, down, hold, is_served, run, warm,
-        with_connect_timeout,
+        Answer, Load, PostgresManager, SOON, UP, degraded, down, hold, is_served, postgres_pool,
+        run, warm, with_connect_timeout,
     },
     support::{Mode, Postgres, Proxy, judged_on_time, wait_until},
 };
@@ -34,11 +34,7 @@ struct Distant {
 impl Distant {
     async fn to(server: &Postgres, round_trip: u64, tested: bool) -> Self {
         let proxy = Proxy::start(server.port()).await;
-        let manager = PostgresConnectionManager::new(server.config_through(proxy.port()), NoTls);
-        let pool = bb8::Pool::builder()
-            .max_size(SIZE)
-            .test_on_check_out(tested)
-            .build_unchecked(manager);
+        let pool = postgres_pool(server.config_through(proxy.port()), SIZE, tested);
         warm(&pool, SIZE).await;
         let round_trip = Duration::from_millis(round_trip);
         proxy.set(Mode::Distant(round_trip)).await;
@@ -124,11 +120,7 @@ async fn all_connections_in_use_at_180_ms_with_trust_is_saturated() {
 async fn a_connection_that_comes_back_late_is_not_down() {
     let server = Postgres::start().await;
     for tested in [true, false] {
-        let manager = PostgresConnectionManager::new(server.config(), NoTls);
-        let pool = bb8::Pool::builder()
-            .max_size(1)
-            .test_on_check_out(tested)
-            .build_unchecked(manager);
+        let pool = postgres_pool(server.config(), 1, tested);
         warm(&pool, 1).await;
         let check = checks::postgres(pool.clone()).query("SELECT pg_sleep(0.25)");
         for held in [450, 600] {
@@ -156,11 +148,7 @@ async fn idle_connections_at_240_ms_are_up_beside_traffic() {
     let proxy = Proxy::start(server.port()).await;
     for tested in [true, false] {
         proxy.set(Mode::Pass).await;
-        let manager = PostgresConnectionManager::new(server.config_through(proxy.port()), NoTls);
-        let pool = bb8::Pool::builder()
-            .max_size(10)
-            .test_on_check_out(tested)
-            .build_unchecked(manager);
+        let pool = postgres_pool(server.config_through(proxy.port()), 10, tested);
         warm(&pool, 10).await;
         proxy.set(Mode::Distant(Duration::from_millis(240))).await;
         // Six idle; four serve, at times of their own.

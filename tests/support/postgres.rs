@@ -34,6 +34,7 @@ pub struct PostgresBuilder {
     port: Option<u16>,
     tls: bool,
     standby: bool,
+    primary: Option<u16>,
 }
 
 impl PostgresBuilder {
@@ -86,14 +87,24 @@ impl PostgresBuilder {
         self
     }
 
+    /// Is a standby of `primary`, copied from it now, and replays what it streams.
+    #[must_use]
+    pub fn standby_of(mut self, primary: &Postgres) -> Self {
+        self.primary = Some(primary.port);
+        self.standby()
+    }
+
     /// Starts the server and waits until it is ready.
     pub async fn start(self) -> Postgres {
         let bin = binaries::postgres();
         let process = Process::new("postgres", Signal::SIGQUIT);
         let data = process.directory().join("data");
         let template = {
-            let bin = bin.clone();
-            move || template::instantiate(&bin, &data)
+            let (bin, primary) = (bin.clone(), self.primary);
+            move || match primary {
+                Some(port) => template::copy_of_primary(&bin, &data, port),
+                None => template::instantiate(&bin, &data),
+            }
         };
         tokio::task::spawn_blocking(template)
             .await
@@ -330,6 +341,12 @@ impl Postgres {
             self.make_certificate();
             text.push_str(
                 "ssl = on\nssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'\n",
+            );
+        }
+        if let Some(port) = builder.primary {
+            let _ = writeln!(
+                text,
+                "primary_conninfo = 'host={HOST} port={port} user=postgres'"
             );
         }
         for (name, value) in &builder.settings {

@@ -33,6 +33,25 @@ pub(super) fn instantiate(bin: &Path, data: &Path) {
     }
 }
 
+/// Makes a data directory at `data` that is a copy of the server on `port`.
+pub(super) fn copy_of_primary(bin: &Path, data: &Path, port: u16) {
+    let output = dirs::command(&bin.join("pg_basebackup"))
+        .args(["--host=127.0.0.1", "--username=postgres", "--no-sync"])
+        .args(["--checkpoint=fast", "--wal-method=stream"])
+        .arg(format!("--port={port}"))
+        .arg("--pgdata")
+        .arg(data)
+        .current_dir(data.parent().expect("data lies in a server's directory"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("pg_basebackup starts");
+    assert!(
+        output.status.success(),
+        "pg_basebackup failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// The template in the build directory, made if need be; none where nothing can be kept.
 fn cached(bin: &Path) -> Option<PathBuf> {
     let cache = PathBuf::from(option_env!("CARGO_TARGET_TMPDIR")?);
