@@ -36,6 +36,8 @@ pub enum Mode {
     Stall,
     /// Silences the connections that exist now for ever; forwards new ones.
     StallExisting,
+    /// Forwards everything, also of silenced connections, as after a late retransmission.
+    ResumeSilenced,
     /// Resets the connections that were silenced for ever; forwards all others.
     ResetSilenced,
     /// Resets every connection, those that exist and new ones once they are accepted.
@@ -164,6 +166,12 @@ impl Route {
                             current.send_replace(Mode::Stall);
                             silenced.push(current);
                             current = watch::Sender::new(Mode::Pass);
+                        }
+                        Mode::ResumeSilenced => {
+                            for sender in &silenced {
+                                sender.send_replace(Mode::Pass);
+                            }
+                            current.send_replace(Mode::Pass);
                         }
                         Mode::ResetSilenced => {
                             for sender in silenced.drain(..) {
