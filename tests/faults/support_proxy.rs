@@ -182,6 +182,53 @@ async fn latency_is_added_in_each_direction() {
     assert!(start.elapsed() >= 2 * LATENCY);
 }
 
+#[tokio::test]
+async fn a_distance_costs_a_connect_and_a_round_trip() {
+    const ROUND_TRIP: Duration = Duration::from_millis(120);
+
+    let proxy = Proxy::start(echo().await).await;
+    proxy.set(Mode::Distant(ROUND_TRIP)).await;
+    let start = Instant::now();
+    let mut stream = connect(&proxy).await;
+    assert_eq!(ask(&mut stream, 1).await.unwrap(), 1);
+    assert!(start.elapsed() >= 2 * ROUND_TRIP, "connect and question");
+    let start = Instant::now();
+    assert_eq!(ask(&mut stream, 2).await.unwrap(), 2);
+    assert!(start.elapsed() >= ROUND_TRIP, "question");
+}
+
+#[tokio::test]
+async fn silenced_connections_resume_without_loss() {
+    let proxy = Proxy::start(echo().await).await;
+    let mut old = connect(&proxy).await;
+    assert_eq!(ask(&mut old, 1).await.unwrap(), 1);
+    proxy.set(Mode::StallExisting).await;
+    old.write_u8(2).await.unwrap();
+    assert!(is_silent(&mut old).await);
+    proxy.set(Mode::ResumeSilenced).await;
+    let answer = timeout(SOON, old.read_u8()).await;
+    assert_eq!(answer.unwrap().unwrap(), 2);
+    // Silenced once more, like any other.
+    proxy.set(Mode::StallExisting).await;
+    old.write_u8(3).await.unwrap();
+    assert!(is_silent(&mut old).await);
+}
+
+#[tokio::test]
+async fn silenced_connections_are_reset_and_no_others() {
+    let proxy = Proxy::start(echo().await).await;
+    let mut old = connect(&proxy).await;
+    assert_eq!(ask(&mut old, 1).await.unwrap(), 1);
+    proxy.set(Mode::StallExisting).await;
+    let mut new = connect(&proxy).await;
+    assert_eq!(ask(&mut new, 2).await.unwrap(), 2);
+    proxy.set(Mode::ResetSilenced).await;
+    let end = timeout(SOON, old.read_u8()).await.unwrap();
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(ask(&mut new, 3).await.unwrap(), 3);
+    wait_until("one is left", SOON, async || proxy.open_connections() == 1).await;
+}
+
 /// Programs that start while it lives: each inherits the sockets there are, and has them for a moment.
 struct Starting {
     stop: Arc<AtomicBool>,

@@ -152,7 +152,7 @@ impl Route {
     ) {
         let mut current = watch::Sender::new(Mode::Pass);
         // A sender per generation: those of silenced connections are kept, and say `Stall` for ever.
-        let mut silenced = Vec::new();
+        let mut silenced = Vec::<watch::Sender<Mode>>::new();
         let mut connections = JoinSet::new();
         let mut listener = Some(self.listen().await);
         let _ = ready.send(());
@@ -163,6 +163,10 @@ impl Route {
                     let Some((mode, done)) = order else { break };
                     match mode {
                         Mode::StallExisting => {
+                            // Those that were resumed, too.
+                            for sender in &silenced {
+                                sender.send_replace(Mode::Stall);
+                            }
                             current.send_replace(Mode::Stall);
                             silenced.push(current);
                             current = watch::Sender::new(Mode::Pass);
