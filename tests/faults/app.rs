@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_postgres::{Client, Config, NoTls};
-use tower_health::{Check, CheckResult, Reason, Status, checks::GuardedManager};
+use tower_health::{Check, CheckResult, Reason, Status, checks::ConnectTimeoutManager};
 
 /// Status and reason of one run.
 pub type Answer = (Status, Option<Reason>);
@@ -38,8 +38,8 @@ pub fn postgres_pool(config: Config, size: u32, tested: bool) -> bb8::Pool<Postg
 }
 
 /// `manager` with an end to its connects, by the default limit.
-pub fn with_connect_timeout<M>(manager: M) -> GuardedManager<M> {
-    GuardedManager::new(manager)
+pub fn with_connect_timeout<M>(manager: M) -> ConnectTimeoutManager<M> {
+    ConnectTimeoutManager::new(manager)
 }
 
 pub fn down(reason: Reason) -> Answer {

@@ -148,8 +148,10 @@ async fn a_transaction_left_open_lives_on_without_a_limit_of_the_check() {
     let table = "CREATE TABLE written (number int)";
     server.client().await.batch_execute(table).await.unwrap();
     for tested in [true, false] {
-        let pool = postgres_pool(server.config(), 1, tested);
-        let open = "SET statement_timeout = '17s'; BEGIN; INSERT INTO written VALUES (1)";
+        let mut config = server.config();
+        config.options("-c statement_timeout=17s");
+        let pool = postgres_pool(config, 1, tested);
+        let open = "BEGIN; INSERT INTO written VALUES (1)";
         hold(&pool, 1).await[0].batch_execute(open).await.unwrap();
         let before = limit_and_transaction(&pool).await;
         assert_eq!(before.0, "17s");
@@ -157,7 +159,9 @@ async fn a_transaction_left_open_lives_on_without_a_limit_of_the_check() {
             checks::postgres(pool.clone()),
             checks::postgres(pool.clone()).read_write(),
             checks::postgres(pool.clone()).query("SELECT 1"),
-            checks::postgres(pool.clone()).query("SELECT 1").expect("1"),
+            checks::postgres(pool.clone())
+                .query("SELECT 1")
+                .expect_value("1"),
         ] {
             let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
             assert_eq!(found, UP, "tested {tested}");

@@ -236,7 +236,7 @@ async fn a_login_of_2300_ms_is_up_once_it_has_ended() {
     let (plain, bounded, restarted) = (slow(), slow(), slow());
     let ended = [&plain, &bounded, &restarted].map(|manager| manager.ended.clone());
     let plain = pool_of(plain);
-    let bounded = pool_of(with_connect_timeout(bounded));
+    let bounded = pool_of(with_connect_timeout(bounded).connect_timeout(Duration::from_secs(5)));
     let restarted = pool_of(restarted);
     warm(&restarted, SIZE).await;
     server.restart().await;

@@ -5,7 +5,11 @@ mod check;
 mod connection_pool;
 mod core;
 mod gather;
+#[cfg(test)]
+mod in_memory;
 mod judge;
+#[cfg(test)]
+mod judge_tests;
 mod lanes;
 mod options;
 
