@@ -142,26 +142,22 @@ async fn limit_and_transaction(pool: &bb8::Pool<PostgresManager>) -> (String, St
     (row.get(0), row.get(1))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_left_open_lives_on_without_a_limit_of_the_check() {
+/// Checks a connection on which the app left a transaction open, after `setting`.
+async fn transaction_left_open(setting: &str, limit: &str) {
     let server = Postgres::start().await;
     let table = "CREATE TABLE written (number int)";
     server.client().await.batch_execute(table).await.unwrap();
     for tested in [true, false] {
-        let mut config = server.config();
-        config.options("-c statement_timeout=17s");
-        let pool = postgres_pool(config, 1, tested);
-        let open = "BEGIN; INSERT INTO written VALUES (1)";
-        hold(&pool, 1).await[0].batch_execute(open).await.unwrap();
+        let pool = postgres_pool(server.config(), 1, tested);
+        let open = format!("{setting}; BEGIN; INSERT INTO written VALUES (1)");
+        hold(&pool, 1).await[0].batch_execute(&open).await.unwrap();
         let before = limit_and_transaction(&pool).await;
-        assert_eq!(before.0, "17s");
+        assert_eq!(before.0, limit);
         for check in [
             checks::postgres(pool.clone()),
             checks::postgres(pool.clone()).read_write(),
             checks::postgres(pool.clone()).query("SELECT 1"),
-            checks::postgres(pool.clone())
-                .query("SELECT 1")
-                .expect_value("1"),
+            checks::postgres(pool.clone()).query("SELECT 1").expect("1"),
         ] {
             let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
             assert_eq!(found, UP, "tested {tested}");
@@ -175,6 +171,16 @@ async fn a_transaction_left_open_lives_on_without_a_limit_of_the_check() {
         assert!(commit.is_ok(), "tested {tested}: {commit:?}");
     }
     assert_eq!(rows_of(&server).await, Some(2), "both were committed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_left_open_gets_no_limit() {
+    transaction_left_open("", "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_left_open_keeps_the_limit_of_its_session() {
+    transaction_left_open("SET statement_timeout = '17s'", "17s").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
