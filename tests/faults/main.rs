@@ -33,6 +33,8 @@ mod pool;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod replicas;
 #[cfg(all(feature = "postgres", feature = "redis"))]
+mod silent;
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod slow_links;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod soak;
