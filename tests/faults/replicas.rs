@@ -98,7 +98,7 @@ async fn a_standby_is_up_during_one_long_transaction() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_of_a_primary_without_writes_is_level() {
     let (_primary, standby) = replicated().await;
-    let check = checks::postgres(standby.pool(1)).max_replication_lag(Duration::from_millis(500));
+    let check = checks::postgres(standby.pool(1)).max_replication_lag(MOST_LAG);
     for round in 0..12 {
         let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
         assert_eq!(found, UP, "run {round}");
