@@ -157,7 +157,9 @@ async fn transaction_left_open(setting: &str, limit: &str) {
             checks::postgres(pool.clone()),
             checks::postgres(pool.clone()).read_write(),
             checks::postgres(pool.clone()).query("SELECT 1"),
-            checks::postgres(pool.clone()).query("SELECT 1").expect("1"),
+            checks::postgres(pool.clone())
+                .query("SELECT 1")
+                .expect_value("1"),
         ] {
             let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
             assert_eq!(found, UP, "tested {tested}");

@@ -83,15 +83,12 @@ impl Memory {
             test,
         };
         for _ in 0..idle {
-            let mut connection = pool.connection();
-            connection.pooled = true;
+            let connection = pool.connection(true);
             pool.with(|world| {
                 world.open += 1;
-                world.beside.0 -= 1;
                 world.idle.push_back(connection);
             });
         }
-        pool.with(|world| world.beside.1 = 0);
         pool
     }
 
@@ -101,16 +98,16 @@ impl Memory {
         result
     }
 
-    fn connection(&self) -> Connection {
+    fn connection(&self, pooled: bool) -> Connection {
         self.with(|world| {
             world.next += 1;
-            world.beside.0 += 1;
+            world.beside.0 += u32::from(!pooled);
             world.beside.1 = world.beside.1.max(world.beside.0);
         });
         Connection {
             asked: false,
             pool: self.clone(),
-            pooled: false,
+            pooled,
         }
     }
 
@@ -165,10 +162,7 @@ impl ConnectionPool for Memory {
                         sleep(Duration::from_millis(400)).await;
                         continue;
                     }
-                    let mut connection = self.connection();
-                    connection.pooled = true;
-                    self.with(|world| world.beside.0 -= 1);
-                    connection
+                    self.connection(true)
                 }
                 None => {
                     changed.await;
@@ -190,7 +184,7 @@ impl ConnectionPool for Memory {
 
     async fn connect(&self) -> Result<Connection, Failure> {
         // Open from its first packet on.
-        let connection = self.connection();
+        let connection = self.connection(false);
         self.step(|world| world.connects).await?;
         Ok(connection)
     }

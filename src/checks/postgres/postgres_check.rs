@@ -80,7 +80,7 @@ impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
 
     /// Requires that this query succeeds, else down. Default: no query.
     ///
-    /// It is sent as it is (simple protocol, one more round trip), between two statements that set
+    /// It is sent as it is (simple protocol, one more round trip), between statements that set
     /// `statement_timeout` to what is left of the run and back. The server itself ends it (PostgreSQL 13
     /// and later), so the check cancels nothing, and the connection returns to the pool when
     /// the answer is there. On a connection inside a failed transaction of the app's, the result is

@@ -8,7 +8,7 @@ use std::{
 
 use bb8::ManageConnection;
 use tokio::time::Instant;
-use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow, error::SqlState};
 
 use super::{
     replication::{self, ReplayMarks},
@@ -110,10 +110,12 @@ async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<Row, Re
     let left = until
         .saturating_duration_since(Instant::now())
         .max(LEAST_TIME);
-    // One message, so that through PgBouncer all of it reaches one server connection. Set back in
-    // the same message: on a connection left in a transaction, no limit of ours may stay.
+    // One message, so that through PgBouncer all of it reaches one server connection. The limit is
+    // set back in the same message: on a connection left in a transaction, no limit of ours may stay.
     let message = format!(
-        "SET LOCAL statement_timeout = {}; {sql}; SET LOCAL statement_timeout TO DEFAULT",
+        "SELECT set_config('tower_health.kept', current_setting('statement_timeout'), true); \
+         SELECT set_config('statement_timeout', '{}', true); {sql}\n; \
+         SELECT set_config('statement_timeout', current_setting('tower_health.kept'), true)",
         left.as_millis(),
     );
     let messages = client
@@ -123,10 +125,24 @@ async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<Row, Re
             Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => Refused::InFailedTransaction,
             _ => Refused::Failure(sqlstate::failure(error)),
         })?;
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
+    // The first rows of all results but the two before `sql` and the one after it.
+    let mut results: Vec<Option<&SimpleQueryRow>> = vec![None];
+    for message in &messages {
+        match message {
+            SimpleQueryMessage::Row(row) => {
+                if let Some(first) = results.last_mut() {
+                    first.get_or_insert(row);
+                }
+            }
+            SimpleQueryMessage::CommandComplete(_) => results.push(None),
+            _ => {}
+        }
+    }
+    // After the last result there is one more place.
+    let own = results
+        .get(2..results.len().saturating_sub(2))
+        .unwrap_or_default();
+    let row = own.iter().flatten().next();
     Ok(row.map_or_else(Vec::new, |row| {
         (0..row.len())
             .map(|column| row.try_get(column).ok().flatten().map(str::to_owned))
