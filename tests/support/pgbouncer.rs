@@ -1,77 +1,72 @@
-//! PgBouncer in front of a private PostgreSQL server.
+//! A private PgBouncer in front of a private PostgreSQL server.
 
-use std::env::temp_dir;
-use std::fs;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
-use nix::unistd::{Uid, User};
+use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
 
-use super::ports;
 use super::postgres::Postgres;
+use super::process::Process;
 use super::wait::{PATIENCE, wait_until};
+use super::{dirs, ports};
 
-/// A PgBouncer of its own, on 127.0.0.1, in transaction mode.
+const PROGRAMS: [&str; 3] = [
+    "/usr/sbin/pgbouncer",
+    "/usr/bin/pgbouncer",
+    "/opt/homebrew/bin/pgbouncer",
+];
+
+/// A pooler of its own, on 127.0.0.1, that trusts everybody.
 #[derive(Debug)]
 pub struct PgBouncer {
-    process: Child,
+    process: Process,
     port: u16,
-    directory: PathBuf,
 }
 
 impl PgBouncer {
-    /// Starts one in front of `server`; `None` where the program is missing.
+    /// Starts one in transaction mode in front of `server`, or says that the program is missing.
     pub async fn start(server: &Postgres) -> Option<Self> {
         Self::start_with(server, "").await
     }
 
-    /// The same with more lines in the section `[pgbouncer]` of its settings.
-    pub async fn start_with(server: &Postgres, extra_settings: &str) -> Option<Self> {
-        let program = [
-            "/usr/sbin/pgbouncer",
-            "/usr/bin/pgbouncer",
-            "/opt/homebrew/bin/pgbouncer",
-        ];
-        let Some(program) = program.iter().find(|path| Path::new(path).exists()) else {
+    /// The same with further lines of the section `[pgbouncer]`; the last of a name counts.
+    pub async fn start_with(server: &Postgres, settings: &str) -> Option<Self> {
+        let Some(program) = PROGRAMS.iter().find(|path| Path::new(path).exists()) else {
             eprintln!("skipped: the program `pgbouncer` is missing (package pgbouncer)");
             return None;
         };
         let port = ports::unused_port();
-        let directory = temp_dir().join(format!("tower-health-bouncer-{port}"));
-        fs::create_dir_all(&directory).unwrap();
+        let mut bouncer = Self {
+            // Ends at once in every version; `SIGTERM` waits for the clients in newer ones.
+            process: Process::new("pgbouncer", Signal::SIGQUIT),
+            port,
+        };
+        let directory = bouncer.process.directory().to_path_buf();
         let users = directory.join("users.txt");
-        fs::write(&users, "\"postgres\" \"\"\n").unwrap();
-        let settings = directory.join("pgbouncer.ini");
+        dirs::write(&users, "\"postgres\" \"\"\n");
+        let file = directory.join("pgbouncer.ini");
         let text = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             auth_type = trust\nauth_file = {}\npool_mode = transaction\nunix_socket_dir =\nserver_login_retry = 1\n\
-             {extra_settings}\n",
+            "[databases]\n\
+             * = host=127.0.0.1 port={}\n\
+             [pgbouncer]\n\
+             listen_addr = 127.0.0.1\n\
+             listen_port = {port}\n\
+             auth_type = trust\n\
+             auth_file = {}\n\
+             pool_mode = transaction\n\
+             unix_socket_dir =\n\
+             server_login_retry = 1\n\
+             {settings}\n",
             server.port(),
             users.display(),
         );
-        fs::write(&settings, text).unwrap();
-        let mut command = Command::new(program);
-        // It refuses to run as root.
-        if Uid::current().is_root() {
-            let nobody = User::from_name("nobody")
-                .unwrap()
-                .expect("there is a user nobody");
-            command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
-        }
-        let process = command
-            .arg(&settings)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let bouncer = Self {
-            process,
-            port,
-            directory,
-        };
+        dirs::write(&file, &text);
+        // It refuses to run as root, as PostgreSQL does.
+        bouncer
+            .process
+            .spawn(dirs::command(Path::new(program)).arg(&file));
         wait_until("pgbouncer listens", PATIENCE, async || {
+            assert!(!bouncer.process.has_ended(), "pgbouncer does not start");
             TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
         .await;
@@ -81,13 +76,5 @@ impl PgBouncer {
     /// Where clients connect to.
     pub fn port(&self) -> u16 {
         self.port
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
