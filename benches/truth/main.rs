@@ -13,7 +13,11 @@
 //! - Held: as false up, while the harness holds all connections of the pool and the new client is served.
 //!
 //! A wrong answer counts until the next one, or until the requests say otherwise. Connections that
-//! fall silent are reset after 15 s, as keepalives would do it.
+//! fall silent are reset after 15 s, as keepalives would do it. Pools that do not test their connections
+//! renew them after 15 s: otherwise one restart of Redis would end the schedule for them.
+//!
+//! In two of three schedules the app leaves one connection of its pool free; in the third its requests come
+//! as a crowd that queues in front of the pool.
 //!
 //! `cargo bench --bench truth`, with these variables, all beginning with `TOWER_HEALTH_TRUTH_`:
 //! `SEEDS=1-30`, `SECONDS=60` each, `PERIOD_MS=1000` between probes, `PARALLEL=6` schedules at once,
@@ -40,8 +44,9 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
 };
+
+use tokio::time::Instant;
 
 use schedule::Schedule;
 use settings::Settings;

@@ -143,8 +143,8 @@ fn contradicted<'a>(stretches: &'a [Stretch], answer: &Answer) -> Option<&'a Str
 }
 
 fn answers_fresh(fresh: &[Fresh], at: f64) -> bool {
-    let before = fresh.iter().filter(|look| look.at <= at);
-    before.last().is_some_and(|look| look.ok)
+    let last = fresh.iter().rfind(|look| look.at <= at);
+    last.is_some_and(|look| look.ok)
 }
 
 fn describe(interval: &mut WrongInterval, requests: &[Request], fresh: &[Fresh]) {

@@ -67,8 +67,9 @@ fn print_causes(results: &[Result], by_kind: &BTreeMap<Kind, Vec<&Found>>) {
     for result in results {
         for found in &result.found {
             for interval in &found.wrong {
-                let (since, at) = (interval.stretch.from - 0.5, interval.from);
-                let faults = result.schedule.faults_between(since, at);
+                // Those that began it; the list has all.
+                let begun = interval.stretch.from;
+                let faults = result.schedule.faults_between(begun - 0.5, begun + 0.2);
                 let cause = format!(
                     "{:?}, {:?}: {faults}",
                     interval.wrong, result.schedule.target
@@ -82,7 +83,9 @@ fn print_causes(results: &[Result], by_kind: &BTreeMap<Kind, Vec<&Found>>) {
     if causes.is_empty() {
         return;
     }
-    println!("\nWrong seconds of this crate in all, by what was active:\n");
+    println!(
+        "\nWrong seconds of this crate in all, by what was active when the app's experience changed:\n"
+    );
     let setups: Vec<_> = ours.iter().map(|(_, setup)| setup.to_string()).collect();
     println!("| wrong, server: faults | {} |", setups.join(" | "));
     println!("|---|{}", "---|".repeat(setups.len()));

@@ -110,6 +110,7 @@ async fn conduct(schedule: Schedule, settings: &Settings, app: &Runtime) -> Opti
         start,
         pool_size: schedule.pool_size,
         writes: schedule.writes,
+        crowd: schedule.crowd,
         held: is_held,
         cache_for: settings.cache_for,
     };

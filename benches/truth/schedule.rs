@@ -145,6 +145,8 @@ pub struct Schedule {
     pub pool_size: u32,
     /// The app writes, and the check asks for a server that takes writes.
     pub writes: bool,
+    /// The app's requests come whether or not the pool has a connection for them, so that they queue.
+    pub crowd: bool,
     pub seconds: f64,
     pub windows: Vec<Window>,
 }
@@ -158,6 +160,7 @@ impl Schedule {
             target,
             pool_size: random.one_of(&[3, 5, 8]),
             writes: random.below(3) == 0,
+            crowd: random.below(3) == 0,
             seconds,
             windows: Vec::new(),
         };
@@ -168,7 +171,7 @@ impl Schedule {
         let end = seconds - CALM_END;
         while now < end {
             let index = first.take().unwrap_or_else(|| random.below(faults.len()));
-            let fault = vary(faults[index], &mut random);
+            let fault = vary(faults[index], schedule.crowd, &mut random);
             let last = schedule.add(fault, now, end, &mut random);
             // Often before the last one is over, sometimes after a rest.
             now = if random.below(3) == 0 {
@@ -229,6 +232,7 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, target, .. } = self;
         write!(f, "seed {seed}: {target:?}, pool of {}", self.pool_size)?;
+        f.write_str(if self.crowd { ", crowd" } else { "" })?;
         f.write_str(if self.writes { ", writes:" } else { ":" })?;
         for window in &self.windows {
             let Window { from, to, fault } = window;
@@ -270,8 +274,10 @@ fn vocabulary(target: Target, writes: bool) -> Vec<Fault> {
     faults
 }
 
-fn vary(fault: Fault, random: &mut Random) -> Fault {
+fn vary(fault: Fault, crowd: bool, random: &mut Random) -> Fault {
     match fault {
+        // More, and the pool would be too small for the crowd: the app would fail of itself.
+        Delay(_) if crowd => Delay(Duration::from_millis(ROUND_TRIPS[0])),
         Delay(_) => Delay(Duration::from_millis(random.one_of(&ROUND_TRIPS))),
         SlowConnect(Duration::ZERO) => {
             SlowConnect(Duration::from_millis(random.one_of(&[300, 600, 1200])))

@@ -45,7 +45,7 @@ impl Settings {
         if !self.only_ours {
             kinds.extend(of(Candidate::HandWritten));
             kinds.extend([(Candidate::Peer, setups[0]), (Candidate::Peer, setups[1])]);
-            kinds.push((Candidate::None, setups[0]));
+            kinds.extend(of(Candidate::None));
         }
         kinds
     }

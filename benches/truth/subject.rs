@@ -23,7 +23,7 @@ use tokio::{
     net::TcpListener,
     sync::watch,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tower_health::{Access, Health, HealthLayer};
 
@@ -35,6 +35,8 @@ use crate::{
 
 /// A request of the app succeeds if it is answered within this.
 pub const PATIENCE: Duration = Duration::from_secs(1);
+/// Of connections in a pool that does not test them.
+const LIFETIME: Duration = Duration::from_secs(15);
 /// Between two requests: three in each tenth of a second.
 const PERIOD: Duration = Duration::from_millis(33);
 
@@ -76,6 +78,8 @@ impl fmt::Display for Setup {
     }
 }
 
+type Log = Arc<Mutex<Vec<Request>>>;
+
 /// Which check, on which pool.
 pub type Kind = (Candidate, Setup);
 
@@ -85,6 +89,7 @@ pub struct Circumstances {
     pub start: Instant,
     pub pool_size: u32,
     pub writes: bool,
+    pub crowd: bool,
     /// Whether the harness holds every connection.
     pub held: watch::Receiver<bool>,
     pub cache_for: Option<Duration>,
@@ -94,7 +99,7 @@ pub struct Subject {
     pub kind: Kind,
     pub route: Route,
     pub address: SocketAddr,
-    pub log: Arc<Mutex<Vec<Request>>>,
+    pub log: Log,
     /// The most sockets at the server that the pool did not know.
     pub most_beside: Arc<AtomicU64>,
     connections: Box<dyn Fn() -> u32 + Send + Sync>,
@@ -131,10 +136,14 @@ impl Subject {
         M: ManageConnection<Connection = S, Error: Error>,
         S: Session,
     {
-        let pool = Pool::builder()
+        let mut builder = Pool::builder()
             .max_size(circumstances.pool_size)
-            .test_on_check_out(!kind.1.untested)
-            .build_unchecked(manager);
+            .test_on_check_out(!kind.1.untested);
+        if kind.1.untested {
+            // A pool of bb8-redis keeps dead connections: without this the first fault would be the last.
+            builder = builder.max_lifetime(LIFETIME).reaper_rate(LIFETIME / 5);
+        }
+        let pool = builder.build_unchecked(manager);
         let log = Arc::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(load(pool.clone(), circumstances.clone(), Arc::clone(&log)));
@@ -165,39 +174,64 @@ impl Subject {
     }
 }
 
-/// The app's requests, at a steady rate.
-async fn load<M, S>(pool: Pool<M>, circumstances: Circumstances, log: Arc<Mutex<Vec<Request>>>)
+/// The app's requests, at the same rate: from a crowd, or from a few that leave one connection free.
+async fn load<M, S>(pool: Pool<M>, circumstances: Circumstances, log: Log)
 where
     M: ManageConnection<Connection = S, Error: Error>,
     S: Session,
 {
     let Circumstances { start, writes, .. } = circumstances;
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut requests = JoinSet::new();
-    loop {
-        ticks.tick().await;
-        while requests.try_join_next().is_some() {}
+    if circumstances.crowd {
+        let mut ticks = steps(PERIOD);
+        loop {
+            ticks.tick().await;
+            while requests.try_join_next().is_some() {}
+            requests.spawn(request(pool.clone(), start, writes, log.clone()));
+        }
+    }
+    let workers = circumstances.pool_size - 1;
+    for worker in 0..workers {
         let (pool, log) = (pool.clone(), log.clone());
         requests.spawn(async move {
-            let from = start.elapsed().as_secs_f64();
-            let work = async {
-                let mut connection = pool.get().await.map_err(|error| error.to_string())?;
-                connection.request(writes).await
-            };
-            let result = timeout(PATIENCE, work).await;
-            let request = Request {
-                from,
-                to: start.elapsed().as_secs_f64(),
-                error: match result {
-                    Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(error),
-                    Err(_) => Some("no answer".to_owned()),
-                },
-            };
-            log.lock().expect("no panic").push(request);
+            sleep(PERIOD * worker).await;
+            let mut ticks = steps(PERIOD * workers);
+            loop {
+                ticks.tick().await;
+                request(pool.clone(), start, writes, log.clone()).await;
+            }
         });
     }
+    requests.join_all().await;
+}
+
+fn steps(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn request<M, S>(pool: Pool<M>, start: Instant, writes: bool, log: Log)
+where
+    M: ManageConnection<Connection = S, Error: Error>,
+    S: Session,
+{
+    let from = start.elapsed().as_secs_f64();
+    let work = async {
+        let mut connection = pool.get().await.map_err(|error| error.to_string())?;
+        connection.request(writes).await
+    };
+    let result = timeout(PATIENCE, work).await;
+    let request = Request {
+        from,
+        to: start.elapsed().as_secs_f64(),
+        error: match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(_) => Some("no answer".to_owned()),
+        },
+    };
+    log.lock().expect("no panic").push(request);
 }
 
 /// Holds every connection of the pool while it should.

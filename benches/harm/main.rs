@@ -1,0 +1,303 @@
+//! What a check costs the app that it checks, healthy and in four faults.
+//!
+//! An app with a load of 20 requests at once runs without a check (twice in each round: their
+//! difference is the noise), with a check each second and with one each 200 ms. All of a row run in
+//! turns, or at once where distance lets them sleep.
+//!
+//! - healthy: served requests and p99.
+//! - frozen behind PgBouncer: 20 requests at once, the database frozen for 6 s, PgBouncer with 100 slots
+//!   (row 1 of the faults); with and without the manager that bounds connects.
+//! - check alone: the same without load, also with 20 callers that hang up (row 2).
+//! - query near its deadline: the check's query ends about when the check's time does, 100 ms away (row 5).
+//! - query of 40 s: and no new connection can be made to cancel it (row 6).
+//!
+//! In the last two as many requests run at once as the pool has connections, with pauses: a full pool has
+//! none for the check. A `(!)` marks what is outside of the noise, with at least 1 % of what was served
+//! and 5 % of p99. Sockets are those that the server (or PgBouncer) holds open.
+//!
+//! `cargo bench --bench harm`; `TOWER_HEALTH_HARM_SECONDS=10` of each run, `TOWER_HEALTH_HARM_ROUNDS=2`,
+//! `TOWER_HEALTH_HARM_ONLY=healthy,frozen,alone` leaves the others out.
+#![allow(missing_docs, unreachable_pub, missing_debug_implementations)]
+
+mod cell;
+#[path = "../support/route.rs"]
+mod route;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod table;
+
+use std::{env, time::Duration};
+
+use support::{PgBouncer, Postgres};
+use tokio::time::{Instant, sleep};
+
+use cell::{Asked, Cell, Conditions};
+use table::Row;
+
+const ROUND_TRIPS: [u64; 4] = [0, 20, 180, 600];
+const POOL_SIZES: [u32; 3] = [1, 2, 10];
+/// PgBouncer's, of which a client that is refused takes none.
+const BOUNCER: &str = "max_client_conn = 100\ndefault_pool_size = 10";
+/// Ends between 300 ms before and 50 ms after the check's 800 ms, a round trip of 100 ms included.
+const NEAR_DEADLINE: &str = "SELECT pg_sleep(0.4 + 0.35 * random())";
+/// So that the check finds a connection; in a full pool it asks none.
+const OFTEN_IDLE: Duration = Duration::from_millis(200);
+const LONG_QUERY: &str = "SELECT pg_sleep(40)";
+
+#[tokio::main]
+async fn main() {
+    let start = Instant::now();
+    let seconds: f64 = variable("SECONDS").unwrap_or(10.0);
+    let rounds: usize = variable("ROUNDS").unwrap_or(2);
+    let only: String = variable("ONLY").unwrap_or_else(|| "healthy,frozen,alone".into());
+    let bench = Bench {
+        length: Duration::from_secs_f64(seconds),
+        rounds,
+    };
+    println!("{}", table::HEAD);
+    if only.contains("healthy") {
+        bench.healthy().await;
+    }
+    if only.contains("frozen") {
+        bench.frozen().await;
+    }
+    if only.contains("alone") {
+        bench.alone_and_queries().await;
+    }
+    println!("\nmeasured in {:.0} s", start.elapsed().as_secs_f64());
+}
+
+fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
+    env::var(format!("TOWER_HEALTH_HARM_{name}"))
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// One row of the table, before it is run.
+struct Plan {
+    fault: &'static str,
+    conditions: Conditions,
+    asked: Vec<Asked>,
+}
+
+impl Plan {
+    fn print(&self, row: &Row) {
+        let Conditions {
+            pool_size,
+            bounded,
+            round_trip,
+            ..
+        } = self.conditions;
+        let pool = format!(
+            "{pool_size}{}",
+            if bounded { ", connect timeout" } else { "" }
+        );
+        table::print(self.fault, round_trip.as_millis(), &pool, row);
+    }
+}
+
+struct Bench {
+    length: Duration,
+    rounds: usize,
+}
+
+fn conditions(round_trip: u64, pool_size: u32) -> Conditions {
+    Conditions {
+        round_trip: Duration::from_millis(round_trip),
+        pool_size,
+        bounded: false,
+        tasks: 20,
+        pause: Duration::ZERO,
+        query: None,
+        no_connects: false,
+    }
+}
+
+async fn server() -> Postgres {
+    let builder = Postgres::builder().setting("max_connections", "600");
+    builder.start().await
+}
+
+impl Bench {
+    async fn healthy(&self) {
+        for round_trip in ROUND_TRIPS {
+            let server = server().await;
+            let plans = POOL_SIZES.map(|size| Plan {
+                fault: "healthy",
+                conditions: conditions(round_trip, size),
+                asked: Asked::USUAL.to_vec(),
+            });
+            // Nearby they need the processor, and take turns; far away they mostly sleep.
+            let at_once = match round_trip {
+                0 => 1,
+                20 => 4,
+                _ => usize::MAX,
+            };
+            let length = if at_once == 1 {
+                self.length / 3
+            } else {
+                self.length
+            };
+            let mut rows = [const { Row::new() }; 3];
+            for _ in 0..self.rounds {
+                let runs: Vec<_> = (0..3)
+                    .flat_map(|plan| Asked::USUAL.map(|asked| (plan, asked)))
+                    .collect();
+                for batch in runs.chunks(at_once.min(runs.len())) {
+                    let starts = batch
+                        .iter()
+                        .map(|(plan, asked)| (server.port(), plans[*plan].conditions, *asked));
+                    let cells = Cell::start_all(starts.collect()).await;
+                    settle().await;
+                    cells.iter().for_each(Cell::begin);
+                    sleep(length).await;
+                    for (cell, (plan, asked)) in cells.into_iter().zip(batch) {
+                        rows[*plan]
+                            .entry(*asked)
+                            .or_default()
+                            .push(cell.end().await);
+                    }
+                }
+            }
+            for (plan, row) in plans.iter().zip(&rows) {
+                plan.print(row);
+            }
+        }
+    }
+
+    async fn frozen(&self) {
+        for round_trip in ROUND_TRIPS {
+            let plans: Vec<_> = POOL_SIZES
+                .iter()
+                .flat_map(|size| [(*size, false), (*size, true)])
+                .map(|(size, bounded)| Plan {
+                    fault: "frozen 6 s behind PgBouncer",
+                    conditions: Conditions {
+                        bounded,
+                        // Several at once, nearby too.
+                        pause: Duration::from_millis(if round_trip < 100 { 100 } else { 0 }),
+                        ..conditions(round_trip, size)
+                    },
+                    asked: Asked::USUAL.to_vec(),
+                })
+                .collect();
+            let at_once = if round_trip < 100 { 2 } else { plans.len() };
+            for plans in plans.chunks(at_once) {
+                self.freeze(
+                    plans,
+                    Some((Duration::from_secs(2), Duration::from_secs(6))),
+                    self.length + Duration::from_secs(2),
+                )
+                .await;
+            }
+        }
+    }
+
+    async fn alone_and_queries(&self) {
+        let with_crowd = [
+            Asked::Never,
+            Asked::EachSecond,
+            Asked::FiveTimesASecond,
+            Asked::ByCrowd,
+        ];
+        let mut alone = Vec::new();
+        for round_trip in ROUND_TRIPS {
+            for size in POOL_SIZES {
+                alone.push(Plan {
+                    fault: "frozen behind PgBouncer, check alone",
+                    conditions: Conditions {
+                        tasks: 0,
+                        ..conditions(round_trip, size)
+                    },
+                    asked: with_crowd.to_vec(),
+                });
+            }
+        }
+        let near = POOL_SIZES.map(|size| Plan {
+            fault: "query near its deadline",
+            conditions: Conditions {
+                query: Some(NEAR_DEADLINE),
+                tasks: size,
+                pause: OFTEN_IDLE,
+                ..conditions(100, size)
+            },
+            asked: Asked::USUAL.to_vec(),
+        });
+        let long = POOL_SIZES.map(|size| Plan {
+            fault: "query of 40 s, no connects",
+            conditions: Conditions {
+                query: Some(LONG_QUERY),
+                no_connects: true,
+                tasks: size,
+                pause: OFTEN_IDLE,
+                ..conditions(20, size)
+            },
+            asked: Asked::USUAL.to_vec(),
+        });
+        let minute = self.length * 6;
+        let queries: Vec<_> = near.into_iter().chain(long).collect();
+        let half = self.length * 3;
+        let once = Self {
+            length: self.length,
+            rounds: 1,
+        };
+        let twice = Self {
+            length: half,
+            rounds: 2,
+        };
+        tokio::join!(
+            once.freeze(&alone, Some((Duration::ZERO, minute)), minute),
+            // Twice, so that there is a spread to compare with.
+            twice.freeze(&queries, None, half),
+        );
+    }
+
+    /// Runs all cells of `plans` at once, each behind a PgBouncer of its own, with the database frozen from when and for
+    /// how long; without it no PgBouncer and no fault but the plan's.
+    async fn freeze(&self, plans: &[Plan], frozen: Option<(Duration, Duration)>, length: Duration) {
+        let mut rows: Vec<Row> = plans.iter().map(|_| Row::new()).collect();
+        for _ in 0..self.rounds {
+            let server = server().await;
+            let mut bouncers = Vec::new();
+            let (mut keys, mut starts) = (Vec::new(), Vec::new());
+            for (index, plan) in plans.iter().enumerate() {
+                for asked in &plan.asked {
+                    let mut port = server.port();
+                    if frozen.is_some() {
+                        let Some(bouncer) = PgBouncer::start_with(&server, BOUNCER).await else {
+                            return;
+                        };
+                        port = bouncer.port();
+                        bouncers.push(bouncer);
+                    }
+                    keys.push((index, *asked));
+                    starts.push((port, plan.conditions, *asked));
+                }
+            }
+            let cells = Cell::start_all(starts).await;
+            settle().await;
+            cells.iter().for_each(Cell::begin);
+            if let Some((from, lasting)) = frozen {
+                sleep(from).await;
+                server.freeze();
+                sleep(lasting).await;
+                server.thaw();
+                sleep(length.saturating_sub(from + lasting)).await;
+            } else {
+                sleep(length).await;
+            }
+            for (cell, (index, asked)) in cells.into_iter().zip(keys) {
+                rows[index].entry(asked).or_default().push(cell.end().await);
+            }
+        }
+        for (plan, row) in plans.iter().zip(&rows) {
+            plan.print(row);
+        }
+    }
+}
+
+/// Lets the first requests pass, which find everything cold.
+async fn settle() {
+    sleep(Duration::from_millis(1500)).await;
+}
