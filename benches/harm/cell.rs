@@ -22,7 +22,7 @@ use tower_health::{Dependency, Health, checks};
 use crate::route::{Connects, Route, State};
 
 /// A request of the app gives up after this.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// A caller of the check that hangs up does so after this.
 const HANG_UP: Duration = Duration::from_millis(300);
 /// Before the next request, where everything fails at once.
@@ -34,32 +34,32 @@ fn bounded<M>(manager: M) -> checks::GuardedManager<M> {
     checks::GuardedManager::new(manager)
 }
 
-/// Who asks the check, and how often.
+/// How often the check is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Asked {
-    Never,
+pub enum Probing {
+    None,
     /// The same, to see how much two equal runs differ.
-    NeverAgain,
+    NoneAgain,
     EachSecond,
     FiveTimesASecond,
     /// Twenty callers, each of which hangs up after 300 ms.
-    ByCrowd,
+    Crowd,
 }
 
-impl Asked {
+impl Probing {
     pub const USUAL: [Self; 4] = [
-        Self::Never,
+        Self::None,
         Self::EachSecond,
         Self::FiveTimesASecond,
-        Self::NeverAgain,
+        Self::NoneAgain,
     ];
 
     fn period(self) -> Option<Duration> {
         match self {
-            Self::Never | Self::NeverAgain => None,
+            Self::None | Self::NoneAgain => None,
             Self::EachSecond => Some(Duration::from_secs(1)),
             Self::FiveTimesASecond => Some(Duration::from_millis(200)),
-            Self::ByCrowd => Some(Duration::from_millis(15)),
+            Self::Crowd => Some(Duration::from_millis(15)),
         }
     }
 }
@@ -70,9 +70,13 @@ pub struct Conditions {
     pub round_trip: Duration,
     pub pool_size: u32,
     pub bounded: bool,
-    /// Requests at once; each begins anew after `pause`.
+    /// Requests at once; the next one begins after `pause`.
     pub tasks: u32,
     pub pause: Duration,
+    /// What a request of the app asks the server.
+    pub request: &'static str,
+    /// The pool does not test at checkout.
+    pub untested: bool,
     /// The check's own query.
     pub query: Option<&'static str>,
     /// Connects never end, once the pool is full.
@@ -85,7 +89,7 @@ pub struct Measured {
     pub served: u64,
     pub failed: u64,
     pub latencies: Vec<f64>,
-    /// Queries of the app that somebody cancelled.
+    /// Queries of the app that were cancelled.
     pub killed: u64,
     pub sockets_before: u64,
     pub most_sockets: u64,
@@ -110,10 +114,10 @@ struct Counters {
 
 impl Cell {
     /// Starts several at once, each at its server's port.
-    pub async fn start_all(all: Vec<(u16, Conditions, Asked)>) -> Vec<Self> {
+    pub async fn start_all(all: Vec<(u16, Conditions, Probing)>) -> Vec<Self> {
         let starts: Vec<_> = all
             .into_iter()
-            .map(|(port, conditions, asked)| tokio::spawn(Self::start(port, conditions, asked)))
+            .map(|(port, conditions, probing)| tokio::spawn(Self::start(port, conditions, probing)))
             .collect();
         let mut cells = Vec::new();
         for start in starts {
@@ -123,7 +127,7 @@ impl Cell {
     }
 
     /// Fills a pool to the server at `port`, starts the load and, after it, the check.
-    pub async fn start(port: u16, conditions: Conditions, asked: Asked) -> Self {
+    pub async fn start(port: u16, conditions: Conditions, probing: Probing) -> Self {
         let route = Route::start(port, State::distant(conditions.round_trip)).await;
         let mut config = Config::new();
         config.host("127.0.0.1").port(route.port());
@@ -135,14 +139,14 @@ impl Cell {
             tasks: JoinSet::new(),
         };
         if conditions.bounded {
-            cell.fill(bounded(manager), conditions, asked).await;
+            cell.fill(bounded(manager), conditions, probing).await;
         } else {
-            cell.fill(manager, conditions, asked).await;
+            cell.fill(manager, conditions, probing).await;
         }
         cell
     }
 
-    async fn fill<M>(&mut self, manager: M, conditions: Conditions, asked: Asked)
+    async fn fill<M>(&mut self, manager: M, conditions: Conditions, probing: Probing)
     where
         M: ManageConnection<Connection = Client>,
     {
@@ -150,6 +154,7 @@ impl Cell {
         let pool = Pool::builder()
             .max_size(size)
             .min_idle(size)
+            .test_on_check_out(!conditions.untested)
             .build(manager)
             .await
             .expect("the server answers");
@@ -161,24 +166,24 @@ impl Cell {
         }
         for _ in 0..conditions.tasks {
             let (pool, counters) = (pool.clone(), self.counters.clone());
-            self.tasks.spawn(load(pool, conditions.pause, counters));
+            self.tasks.spawn(load(pool, conditions, counters));
         }
         let (route, counters) = (self.route.clone(), self.counters.clone());
         self.tasks.spawn(count_sockets(route, counters));
-        if let Some(period) = asked.period() {
+        if let Some(period) = probing.period() {
             let check = checks::postgres(pool);
             let check = match conditions.query {
                 Some(sql) => check.query(sql),
                 None => check,
             };
             let dependency = Dependency::new("database", check);
-            let dependency = match asked {
+            let dependency = match probing {
                 // A prober that asks each second.
-                Asked::EachSecond => dependency,
+                Probing::EachSecond => dependency,
                 _ => dependency.cache_for(period.min(Duration::from_millis(190))),
             };
             let health = Health::builder().add(dependency).build();
-            self.tasks.spawn(ask(health, period, asked));
+            self.tasks.spawn(ask(health, period, probing));
         } else {
             // As long as the pool of the others.
             self.tasks.spawn(async move {
@@ -213,7 +218,7 @@ impl Cell {
     }
 }
 
-async fn load<M>(pool: Pool<M>, pause: Duration, counters: Arc<Counters>)
+async fn load<M>(pool: Pool<M>, conditions: Conditions, counters: Arc<Counters>)
 where
     M: ManageConnection<Connection = Client>,
 {
@@ -221,9 +226,9 @@ where
         let start = Instant::now();
         let request = async {
             let client = pool.get().await.ok()?;
-            Some(client.simple_query("SELECT 1").await)
+            Some(client.simple_query(conditions.request).await)
         };
-        let result = timeout(PATIENCE, request).await;
+        let result = timeout(REQUEST_LIMIT, request).await;
         let worked = matches!(result, Ok(Some(Ok(_))));
         if counters.counts.load(Ordering::Relaxed) {
             if worked {
@@ -242,7 +247,7 @@ where
         } else {
             AFTER_FAILURE
         };
-        sleep(pause.max(least)).await;
+        sleep(conditions.pause.max(least)).await;
     }
 }
 
@@ -256,13 +261,13 @@ async fn count_sockets(route: Arc<Route>, counters: Arc<Counters>) {
     }
 }
 
-/// Asks as probers do: each time anew, whether or not the last answer has come.
-async fn ask(health: Health, period: Duration, asked: Asked) {
+/// Asks as probers do: whether or not the last answer has come.
+async fn ask(health: Health, period: Duration, probing: Probing) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut callers = JoinSet::new();
-    let limit = match asked {
-        Asked::ByCrowd => HANG_UP,
+    let limit = match probing {
+        Probing::Crowd => HANG_UP,
         _ => Duration::from_secs(1),
     };
     loop {

@@ -5,11 +5,11 @@
 //! turns, or at once where distance lets them sleep.
 //!
 //! - healthy: served requests and p99.
-//! - frozen behind PgBouncer: 20 requests at once, the database frozen for 6 s, PgBouncer with 100 slots
-//!   (row 1 of the faults); with and without the manager that bounds connects.
-//! - check alone: the same without load, also with 20 callers that hang up (row 2).
-//! - query near its deadline: the check's query ends about when the check's time does, 100 ms away (row 5).
-//! - query of 40 s: and no new connection can be made to cancel it (row 6).
+//! - frozen behind PgBouncer: 20 requests at once, the database frozen for 6 s, PgBouncer with 100 slots,
+//!   with and without the manager that bounds connects.
+//! - check alone: the same without load, also with 20 callers that hang up.
+//! - query near its deadline: the check's query ends about when the check's time does, 100 ms away.
+//! - query of 40 s: and no new connection can be made to cancel it.
 //!
 //! In the last two as many requests run at once as the pool has connections, with pauses: a full pool has
 //! none for the check. A `(!)` marks what is outside of the noise, with at least 1 % of what was served
@@ -31,15 +31,15 @@ use std::{env, time::Duration};
 use support::{PgBouncer, Postgres};
 use tokio::time::{Instant, sleep};
 
-use cell::{Asked, Cell, Conditions};
+use cell::{Cell, Conditions, Probing};
 use table::Row;
 
 const ROUND_TRIPS: [u64; 4] = [0, 20, 180, 600];
 const POOL_SIZES: [u32; 3] = [1, 2, 10];
 /// PgBouncer's, of which a client that is refused takes none.
 const BOUNCER: &str = "max_client_conn = 100\ndefault_pool_size = 10";
-/// Ends between 300 ms before and 50 ms after the check's 800 ms, a round trip of 100 ms included.
-const NEAR_DEADLINE: &str = "SELECT pg_sleep(0.4 + 0.35 * random())";
+/// Ends between 150 ms before and 150 ms after the check's 800 ms, with a round trip of 100 ms.
+const NEAR_DEADLINE: &str = "SELECT pg_sleep(0.55 + 0.3 * random())";
 /// So that the check finds a connection; in a full pool it asks none.
 const OFTEN_IDLE: Duration = Duration::from_millis(200);
 const LONG_QUERY: &str = "SELECT pg_sleep(40)";
@@ -78,7 +78,7 @@ fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {
 struct Plan {
     fault: &'static str,
     conditions: Conditions,
-    asked: Vec<Asked>,
+    probing: Vec<Probing>,
 }
 
 impl Plan {
@@ -109,6 +109,8 @@ fn conditions(round_trip: u64, pool_size: u32) -> Conditions {
         bounded: false,
         tasks: 20,
         pause: Duration::ZERO,
+        request: "SELECT 1",
+        untested: false,
         query: None,
         no_connects: false,
     }
@@ -126,7 +128,7 @@ impl Bench {
             let plans = POOL_SIZES.map(|size| Plan {
                 fault: "healthy",
                 conditions: conditions(round_trip, size),
-                asked: Asked::USUAL.to_vec(),
+                probing: Probing::USUAL.to_vec(),
             });
             // Nearby they need the processor, and take turns; far away they mostly sleep.
             let at_once = match round_trip {
@@ -142,19 +144,19 @@ impl Bench {
             let mut rows = [const { Row::new() }; 3];
             for _ in 0..self.rounds {
                 let runs: Vec<_> = (0..3)
-                    .flat_map(|plan| Asked::USUAL.map(|asked| (plan, asked)))
+                    .flat_map(|plan| Probing::USUAL.map(|probing| (plan, probing)))
                     .collect();
                 for batch in runs.chunks(at_once.min(runs.len())) {
                     let starts = batch
                         .iter()
-                        .map(|(plan, asked)| (server.port(), plans[*plan].conditions, *asked));
+                        .map(|(plan, probing)| (server.port(), plans[*plan].conditions, *probing));
                     let cells = Cell::start_all(starts.collect()).await;
                     settle().await;
                     cells.iter().for_each(Cell::begin);
                     sleep(length).await;
-                    for (cell, (plan, asked)) in cells.into_iter().zip(batch) {
+                    for (cell, (plan, probing)) in cells.into_iter().zip(batch) {
                         rows[*plan]
-                            .entry(*asked)
+                            .entry(*probing)
                             .or_default()
                             .push(cell.end().await);
                     }
@@ -179,7 +181,7 @@ impl Bench {
                         pause: Duration::from_millis(if round_trip < 100 { 100 } else { 0 }),
                         ..conditions(round_trip, size)
                     },
-                    asked: Asked::USUAL.to_vec(),
+                    probing: Probing::USUAL.to_vec(),
                 })
                 .collect();
             let at_once = if round_trip < 100 { 2 } else { plans.len() };
@@ -196,10 +198,10 @@ impl Bench {
 
     async fn alone_and_queries(&self) {
         let with_crowd = [
-            Asked::Never,
-            Asked::EachSecond,
-            Asked::FiveTimesASecond,
-            Asked::ByCrowd,
+            Probing::None,
+            Probing::EachSecond,
+            Probing::FiveTimesASecond,
+            Probing::Crowd,
         ];
         let mut alone = Vec::new();
         for round_trip in ROUND_TRIPS {
@@ -210,7 +212,7 @@ impl Bench {
                         tasks: 0,
                         ..conditions(round_trip, size)
                     },
-                    asked: with_crowd.to_vec(),
+                    probing: with_crowd.to_vec(),
                 });
             }
         }
@@ -218,11 +220,13 @@ impl Bench {
             fault: "query near its deadline",
             conditions: Conditions {
                 query: Some(NEAR_DEADLINE),
+                request: "SELECT pg_sleep(0.2)",
+                untested: true,
                 tasks: size,
                 pause: OFTEN_IDLE,
                 ..conditions(100, size)
             },
-            asked: Asked::USUAL.to_vec(),
+            probing: Probing::USUAL.to_vec(),
         });
         let long = POOL_SIZES.map(|size| Plan {
             fault: "query of 40 s, no connects",
@@ -233,7 +237,7 @@ impl Bench {
                 pause: OFTEN_IDLE,
                 ..conditions(20, size)
             },
-            asked: Asked::USUAL.to_vec(),
+            probing: Probing::USUAL.to_vec(),
         });
         let minute = self.length * 6;
         let queries: Vec<_> = near.into_iter().chain(long).collect();
@@ -253,8 +257,8 @@ impl Bench {
         );
     }
 
-    /// Runs all cells of `plans` at once, each behind a PgBouncer of its own, with the database frozen from when and for
-    /// how long; without it no PgBouncer and no fault but the plan's.
+    /// Runs all cells of `plans` at once, each behind a PgBouncer of its own, with the database frozen from when and
+    /// for how long. Without that there is no PgBouncer, and no fault but that of the plan.
     async fn freeze(&self, plans: &[Plan], frozen: Option<(Duration, Duration)>, length: Duration) {
         let mut rows: Vec<Row> = plans.iter().map(|_| Row::new()).collect();
         for _ in 0..self.rounds {
@@ -262,7 +266,7 @@ impl Bench {
             let mut bouncers = Vec::new();
             let (mut keys, mut starts) = (Vec::new(), Vec::new());
             for (index, plan) in plans.iter().enumerate() {
-                for asked in &plan.asked {
+                for probing in &plan.probing {
                     let mut port = server.port();
                     if frozen.is_some() {
                         let Some(bouncer) = PgBouncer::start_with(&server, BOUNCER).await else {
@@ -271,8 +275,8 @@ impl Bench {
                         port = bouncer.port();
                         bouncers.push(bouncer);
                     }
-                    keys.push((index, *asked));
-                    starts.push((port, plan.conditions, *asked));
+                    keys.push((index, *probing));
+                    starts.push((port, plan.conditions, *probing));
                 }
             }
             let cells = Cell::start_all(starts).await;
@@ -287,8 +291,11 @@ impl Bench {
             } else {
                 sleep(length).await;
             }
-            for (cell, (index, asked)) in cells.into_iter().zip(keys) {
-                rows[index].entry(asked).or_default().push(cell.end().await);
+            for (cell, (index, probing)) in cells.into_iter().zip(keys) {
+                rows[index]
+                    .entry(probing)
+                    .or_default()
+                    .push(cell.end().await);
             }
         }
         for (plan, row) in plans.iter().zip(&rows) {

@@ -2,58 +2,67 @@
 
 use std::collections::BTreeMap;
 
-use crate::cell::{Asked, Measured};
+use crate::cell::{Measured, Probing};
 
-/// All runs of one row, by who asked.
-pub type Row = BTreeMap<Asked, Vec<Measured>>;
+/// All runs of one row, by how often the check was probed.
+pub type Row = BTreeMap<Probing, Vec<Measured>>;
 
-pub const HEAD: &str = "| fault | round trip | pool | asked | served | p99, ms | failed | killed | sockets before, most |\n|---|---|---|---|---|---|---|---|---|";
+pub const HEAD: &str = "\
+Without a check (least and most of its runs) / probed each second / each 200 ms, and in the rows of the check \
+alone / by 20 callers that hang up:
 
-/// Prints the row's lines; a mark stands where a check's result is outside of what two runs without one differ by.
+| fault | round trip | pool | served | p99, ms | failed | killed | most sockets (before) |
+|---|---|---|---|---|---|---|---|";
+
+/// Prints the row, with a mark where a check is outside of what runs without one differ by.
 pub fn print(fault: &str, round_trip: u128, pool: &str, row: &Row) {
-    let runs_without = [Asked::Never, Asked::NeverAgain];
-    let without: Vec<_> = runs_without
+    let without: Vec<_> = [Probing::None, Probing::NoneAgain]
         .iter()
-        .filter_map(|asked| row.get(asked))
+        .filter_map(|probing| row.get(probing))
         .flatten()
         .collect();
     let served = Range::of(without.iter().map(|run| run.served as f64));
     let p99s = Range::of(without.iter().map(|run| p99(run)));
-    let sockets = without.iter().map(|run| run.most_sockets).max();
-    let start = format!("| {fault} | {round_trip} ms | {pool} |");
-    if let Some(sockets) = sockets {
-        let failed: u64 = without.iter().map(|run| run.failed).sum();
-        let killed: u64 = without.iter().map(|run| run.killed).sum();
-        let before = without.iter().map(|run| run.sockets_before).max();
-        let before = before.unwrap_or_default();
-        println!(
-            "{start} never, {} runs | {served} | {p99s} | {failed} | {killed} | {before}, {sockets} |",
-            without.len()
-        );
-    }
-    for (asked, runs) in row {
-        let words = match asked {
-            Asked::Never | Asked::NeverAgain => continue,
-            Asked::EachSecond => "each second",
-            Asked::FiveTimesASecond => "each 200 ms",
-            Asked::ByCrowd => "20 that hang up",
-        };
+    let mut columns = [
+        vec![served.to_string()],
+        vec![p99s.to_string()],
+        vec![total(&without, |run| run.failed).to_string()],
+        vec![total(&without, |run| run.killed).to_string()],
+        vec![sockets(&without)],
+    ];
+    let with = row
+        .iter()
+        .filter(|(probing, _)| !matches!(probing, Probing::None | Probing::NoneAgain));
+    for (_, runs) in with {
+        let runs: Vec<_> = runs.iter().collect();
         let count = runs.len() as f64;
-        let mean = runs.iter().map(|run| run.served as f64).sum::<f64>() / count;
-        let tail = runs.iter().map(p99).sum::<f64>() / count;
-        let failed: u64 = runs.iter().map(|run| run.failed).sum();
-        let killed: u64 = runs.iter().map(|run| run.killed).sum();
-        let before = runs.iter().map(|run| run.sockets_before).max();
-        let most = runs.iter().map(|run| run.most_sockets).max();
-        let (before, most) = (before.unwrap_or_default(), most.unwrap_or_default());
-        let least = (served.low * 0.01).max(1.0);
-        let less = mark(mean < served.low - served.width().max(least));
-        let later = mark(tail > p99s.high + p99s.width().max(p99s.high * 0.05));
-        println!(
-            "{start} {words} | {mean:.0}{less} | {tail:.0}{later} | {failed} | {}{killed} | {before}, {most} |",
-            mark(killed > 0)
-        );
+        let mean = total(&runs, |run| run.served) as f64 / count;
+        let tail = runs.iter().map(|run| p99(run)).sum::<f64>() / count;
+        let killed = total(&runs, |run| run.killed);
+        let less = mean < served.low - served.width().max((served.low * 0.01).max(1.0));
+        let later = tail > p99s.high + p99s.width().max(p99s.high * 0.05);
+        columns[0].push(format!("{mean:.0}{}", mark(less)));
+        columns[1].push(format!("{tail:.0}{}", mark(later)));
+        columns[2].push(total(&runs, |run| run.failed).to_string());
+        columns[3].push(format!("{killed}{}", mark(killed > 0)));
+        columns[4].push(sockets(&runs));
     }
+    let columns = columns.map(|column| column.join(" / "));
+    println!(
+        "| {fault} | {round_trip} ms | {pool} | {} |",
+        columns.join(" | ")
+    );
+}
+
+fn total(runs: &[&Measured], what: impl Fn(&Measured) -> u64) -> u64 {
+    runs.iter().map(|run| what(run)).sum()
+}
+
+fn sockets(runs: &[&Measured]) -> String {
+    let before = runs.iter().map(|run| run.sockets_before).max();
+    let most = runs.iter().map(|run| run.most_sockets).max();
+    let (before, most) = (before.unwrap_or_default(), most.unwrap_or_default());
+    format!("{most} ({before})")
 }
 
 fn mark(outside: bool) -> &'static str {

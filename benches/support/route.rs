@@ -254,7 +254,9 @@ async fn forward(
         client.read_to_end(&mut Vec::new()).await?;
         return Ok(());
     }
-    sleep(delay).await;
+    // TCP's own round trip comes first; here the client has had its answer already.
+    let handshake = state.borrow().latency * 2;
+    sleep(delay + handshake).await;
     pass(&mut alive, &mut state).await;
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.target)).await?;
     let _at_server = Counted::new(&shared.at_server);

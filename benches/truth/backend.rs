@@ -13,7 +13,7 @@ use crate::{
 };
 
 const PASSWORD: &str = "first";
-const PATIENCE: Duration = Duration::from_millis(400);
+const ADMIN_LIMIT: Duration = Duration::from_millis(400);
 /// So many keys are loaded, one after the other.
 const KEYS: u32 = 200;
 
@@ -233,7 +233,7 @@ impl Backend {
         };
         if admin.as_ref().is_none_or(Client::is_closed) {
             let config = server.config();
-            let Ok(Ok((client, connection))) = timeout(PATIENCE, config.connect(NoTls)).await
+            let Ok(Ok((client, connection))) = timeout(ADMIN_LIMIT, config.connect(NoTls)).await
             else {
                 return false;
             };
@@ -261,7 +261,7 @@ impl Backend {
             return false;
         };
         if admin.is_none() {
-            *admin = connect(&server.url(), PATIENCE).await.ok();
+            *admin = connect(&server.url(), ADMIN_LIMIT).await.ok();
         }
         let Some(connection) = admin else {
             return false;
@@ -289,10 +289,10 @@ impl Backend {
     }
 }
 
-async fn connect(url: &str, patience: Duration) -> redis::RedisResult<MultiplexedConnection> {
+async fn connect(url: &str, limit: Duration) -> redis::RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(patience))
-        .set_response_timeout(Some(patience));
+        .set_connection_timeout(Some(limit))
+        .set_response_timeout(Some(limit));
     let client = redis::Client::open(url)?;
     client
         .get_multiplexed_async_connection_with_config(&config)

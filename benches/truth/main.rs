@@ -6,7 +6,7 @@
 //!
 //! The oracle knows nothing of the checks. It records what the app's requests experience on the pool
 //! that is checked: three in each tenth of a second, which succeed if answered within 1 s. A client that
-//! connects anew four times a second is recorded beside them. A prober asks each app once a second.
+//! connects four times a second is recorded beside them. A prober asks each app once a second.
 //!
 //! - False up: the answer is 200, and each request that began since 1.5 s or longer failed.
 //! - False down: the answer is another one, or none within 1 s, and each request since 1.5 s or longer succeeded.

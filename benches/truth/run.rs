@@ -30,7 +30,7 @@ use crate::{
     schedule::{Fault, Random, Schedule, Target},
     session::Session,
     settings::Settings,
-    subject::{Candidate, Circumstances, Kind, PATIENCE, Subject},
+    subject::{ANSWER_LIMIT, Candidate, Circumstances, Kind, Subject},
     world::World,
 };
 
@@ -142,7 +142,7 @@ async fn conduct(schedule: Schedule, settings: &Settings, app: &Runtime) -> Opti
         ));
     }
     let (looks, mut all_looks) = mpsc::unbounded_channel();
-    probers.spawn_local(connect_anew(
+    probers.spawn_local(connect_repeatedly(
         &world.backend,
         own.port(),
         schedule.target,
@@ -165,7 +165,7 @@ async fn conduct(schedule: Schedule, settings: &Settings, app: &Runtime) -> Opti
         subjects.iter().for_each(Subject::count_sockets);
     }
     // The last requests have their second, too.
-    sleep(PATIENCE).await;
+    sleep(ANSWER_LIMIT).await;
     probers.shutdown().await;
 
     let mut by_subject: BTreeMap<usize, Vec<Answer>> = BTreeMap::new();
@@ -260,7 +260,7 @@ async fn probe(
     let mut ticks = interval(period);
     loop {
         ticks.tick().await;
-        let (code, words) = match timeout(PATIENCE, get(address)).await {
+        let (code, words) = match timeout(ANSWER_LIMIT, get(address)).await {
             Ok(Some((code, words))) => (Some(code), words),
             _ => (None, "no answer".to_owned()),
         };
@@ -293,7 +293,7 @@ fn words(code: u16, body: &str) -> String {
 }
 
 /// A client that connects, asks and goes, again and again.
-fn connect_anew(
+fn connect_repeatedly(
     backend: &Backend,
     port: u16,
     target: Target,
@@ -319,7 +319,7 @@ fn connect_anew(
                     result
                 }
             };
-            let ok = matches!(timeout(PATIENCE, look).await, Ok(Some(())));
+            let ok = matches!(timeout(ANSWER_LIMIT, look).await, Ok(Some(())));
             let at = start.elapsed().as_secs_f64();
             let _ = looks.send(Fresh { at, ok });
         }

@@ -51,15 +51,15 @@ pub enum Fault {
     Delay(Duration),
     /// Nothing passes for a while, and nothing is lost.
     Stalled,
-    /// Nothing passes for a while; afterwards new connections work and old ones are silent (rows 18, 21).
+    /// Nothing passes for a while; afterwards new connections work and old ones are silent.
     RouteLost,
-    /// Three connections fall silent, and connects never end (row 21).
+    /// Three connections fall silent, and connects never end.
     ThreeSilent,
-    /// All connections are reset, and new ones too; drawn twice in a row (row 22).
+    /// All connections are reset, and new ones too; drawn twice in a row.
     Refused,
     /// All connections are reset once.
     Reset,
-    /// All connections are reset, and a connect takes this long (row 19).
+    /// All connections are reset, and a connect takes this long.
     SlowConnect(Duration),
     Killed,
     Frozen,

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// A request of the app succeeds if it is answered within this.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// Of connections in a pool that does not test them.
 const LIFETIME: Duration = Duration::from_secs(15);
 /// Between two requests: three in each tenth of a second.
@@ -221,7 +221,7 @@ where
         let mut connection = pool.get().await.map_err(|error| error.to_string())?;
         connection.request(writes).await
     };
-    let result = timeout(PATIENCE, work).await;
+    let result = timeout(ANSWER_LIMIT, work).await;
     let request = Request {
         from,
         to: start.elapsed().as_secs_f64(),
@@ -269,7 +269,7 @@ where
             router.layer(HealthLayer::new(health).details(Access::everybody()))
         }
         Candidate::HandWritten => {
-            let handler = async move || match timeout(PATIENCE, ask(&pool)).await {
+            let handler = async move || match timeout(ANSWER_LIMIT, ask(&pool)).await {
                 Ok(Ok(())) => StatusCode::OK,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };

@@ -29,7 +29,7 @@ pub enum Setting {
 }
 
 /// Work of the administrator that waits for a server that listens.
-const PATIENCE: Duration = Duration::from_millis(400);
+const ADMIN_LIMIT: Duration = Duration::from_millis(400);
 
 pub struct World {
     pub backend: Backend,
@@ -152,7 +152,7 @@ impl World {
         for setting in changed {
             let on = wanted.contains(setting);
             let work = self.backend.set(*setting, on);
-            if timeout(PATIENCE, work).await != Ok(true) {
+            if timeout(ADMIN_LIMIT, work).await != Ok(true) {
                 break;
             }
             if on {
@@ -164,7 +164,7 @@ impl World {
         let done = settings == wanted;
         self.settings = settings;
         if self.cut && done {
-            self.cut = timeout(PATIENCE, self.backend.terminate()).await != Ok(true);
+            self.cut = timeout(ADMIN_LIMIT, self.backend.terminate()).await != Ok(true);
         }
     }
 }

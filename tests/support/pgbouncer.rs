@@ -16,7 +16,7 @@ const PROGRAMS: [&str; 3] = [
     "/opt/homebrew/bin/pgbouncer",
 ];
 
-/// A pooler of its own, on 127.0.0.1, that trusts everybody.
+/// A pooler of its own, on 127.0.0.1, that trusts every user.
 #[derive(Debug)]
 pub struct PgBouncer {
     process: Process,
