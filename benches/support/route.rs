@@ -135,12 +135,17 @@ impl Route {
 
     /// Silences the oldest connections until they are reset, at most so many.
     pub fn silence(&self, most: usize) {
-        self.decide(most, Fate::Silent);
+        self.decide(most, |fate| fate != Fate::Silent, Fate::Silent);
+    }
+
+    /// Resets every connection that is not silent.
+    pub fn reset_living(&self) {
+        self.decide(usize::MAX, |fate| fate == Fate::Alive, Fate::Reset);
     }
 
     /// Resets every connection, silent ones too.
     pub fn reset(&self) {
-        self.decide(usize::MAX, Fate::Reset);
+        self.decide(usize::MAX, |fate| fate != Fate::Reset, Fate::Reset);
     }
 
     /// Sockets that clients hold open now.
@@ -158,11 +163,11 @@ impl Route {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
-    fn decide(&self, most: usize, fate: Fate) {
+    fn decide(&self, most: usize, of: impl Fn(Fate) -> bool, fate: Fate) {
         let mut fates = self.shared.fates.lock().expect("no panic");
         fates.retain(|known| known.strong_count() > 0);
         let living = fates.iter().filter_map(Weak::upgrade);
-        let affected = living.filter(|known| *known.borrow() != fate);
+        let affected = living.filter(|known| of(*known.borrow()));
         for known in affected.take(most) {
             known.send_replace(fate);
         }

@@ -12,9 +12,10 @@
 //! - False down: the answer is another one, or none within 1 s, and each request since 1.5 s or longer succeeded.
 //! - Held: as false up, while the harness holds all connections of the pool and the new client is served.
 //!
-//! A wrong answer counts until the next one, or until the requests say otherwise. Connections that
-//! fall silent are reset after 15 s, as keepalives would do it. Pools that do not test their connections
-//! renew them after 15 s: otherwise one restart of Redis would end the schedule for them.
+//! At least five requests must have begun in the last 1.5 s. A wrong answer counts until the next
+//! one, or until the requests say otherwise. Connections that fall silent are reset after 15 s, as
+//! keepalives would do it. Pools that do not test their connections renew them after 15 s: otherwise
+//! one restart of Redis would end the schedule for them.
 //!
 //! In two of three schedules the app leaves one connection of its pool free; in the third its requests come
 //! as a crowd that queues in front of the pool.

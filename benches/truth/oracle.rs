@@ -2,6 +2,8 @@
 
 /// The app has had no other result for so long before an answer of the check can be wrong.
 pub const GRACE: f64 = 1.5;
+/// So many requests must have begun in that time: fewer know too little.
+const LEAST: usize = 5;
 /// Shorter stretches say nothing about delays.
 const LONG: f64 = 3.0;
 
@@ -106,6 +108,11 @@ pub fn wrong_intervals(
         let Some(stretch) = contradicted(stretches, answer) else {
             continue;
         };
+        let recent =
+            |request: &&Request| answer.at - GRACE <= request.from && request.from < answer.at;
+        if requests.iter().filter(recent).count() < LEAST {
+            continue;
+        }
         let next = answers.get(index + 1).map_or(stretch.to, |next| next.at);
         let to = next.min(stretch.to);
         let wrong = match stretch.works {

@@ -53,7 +53,7 @@ pub enum Fault {
     Stalled,
     /// Nothing passes for a while; afterwards new connections work and old ones are silent.
     RouteLost,
-    /// Three connections fall silent, and connects never end.
+    /// Three connections fall silent, the others are reset, and connects never end.
     ThreeSilent,
     /// All connections are reset, and new ones too; drawn twice in a row.
     Refused,
@@ -158,7 +158,7 @@ impl Schedule {
         let mut schedule = Self {
             seed,
             target,
-            pool_size: random.one_of(&[3, 5, 8]),
+            pool_size: random.one_of(&[5, 8, 10]),
             writes: random.below(3) == 0,
             crowd: random.below(3) == 0,
             seconds,

@@ -84,7 +84,10 @@ impl World {
             if at >= window.from && self.begun.insert(index) {
                 let length = Duration::from_secs_f64(window.to - window.from);
                 match window.fault {
-                    Fault::ThreeSilent => routes.iter().for_each(|route| route.silence(3)),
+                    Fault::ThreeSilent => routes.iter().for_each(|route| {
+                        route.silence(3);
+                        route.reset_living();
+                    }),
                     Fault::Reset | Fault::Refused | Fault::SlowConnect(_) => {
                         routes.iter().for_each(|route| route.reset());
                     }
