@@ -83,6 +83,14 @@ Beside what everybody writes by hand, on real servers; times are single measurem
 
 $(bench postgres,redis faults)
 
+## What a check costs the app
+
+$(bench postgres harm)
+
+## How long checks are wrong, in random faults
+
+$(bench postgres,redis truth)
+
 ## For people
 
 \`cargo bench --bench criterion\` gives times in process and a comparison with its last run.

@@ -19,7 +19,10 @@ use tokio::{
 };
 use tower_health::{Dependency, Health, checks};
 
-use crate::route::{Connects, Route, State};
+use crate::{
+    bounded::bounded,
+    route::{Connects, Route, State},
+};
 
 /// A request of the app gives up after this.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -28,11 +31,6 @@ const HANG_UP: Duration = Duration::from_millis(300);
 /// Before the next request, where everything fails at once.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 const SOCKET_PERIOD: Duration = Duration::from_millis(20);
-
-/// The manager whose connects end: the one place that knows its name.
-fn bounded<M>(manager: M) -> checks::GuardedManager<M> {
-    checks::GuardedManager::new(manager)
-}
 
 /// How often the check is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,6 +19,8 @@
 //! `TOWER_HEALTH_HARM_ONLY=healthy,frozen,alone` leaves the others out.
 #![allow(missing_docs, unreachable_pub, missing_debug_implementations)]
 
+#[path = "../support/bounded.rs"]
+mod bounded;
 mod cell;
 #[path = "../support/route.rs"]
 mod route;

@@ -22,10 +22,12 @@
 //!
 //! `cargo bench --bench truth`, with these variables, all beginning with `TOWER_HEALTH_TRUTH_`:
 //! `SEEDS=1-30`, `SECONDS=60` each, `PERIOD_MS=1000` between probes, `PARALLEL=6` schedules at once,
-//! `ONLY_OURS=1` leaves the other checks out.
+//! `ONLY_OURS=1` leaves the other checks out. The wrong intervals of all are printed to stderr.
 #![allow(missing_docs, unreachable_pub, missing_debug_implementations)]
 
 mod backend;
+#[path = "../support/bounded.rs"]
+mod bounded;
 mod oracle;
 mod report;
 #[path = "../support/route.rs"]
@@ -51,6 +53,7 @@ use tokio::time::Instant;
 
 use schedule::Schedule;
 use settings::Settings;
+use subject::Candidate;
 
 fn main() {
     let settings = Settings::read();
@@ -67,7 +70,7 @@ fn main() {
                     }
                     let schedule = Schedule::draw(seed, settings.seconds);
                     if let Some(result) = run::run(schedule, &settings) {
-                        eprint!("{result}");
+                        eprintln!("{}", result.describe(|_| true));
                         results.lock().expect("no panic").push(result);
                     }
                 }
@@ -84,9 +87,14 @@ fn main() {
         begun.elapsed().as_secs_f64()
     );
     report::print(&results);
-    println!("\nEach wrong interval:\n\n```text");
-    for result in &results {
-        print!("{result}");
+    println!("\nEach wrong interval of this crate:\n\n```text");
+    let is_ours = |(candidate, _)| candidate == Candidate::Ours;
+    let has_wrong = |result: &&run::Result| {
+        let mut found = result.found.iter();
+        found.any(|found| is_ours(found.kind) && !found.wrong.is_empty())
+    };
+    for result in results.iter().filter(has_wrong) {
+        println!("{}", result.describe(is_ours));
     }
     println!("```");
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::SocketAddr,
     sync::{
         Arc,
@@ -56,33 +55,35 @@ pub struct Result {
     pub found: Vec<Found>,
 }
 
-impl fmt::Display for Result {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.schedule)?;
-        for found in &self.found {
-            let (candidate, setup) = found.kind;
-            for interval in &found.wrong {
-                let WrongInterval {
-                    wrong,
-                    from,
-                    to,
-                    stretch,
-                    words,
-                    worked,
-                    made,
-                    error,
-                    fresh,
-                } = interval;
-                let faults = self.schedule.faults_between(stretch.from - 0.5, *from);
-                writeln!(
-                    f,
-                    "  {wrong:?} {from:.1}-{to:.1} s, {candidate}, {setup}: says {words:?}; app {worked} of {made} \
-                     since {:.1} ({error}); fresh client {} of {}; {faults}",
-                    stretch.from, fresh.0, fresh.1,
-                )?;
-            }
+impl Result {
+    /// The schedule and what was wrong in it, of those apps: enough to find it again with one seed.
+    pub fn describe(&self, includes: impl Fn(Kind) -> bool) -> String {
+        let mut lines = vec![self.schedule.to_string()];
+        for found in self.found.iter().filter(|found| includes(found.kind)) {
+            let wrong = found.wrong.iter();
+            lines.extend(wrong.map(|interval| self.describe_interval(found.kind, interval)));
         }
-        Ok(())
+        lines.join("\n")
+    }
+
+    fn describe_interval(&self, (candidate, setup): Kind, interval: &WrongInterval) -> String {
+        let WrongInterval {
+            wrong,
+            from,
+            to,
+            stretch,
+            words,
+            worked,
+            made,
+            error,
+            fresh: (fresh, looks),
+        } = interval;
+        let faults = self.schedule.faults_between(stretch.from - 0.5, *from);
+        let begun = stretch.from;
+        format!(
+            "  {wrong:?} {from:.1}-{to:.1} s, {candidate}, {setup}: says {words:?}; app {worked} of {made} since \
+             {begun:.1} ({error}); fresh client {fresh} of {looks}; {faults}"
+        )
     }
 }
 

@@ -7,13 +7,6 @@ use bb8_postgres::tokio_postgres::Client;
 use bb8_redis::redis::{RedisError, aio::MultiplexedConnection, cmd};
 use tower_health::{Dependency, checks};
 
-/// The manager whose connects end: the one place that knows its name.
-pub type Bounded<M> = checks::GuardedManager<M>;
-
-pub fn bounded<M>(manager: M) -> Bounded<M> {
-    Bounded::new(manager)
-}
-
 pub trait Session: Send + Sized + 'static {
     /// What the app needs of the server: a read, or a write.
     fn request(&mut self, writes: bool) -> impl Future<Output = Result<(), String>> + Send;

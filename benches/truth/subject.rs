@@ -27,11 +27,7 @@ use tokio::{
 };
 use tower_health::{Access, Health, HealthLayer};
 
-use crate::{
-    oracle::Request,
-    route::Route,
-    session::{Session, bounded},
-};
+use crate::{bounded::bounded, oracle::Request, route::Route, session::Session};
 
 /// A request of the app succeeds if it is answered within this.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(1);

@@ -1,0 +1,9 @@
+//! The manager whose connects end: the one place where the benches name it.
+
+use tower_health::checks;
+
+pub type Bounded<M> = checks::GuardedManager<M>;
+
+pub fn bounded<M>(manager: M) -> Bounded<M> {
+    Bounded::new(manager)
+}
