@@ -69,9 +69,15 @@ fn main() {
                         return;
                     }
                     let schedule = Schedule::draw(seed, settings.seconds);
-                    if let Some(result) = run::run(schedule, &settings) {
-                        eprintln!("{}", result.describe(|_| true));
-                        results.lock().expect("no panic").push(result);
+                    // In a thread of its own: a server that does not start ends its schedule alone.
+                    let run = scope.spawn(|| run::run(schedule, &settings));
+                    match run.join() {
+                        Ok(Some(result)) => {
+                            eprintln!("{}", result.describe(|_| true));
+                            results.lock().expect("no panic").push(result);
+                        }
+                        Ok(None) => {}
+                        Err(_) => eprintln!("seed {seed}: could not be run"),
                     }
                 }
             });
