@@ -67,9 +67,9 @@ fn print_causes(results: &[Result], by_kind: &BTreeMap<Kind, Vec<&Found>>) {
     for result in results {
         for found in &result.found {
             for interval in &found.wrong {
-                // Those that began it; the list has all.
+                // Those that began it, which a request may have met a second later; the list has all.
                 let begun = interval.stretch.from;
-                let faults = result.schedule.faults_between(begun - 0.5, begun + 0.2);
+                let faults = result.schedule.faults_between(begun - 0.5, begun + 1.0);
                 let cause = format!(
                     "{:?}, {:?}: {faults}",
                     interval.wrong, result.schedule.target
