@@ -2,7 +2,7 @@
 
 use tower_health::checks;
 
-pub type Bounded<M> = checks::GuardedManager<M>;
+pub type Bounded<M> = checks::ConnectTimeoutManager<M>;
 
 pub fn bounded<M>(manager: M) -> Bounded<M> {
     Bounded::new(manager)

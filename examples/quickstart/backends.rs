@@ -62,11 +62,16 @@ pub(crate) async fn database() -> Result<Backend<Database, Postgres>, String> {
         }
     };
     let url = private.as_ref().map(Postgres::url).or(url("DATABASE_URL"));
-    let config: Config = url
+    let mut config: Config = url
         .unwrap_or_default()
         .parse()
         // The text of the URL stays out of it: it holds the password.
-        .map_err(|_| "DATABASE_URL is no URL of a Postgres database")?;
+        .map_err(|_| "DATABASE_URL is not the URL of a Postgres database")?;
+    // Without these a lost route leaves silent connections in the pool until TCP gives up, after 15 minutes.
+    config
+        .connect_timeout(Duration::from_secs(2))
+        .tcp_user_timeout(Duration::from_secs(5))
+        .keepalives_idle(Duration::from_secs(30));
     let manager = PostgresConnectionManager::new(config, NoTls);
     let pool = bb8::Pool::builder()
         .connection_timeout(CONNECTION_TIMEOUT)
@@ -129,7 +134,10 @@ impl<S: Clone, P> Backend<S, P> {
 impl<P> Backend<Database, P> {
     pub(crate) fn dependency(&self) -> Dependency {
         match &self.store {
-            Database::Postgres(pool) => Dependency::new(self.name, checks::postgres(pool.clone())),
+            // The app writes: on a standby that is read-only after a failover, each request would fail.
+            Database::Postgres(pool) => {
+                Dependency::new(self.name, checks::postgres(pool.clone()).read_write())
+            }
             Database::Memory(_) => memory(self.name),
         }
     }

@@ -38,8 +38,8 @@ impl ManageConnection for TestsNothing {
 async fn a_frozen_server_is_down_where_the_test_asks_nothing() {
     let server = Postgres::start().await;
     let manager = TestsNothing(PostgresConnectionManager::new(server.config(), NoTls));
-    let pool = bb8::Pool::builder().max_size(SIZE).build_unchecked(manager);
-    warm(&pool, SIZE).await;
+    let pool = bb8::Pool::builder().max_size(4).build_unchecked(manager);
+    warm(&pool, 4).await;
     let check = checks::postgres(pool.clone());
     let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
     assert_eq!(found, UP);
