@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Mode, Postgres, Proxy, unused_port, wait_until};
+use crate::support::{Mode, Postgres, Proxy, judged_on_time, unused_port, wait_until};
 use bb8_postgres::PostgresConnectionManager;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{
@@ -102,7 +102,8 @@ async fn a_server_that_refuses_the_login_says_why() {
         (&tls, Reason::Tls),
     ] {
         for _ in 0..2 {
-            let result = check.check().await;
+            let is_right = |result: &CheckResult| verdict(result) == down(reason);
+            let result = judged_on_time(async || check.check().await, is_right).await;
             assert_eq!(verdict(&result), down(reason));
             // What the server says names user and database.
             let shown = format!("{0} {0:?}", result.unwrap_err());

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{Instant, error::Elapsed, timeout},
+    time::{Instant, error::Elapsed, sleep, timeout},
 };
 
 use super::connection_pool::{CheckoutTest, ConnectionPool, PingError, PoolCounters};
@@ -490,7 +490,8 @@ async fn ping<P: ConnectionPool>(
 ) -> Result<(), PingError> {
     loop {
         match pool.ping(connection).await {
-            Err(PingError::NoReply) => {}
+            // Never without a pause, however short the driver waits.
+            Err(PingError::NoReply) => sleep(LOOK_EVERY).await,
             result => return result,
         }
     }
