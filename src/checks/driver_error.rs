@@ -70,3 +70,38 @@ fn boxed_error<E: 'static>(error: E) -> Failure {
         DriverError::Other(_) => Failure::new(Reason::Failed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, io};
+
+    use super::{super::ConnectTimeoutError, Reason, unknown_error};
+
+    /// Its `Debug` prints what no log may hold.
+    #[derive(Debug)]
+    struct Secret(#[allow(dead_code)] &'static str);
+
+    #[test]
+    fn only_display_of_a_foreign_error_is_kept() {
+        let failure = unknown_error(Secret("hunter2"));
+        assert_eq!(failure.reason(), Reason::Failed);
+        assert!(failure.cause_for_the_log().is_none());
+        type Boxed = Box<dyn Error + Send + Sync>;
+        let failure = unknown_error::<Boxed>("the broker is full".into());
+        let cause = failure.cause_for_the_log();
+        assert_eq!(cause.as_deref(), Some("the broker is full"));
+    }
+
+    #[test]
+    fn io_errors_have_their_reason_behind_the_wrapper() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(unknown_error(refused()).reason(), Reason::Refused);
+        let wrapped = ConnectTimeoutError::Manager(refused());
+        assert_eq!(unknown_error(wrapped).reason(), Reason::Refused);
+        let late = ConnectTimeoutError::<io::Error>::TimedOut;
+        assert_eq!(unknown_error(late).reason(), Reason::Timeout);
+        // A Unix socket that is not there.
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(unknown_error(missing).reason(), Reason::Refused);
+    }
+}

@@ -11,7 +11,7 @@ use bb8_postgres::PostgresConnectionManager;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{
     Config, NoTls, Socket,
-    config::SslMode,
+    config::{SslMode, TargetSessionAttrs},
     tls::{MakeTlsConnect, NoTlsStream, TlsConnect},
 };
 use tower_health::{Check, CheckResult, PoolStats, Reason, Status, checks};
@@ -113,6 +113,13 @@ async fn a_server_that_refuses_the_login_says_why() {
             );
         }
     }
+    // The driver finds a primary where a read-only server is required.
+    let attrs = wrong(|config| {
+        config.target_session_attrs(TargetSessionAttrs::ReadOnly);
+    });
+    let is_right = |found: &Verdict| *found == down(Reason::Mismatch);
+    let found = judged_on_time(async || look(&attrs).await, is_right).await;
+    assert_eq!(found, down(Reason::Mismatch));
     let missing = {
         let mut config = Config::new();
         config

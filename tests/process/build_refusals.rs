@@ -1,9 +1,9 @@
 //! Mistakes in literals are refused where they stand: the panic points at the caller's line.
-// The panic hook is the process's: this binary has no other tests.
+// The panic hook is the process's: one test at a time sets it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tower_health::{
@@ -16,6 +16,8 @@ async fn up() -> CheckResult {
 
 /// The file and line that a panic of `build` points at.
 fn panics_at(build: impl FnOnce()) -> Option<(String, u32)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let place = Arc::new(Mutex::new(None));
     let seen = place.clone();
     let hook = take_hook();
@@ -83,4 +85,25 @@ fn refusals_point_at_the_callers_line() {
     let layer = HealthLayer::new(group.check("a", up).build());
     assert_eq!(panics_at(|| drop(layer.clone().path("/a", Probe::group("storage")))), None);
     assert_eq!(panics_at(|| drop(layer.path("/a", Probe::group("empty")))), None);
+}
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[tokio::test]
+#[rustfmt::skip]
+async fn options_of_checks_that_cannot_hold_are_refused() {
+    use bb8_postgres::PostgresConnectionManager;
+    use bb8_redis::RedisConnectionManager;
+    use tokio_postgres::NoTls;
+    use tower_health::checks;
+
+    let manager = PostgresConnectionManager::new(Default::default(), NoTls);
+    let postgres = || checks::postgres(bb8::Pool::builder().build_unchecked(manager.clone()));
+    let manager = RedisConnectionManager::new("redis://127.0.0.1:1").expect("valid");
+    let redis = || checks::redis(bb8::Pool::builder().build_unchecked(manager.clone()));
+    refused_here!(postgres().expect_value("1"));
+    refused_here!(postgres().degraded_above(1.0));
+    refused_here!(redis().max_memory_usage(90.0));
+    refused_here!(redis().max_memory_usage(0.0));
+    assert_eq!(panics_at(|| drop(postgres().query("SELECT 1").expect_value("1"))), None);
+    assert_eq!(panics_at(|| drop(redis().max_memory_usage(0.9))), None);
 }

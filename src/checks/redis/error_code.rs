@@ -147,6 +147,13 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_that_may_not_be_opened_is_auth() {
+        // EACCES, as Postgres' socket.
+        let error = RedisError::from(io::Error::from_raw_os_error(13));
+        assert_eq!(reason(&error), Reason::Auth);
+    }
+
+    #[test]
     fn each_code_has_its_reason() {
         for (code, reason) in [
             ("LOADING", Reason::Loading),
