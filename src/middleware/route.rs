@@ -4,8 +4,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::ACCEPT};
 
 use super::{answer::Slot, codes::Codes, told::Told};
 use crate::{
+    access::Detail,
     probe::Probe,
-    render::{Detail, Format, choose},
+    render::{Format, choose},
     report::Status,
 };
 

@@ -1,7 +1,7 @@
 //! The guide's samples are what the renderers make.
 
-use super::{Detail, Format, View, sample, view::Question};
-use crate::report::Report;
+use super::{Format, View, sample, view::Question};
+use crate::{access::Detail, report::Report};
 
 const GUIDE: &str = include_str!("../guide/formats.md");
 

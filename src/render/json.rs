@@ -24,7 +24,8 @@ pub(super) const fn status_alone(status: Status) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Detail, View, json};
+    use super::{View, json};
+    use crate::access::Detail;
     use crate::report::{Report, Status};
 
     #[test]

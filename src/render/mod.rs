@@ -36,11 +36,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 pub(crate) use self::{accept::choose, format::Rendered, view::Question};
-pub use self::{
-    custom::Render,
-    format::Format,
-    view::{Detail, View},
-};
+pub use self::{custom::Render, format::Format, view::View};
 
 /// `word`, and the `message` where there is one.
 fn sentence(word: &dyn Display, message: Option<&str>) -> String {

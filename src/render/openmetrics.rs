@@ -172,10 +172,13 @@ impl fmt::Display for Label<'_> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Detail, View, sample},
+        super::{View, sample},
         openmetrics,
     };
-    use crate::report::{Report, Status};
+    use crate::{
+        access::Detail,
+        report::{Report, Status},
+    };
 
     #[test]
     fn a_family_comes_once_with_a_sample_for_each_dependency() {

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Detail, View};
-use crate::report::{Observations, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status};
+use super::View;
+use crate::{
+    access::Detail,
+    report::{Observations, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
+};
 
 /// 2018-01-17T03:36:48Z.
 pub(super) fn now() -> SystemTime {

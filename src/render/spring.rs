@@ -100,10 +100,13 @@ impl Serialize for Details<'_> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Detail, View, sample, view::Question},
+        super::{View, sample, view::Question},
         spring,
     };
-    use crate::report::{Reason, Report, Status};
+    use crate::{
+        access::Detail,
+        report::{Reason, Report, Status},
+    };
 
     #[test]
     fn the_whole_has_components_sorted_by_name() {

@@ -113,13 +113,16 @@ impl fmt::Display for OneLine<'_> {
 mod tests {
     use super::{
         super::{
-            Detail, View,
+            View,
             sample::{self, entry},
             view::Question,
         },
         text,
     };
-    use crate::report::{Excluded, Reason, Report, ReportEntry, Status};
+    use crate::{
+        access::Detail,
+        report::{Excluded, Reason, Report, ReportEntry, Status},
+    };
 
     fn bad() -> ReportEntry {
         ReportEntry {

@@ -1,16 +1,9 @@
 use std::{borrow::Cow, time::SystemTime};
 
-use crate::report::{Reason, Report, ReportEntry, Status};
-
-/// How much an asker may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Complete for ever: between nothing and all lies a leak.
-pub enum Detail {
-    /// The status of the whole.
-    Status,
-    /// Everything: names, reasons, timings, pool numbers, the app's fields.
-    Full,
-}
+use crate::{
+    access::Detail,
+    report::{Reason, Report, ReportEntry, Status},
+};
 
 /// A report cut down to what its reader may see.
 ///

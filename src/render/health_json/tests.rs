@@ -1,10 +1,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    super::{Detail, View, sample},
+    super::{View, sample},
     health_json, without_colon,
 };
-use crate::report::{Observations, Reason, Report, ReportEntry, Status};
+use crate::{
+    access::Detail,
+    report::{Observations, Reason, Report, ReportEntry, Status},
+};
 
 fn rendered(view: &View<'_>) -> Value {
     serde_json::from_slice(&health_json(view)).expect("JSON")

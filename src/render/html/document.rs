@@ -7,7 +7,8 @@ use super::{
     words::{time_of_day, word},
 };
 use crate::{
-    render::{Detail, View},
+    access::Detail,
+    render::View,
     report::{Reason, Status},
 };
 
