@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 
 #[cfg(feature = "html")]
-use super::html::{CONTENT_SECURITY_POLICY, html, page_data};
+use super::html::{CONTENT_SECURITY_POLICY, html};
 use super::{Render, View, custom::Custom, health_json, json, openmetrics, spring, text};
 use crate::report::Status;
 
@@ -44,8 +44,6 @@ enum Kind {
     OpenMetrics,
     #[cfg(feature = "html")]
     Html,
-    #[cfg(feature = "html")]
-    PageData,
     Custom(Arc<Custom>),
 }
 
@@ -124,21 +122,13 @@ impl Format {
         }
     }
 
-    /// The page for people: one document, without anything from elsewhere.
+    /// The status page for people: one document that loads nothing from elsewhere.
     ///
-    /// Without scripts it reloads itself every 5 s. With scripts it asks its own address every 2 s
-    /// for JSON, by a media type of its own that nobody else need know, and patches what changed.
+    /// With scripts it fetches its own address as HTML every 2 s and replaces its content. Without them it
+    /// reloads every 5 s.
     #[cfg(feature = "html")]
     pub const fn html() -> Self {
         Self { kind: Kind::Html }
-    }
-
-    /// What the page's script asks for.
-    #[cfg(feature = "html")]
-    const fn page_data() -> Self {
-        Self {
-            kind: Kind::PageData,
-        }
     }
 
     /// A form of one's own.
@@ -162,8 +152,6 @@ impl Format {
         Self::openmetrics(),
         #[cfg(feature = "html")]
         Self::html(),
-        #[cfg(feature = "html")]
-        Self::page_data(),
     ];
 
     pub(crate) fn content_type(&self) -> &'static str {
@@ -175,8 +163,6 @@ impl Format {
             Kind::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             #[cfg(feature = "html")]
             Kind::Html => "text/html; charset=utf-8",
-            #[cfg(feature = "html")]
-            Kind::PageData => "application/vnd.tower-health.page+json",
             Kind::Custom(custom) => custom.content_type(),
         }
     }
@@ -188,26 +174,9 @@ impl Format {
         essence.unwrap_or(content_type).trim_ascii()
     }
 
-    /// Whether who asks for it by name wants 200 whatever the status: a scraper, which drops all
-    /// else, and the page, during whose outage a browser's console would count one error every 2 s.
+    /// Whether a request that names it wants 200 whatever the status, as a scraper does.
     pub(crate) fn is_scrape(&self) -> bool {
-        match self.kind {
-            Kind::OpenMetrics => true,
-            #[cfg(feature = "html")]
-            Kind::PageData => true,
-            _ => false,
-        }
-    }
-
-    /// What a path gives besides, if this is its one form: the page's script asks for data.
-    pub(crate) fn besides(&self) -> &'static [Self] {
-        #[cfg(feature = "html")]
-        const OF_PAGE: &[Format] = &[Format::json(), Format::page_data()];
-        match self.kind {
-            #[cfg(feature = "html")]
-            Kind::Html => OF_PAGE,
-            _ => &[],
-        }
+        matches!(self.kind, Kind::OpenMetrics)
     }
 
     /// Whether it is native JSON, whose words to strangers are static.
@@ -230,8 +199,6 @@ impl Format {
             Kind::OpenMetrics => openmetrics::openmetrics(view),
             #[cfg(feature = "html")]
             Kind::Html => html(view),
-            #[cfg(feature = "html")]
-            Kind::PageData => page_data(view),
             Kind::Custom(custom) => match custom.render(view) {
                 Some(body) => body,
                 None => return Rendered::word(view.status()),

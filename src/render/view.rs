@@ -1,5 +1,7 @@
 use std::{borrow::Cow, time::SystemTime};
 
+#[cfg(feature = "html")]
+use crate::report::Rotation;
 use crate::{
     access::Detail,
     report::{Reason, Report, ReportEntry, Status},
@@ -167,6 +169,12 @@ impl<'a> View<'a> {
     /// When it was made, by the wall clock. `None` without details and where times are left out.
     pub fn created_at(&self) -> Option<SystemTime> {
         self.at
+    }
+
+    /// Whether the instance is in rotation. `None` without details.
+    #[cfg(feature = "html")]
+    pub(super) fn rotation(&self) -> Option<&'a Rotation> {
+        self.full.map(|report| &report.rotation)
     }
 
     /// What the asker wanted left out and nothing is called. None without details.

@@ -14,6 +14,8 @@ pub struct ReportEntry {
     pub name: Arc<str>,
     /// What it is, as in `postgres`.
     pub kind: Option<Cow<'static, str>>,
+    /// Host and port, or another place, of what is checked. No credentials.
+    pub target: Option<Arc<str>>,
     /// Whether the app cannot serve without it.
     pub required: bool,
     /// Its own status. An optional one that is down counts as degraded in the whole.
@@ -28,12 +30,20 @@ pub struct ReportEntry {
     pub age: Option<Duration>,
     /// How long runs have been failing without a success between.
     pub failing_for: Option<Duration>,
+    /// How long ago the last run ended that was up or degraded.
+    pub last_up: Option<Duration>,
+    /// Whether runs have completed, and none since the start was up or degraded.
+    pub never_up: bool,
     /// Completed runs that failed without a success between.
     pub consecutive_failures: u32,
     /// How long the run has been under way that the asker did not wait out.
     pub pending_for: Option<Duration>,
     /// How long its status has been what it is, counted from the end of the run that changed it.
     pub status_for: Option<Duration>,
+    /// After which time a run fails with reason `timeout`.
+    pub timeout: Option<Duration>,
+    /// The shortest time between two runs while it is up: the cache lifetime or the refresh period.
+    pub interval: Option<Duration>,
     pub(crate) observations: Observations,
     pub(crate) history: History,
     /// By what the asker left it out of this answer.
@@ -85,6 +95,7 @@ impl ReportEntry {
         Self {
             name,
             kind: None,
+            target: None,
             required,
             status,
             reason: None,
@@ -92,9 +103,13 @@ impl ReportEntry {
             duration: None,
             age: None,
             failing_for: None,
+            last_up: None,
+            never_up: false,
             consecutive_failures: 0,
             pending_for: None,
             status_for: None,
+            timeout: None,
+            interval: None,
             observations: Observations::default(),
             history: History::default(),
             excluded: None,
@@ -105,6 +120,9 @@ impl ReportEntry {
     pub(super) fn stable(self) -> Self {
         Self {
             kind: self.kind,
+            target: self.target,
+            timeout: self.timeout,
+            interval: self.interval,
             reason: self.reason,
             excluded: self.excluded,
             ..Self::new(self.name, self.required, self.status)
@@ -157,6 +175,22 @@ impl ReportEntry {
         }
         if !self.observations.values.is_empty() {
             map.serialize_entry("observations", &AsMap(&self.observations.values))?;
+        }
+        if !self.status.is_serving() {
+            match self.last_up {
+                Some(last_up) => map.serialize_entry("last_up_ms", &whole_millis(last_up))?,
+                None if self.never_up => map.serialize_entry("never_up", &true)?,
+                None => {}
+            }
+        }
+        if let Some(target) = &self.target {
+            map.serialize_entry("target", &**target)?;
+        }
+        if let Some(timeout) = self.timeout {
+            map.serialize_entry("timeout_ms", &whole_millis(timeout))?;
+        }
+        if let Some(interval) = self.interval {
+            map.serialize_entry("interval_ms", &whole_millis(interval))?;
         }
         Ok(())
     }

@@ -14,8 +14,6 @@ mod whole;
 #[cfg(test)]
 mod whole_properties;
 
-#[cfg(feature = "html")]
-pub(crate) use self::entry::whole_millis;
 #[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_io;
 pub use self::{
@@ -31,4 +29,6 @@ pub(crate) use self::{
     entry::{Excluded, rounded_millis},
     history::History,
     observation::{Observations, bounded, one_line},
+    redact::without_credentials,
+    whole::Rotation,
 };

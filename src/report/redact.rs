@@ -3,6 +3,10 @@
 //! Known forms: the user part of a URL, the value of a key such as `password`, `token` or `api_key`, and the
 //! credentials of an `authorization` header. Where a form is ambiguous, more is masked rather than less.
 
+use std::{borrow::Cow, sync::Arc};
+
+use super::one_line;
+
 const MASK: &str = "***";
 
 /// Keys whose values are masked, also as part of a longer key: `db_password`, `secret_key`.
@@ -27,6 +31,12 @@ const SCHEME: &str = "bearer ";
 /// Returns `text` with known forms of credentials masked.
 pub(super) fn redact(text: &str) -> String {
     without_values(&without_user_info(text))
+}
+
+/// Returns `text` on one line of at most 256 bytes, with known forms of credentials masked.
+pub(crate) fn without_credentials(text: String) -> Arc<str> {
+    let line = one_line(Cow::Owned(redact(&text)));
+    Arc::from(&*line)
 }
 
 /// `scheme://user:secret@host` becomes `scheme://***@host`.

@@ -20,6 +20,18 @@ pub struct Report {
     pub info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
     /// The dependencies that the probe looks at, in the order of their registration.
     pub entries: Vec<ReportEntry>,
+    pub(crate) rotation: Rotation,
+}
+
+/// Whether the instance is in rotation, as its readiness probe says. Only the status page shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    In,
+    /// For a reason of the app's lifecycle; without one, because of a dependency.
+    Out {
+        reason: Option<Reason>,
+        message: Option<Cow<'static, str>>,
+    },
 }
 
 impl Report {
@@ -34,6 +46,7 @@ impl Report {
             message: None,
             info,
             entries,
+            rotation: Rotation::In,
         }
     }
 
@@ -57,6 +70,9 @@ impl Report {
     #[must_use]
     pub(crate) fn stable(mut self) -> Self {
         self.message = None;
+        if let Rotation::Out { message, .. } = &mut self.rotation {
+            *message = None;
+        }
         self.entries = self.entries.into_iter().map(ReportEntry::stable).collect();
         self
     }
@@ -108,7 +124,7 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::{Report, ReportEntry, Status};
-    use crate::report::{Excluded, History, Observations, PoolStats, Reason};
+    use crate::report::{CheckRun, Excluded, History, Observations, PoolStats, Reason};
 
     pub(in crate::report) fn entry(name: &str, required: bool, status: Status) -> ReportEntry {
         ReportEntry::new(name.into(), required, status)
@@ -124,6 +140,9 @@ pub(super) mod tests {
         };
         let lasting = ReportEntry {
             kind: Some("postgres".into()),
+            target: Some("db:5432".into()),
+            timeout: time,
+            interval: time,
             reason: Some(Reason::Timeout),
             excluded: Some(Excluded::ByName),
             ..entry("database", false, Status::Down)
@@ -133,11 +152,12 @@ pub(super) mod tests {
             duration: time,
             age: time,
             failing_for: time,
+            last_up: time,
             consecutive_failures: 12,
             pending_for: time,
             status_for: time,
             observations,
-            history: History::default().then(Status::Down, Duration::from_millis(7)),
+            history: History::default().then(CheckRun::of(Status::Down, None, 7)),
             ..lasting.clone()
         };
         let info = || [("version".into(), "2.0.0".into())].into();
