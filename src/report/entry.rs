@@ -121,8 +121,6 @@ impl ReportEntry {
         Self {
             kind: self.kind,
             target: self.target,
-            timeout: self.timeout,
-            interval: self.interval,
             reason: self.reason,
             excluded: self.excluded,
             ..Self::new(self.name, self.required, self.status)

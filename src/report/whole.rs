@@ -141,8 +141,6 @@ pub(super) mod tests {
         let lasting = ReportEntry {
             kind: Some("postgres".into()),
             target: Some("db:5432".into()),
-            timeout: time,
-            interval: time,
             reason: Some(Reason::Timeout),
             excluded: Some(Excluded::ByName),
             ..entry("database", false, Status::Down)
@@ -153,6 +151,9 @@ pub(super) mod tests {
             age: time,
             failing_for: time,
             last_up: time,
+            never_up: true,
+            timeout: time,
+            interval: time,
             consecutive_failures: 12,
             pending_for: time,
             status_for: time,

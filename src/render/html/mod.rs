@@ -22,7 +22,7 @@ use super::View;
 ///
 /// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them anew.
 pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-tPdjeyloo6Pidjy5zR7/yI6MLd+E9FeTEmY7MxRSXWk='; \
+    style-src 'sha256-tBqTcXUh341RZNnmt3fUpmeaJ4+C/cU9ehXcmO+++WY='; \
     script-src 'sha256-0UqoT9a8YqxSTJkY+lyqbkGRNbdNwBd1JZ6ApIBM6K4='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
