@@ -52,7 +52,7 @@ fn the_samples_are_what_is_rendered() {
 }
 
 #[test]
-fn a_stranger_gets_what_the_table_says() {
+fn bodies_without_details_are_those_of_the_table() {
     let report = report();
     for format in Format::NEGOTIABLE {
         let row = GUIDE.lines().find(|line| {

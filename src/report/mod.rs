@@ -1,7 +1,7 @@
-//! The result as data: what a run found, what a dependency's state is, what a probe answers.
+//! The result as data: of a run, of a dependency, of a probe.
 //!
-//! Nothing here knows HTTP, and nothing here decides who may see it: a renderer
-//! gets a [`View`](crate::View), never a report.
+//! Nothing here knows HTTP or decides who may see it: a renderer gets a [`View`](crate::View), never a
+//! report.
 
 mod entry;
 mod failure;

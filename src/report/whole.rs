@@ -4,21 +4,21 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{Reason, ReportEntry, Status};
 
-/// The answer to one probe as data: the whole's status and every dependency's entry.
+/// The answer to one probe as data: the overall status and the entries of the dependencies.
 ///
-/// Serialises to the native JSON with all details; show it only to those who may see them.
+/// It serializes to native JSON with all details: send it only to callers who may see them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The worst of what counts.
+    /// The overall status: the worst of the entries' effective statuses, and of the lifecycle.
     pub status: Status,
-    /// Why, where it is the app's own lifecycle and no dependency: starting, draining or maintenance.
+    /// The reason, if it is the app's lifecycle: starting, draining or maintenance.
     pub reason: Option<Reason>,
-    /// What the app says about that reason, as for a maintenance. No credentials.
+    /// The app's message for that reason, as in a maintenance. No credentials.
     pub message: Option<Cow<'static, str>>,
-    /// The app's fields, as in `version`.
+    /// The info fields, as in `version`.
     pub info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
-    /// The dependencies that the probe looks at, in the order of their registration.
+    /// The dependencies of the probe, in the order of registration.
     pub entries: Vec<ReportEntry>,
     pub(crate) rotation: Rotation,
 }

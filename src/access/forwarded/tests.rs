@@ -30,7 +30,7 @@ fn the_list_is_read_from_the_right_past_the_proxies() {
         ("<script>, 203.0.113.9", Some("203.0.113.9")),
         // All of them proxies: the first one asked.
         ("10.0.0.3,10.0.0.2", Some("10.0.0.3")),
-        // A proxy's address in the middle is what a stranger wrote.
+        // A proxy's address in the middle is what the client wrote.
         ("10.0.0.3, 203.0.113.9", Some("203.0.113.9")),
         ("203.0.113.9:4711", Some("203.0.113.9")),
         ("2001:db9::1", Some("2001:db9::1")),

@@ -136,7 +136,7 @@ fn output_stands_on_what_does_not_pass_alone() {
 }
 
 #[test]
-fn a_stranger_learns_a_word() {
+fn without_details_it_is_the_status() {
     let mut report = sample::report();
     for (status, word) in [
         (Status::Up, "pass"),
@@ -146,7 +146,7 @@ fn a_stranger_learns_a_word() {
     ] {
         report.status = status;
         assert_eq!(
-            rendered(&sample::stranger(&report)),
+            rendered(&sample::without_details(&report)),
             json!({ "status": word })
         );
     }
