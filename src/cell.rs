@@ -197,6 +197,9 @@ impl Cell {
         ReportEntry {
             name: self.dependency.name.clone(),
             kind: self.dependency.kind.clone(),
+            target: self.dependency.target.clone(),
+            timeout: Some(self.dependency.settings.timeout),
+            interval: Some(self.dependency.settings.cache_for),
             required: self.dependency.required,
             status: verdict.map_or(Status::Unknown, |verdict| verdict.status),
             reason: verdict.and_then(|verdict| verdict.reason),
@@ -206,6 +209,10 @@ impl Cell {
             failing_for: verdict
                 .and_then(|verdict| verdict.failing_since)
                 .map(|since| now.saturating_duration_since(since)),
+            last_up: verdict
+                .and_then(|verdict| verdict.last_up_at)
+                .map(|at| now.saturating_duration_since(at)),
+            never_up: verdict.is_some_and(|verdict| verdict.last_up_at.is_none()),
             consecutive_failures: verdict.map_or(0, |verdict| verdict.failures),
             pending_for: None,
             status_for: verdict

@@ -51,6 +51,14 @@ pub trait Check: Send + Sync + 'static {
     fn kind(&self) -> Option<&'static str> {
         None
     }
+
+    /// Host and port, or another place, of what is checked. Default: none.
+    ///
+    /// Read once, when the dependency is created. Callers with details see it; known forms of credentials
+    /// in it are masked.
+    fn target(&self) -> Option<String> {
+        None
+    }
 }
 
 impl<F, Fut> Check for F

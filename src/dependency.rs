@@ -5,6 +5,7 @@ use std::{borrow::Cow, error::Error, fmt, panic::Location, sync::Arc, time::Dura
 use crate::{
     bounds::MAX_DURATION,
     check::{Check, DynCheck, InProcessCheck},
+    report::without_credentials,
 };
 
 /// Longer names are refused: a name stands in every detailed answer and metric.
@@ -31,6 +32,7 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(800);
 pub struct Dependency {
     pub(crate) name: Arc<str>,
     pub(crate) kind: Option<Cow<'static, str>>,
+    pub(crate) target: Option<Arc<str>>,
     pub(crate) check: Arc<dyn DynCheck>,
     pub(crate) required: bool,
     /// Set by `local` alone, which takes no check behind a network.
@@ -94,6 +96,7 @@ impl Dependency {
             Ok(()) => Ok(Self {
                 name: name.as_ref().into(),
                 kind: check.kind().map(Cow::Borrowed),
+                target: check.target().map(without_credentials),
                 check: Arc::new(check),
                 required: true,
                 liveness: false,

@@ -100,7 +100,7 @@ mod subscribe;
 mod transition;
 
 pub use self::{
-    access::{Access, InvalidNetwork, PeerAddr, RequestHead},
+    access::{Access, Detail, InvalidNetwork, PeerAddr, RequestHead},
     check::{Check, CheckResult, InProcessCheck, Outcome},
     dependency::{Dependency, InvalidDependencyName},
     health::{
@@ -112,7 +112,7 @@ pub use self::{
         MaybeStatic, ProbeMark, ResponseBody, ResponseFuture,
     },
     probe::Probe,
-    render::{Detail, Format, Render, View},
+    render::{Format, Render, View},
     report::{CheckRun, Failure, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
     subscribe::{Transition, Transitions},
 };

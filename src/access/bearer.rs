@@ -5,12 +5,12 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::RequestHead;
 
-/// Tokens, each of which opens. Never printed.
+/// Tokens, each of which grants access. Never printed.
 #[derive(Clone)]
 pub(super) struct Tokens(Arc<[Box<[u8]>]>);
 
 impl Tokens {
-    /// `tokens`, or the place of the first one, counted from 1, that no header can bring, and why.
+    /// `tokens`, or the position of the first invalid one, counted from 1, and why it is invalid.
     pub(super) fn new<T: Into<String>>(
         tokens: impl IntoIterator<Item = T>,
     ) -> Result<Self, (usize, &'static str)> {
@@ -22,7 +22,7 @@ impl Tokens {
             if token.is_empty() {
                 return Err((place, "is empty, which would let everybody in"));
             }
-            // The newline at the end of a file, as a rule.
+            // Usually the newline at the end of a file.
             if !token.iter().all(u8::is_ascii_graphic) {
                 return Err((
                     place,
@@ -33,12 +33,12 @@ impl Tokens {
         Ok(Self(tokens))
     }
 
-    /// Whether `head` brings one of them.
-    pub(super) fn open_to(&self, head: &RequestHead<'_>) -> bool {
+    /// Whether `head` carries one of them.
+    pub(super) fn are_in(&self, head: &RequestHead<'_>) -> bool {
         sent(head).is_some_and(|sent| self.has(sent))
     }
 
-    /// Looks at every token, so that time tells neither which one nor how much of it was right.
+    /// Compares every token, so that the time reveals neither which one matched nor how much of it.
     fn has(&self, sent: &[u8]) -> bool {
         let mut found = Choice::from(0);
         for token in self.0.iter() {
@@ -59,7 +59,7 @@ mod tests {
     use super::Tokens;
 
     #[test]
-    fn a_token_that_no_header_can_bring_is_refused_by_its_place() {
+    fn an_invalid_token_is_refused_with_its_position() {
         for bad in ["", " ", "a b", "secret\n", "\u{0}", "caf\u{e9}"] {
             assert_eq!(Tokens::new([bad]).err().map(|(place, _)| place), Some(1));
             let second = Tokens::new(["good", bad, ""]).err();
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn every_token_counts_and_nothing_like_it() {
+    fn only_whole_tokens_match() {
         let tokens = Tokens::new(["old", "new"]).expect("valid");
         for (sent, expected) in [
             ("old", true),

@@ -1,35 +1,41 @@
-//! Who asks, and who may: [`Access`] decides over the [`RequestHead`] of a request.
+//! Who may probe and who may see details: [`Access`] decides over the [`RequestHead`] of a request.
 //!
-//! Rules, in evaluation order:
+//! Rules on addresses, in evaluation order:
 //!
-//! 1. The peer is the address that the connection came from, as the server noted
-//!    it: a [`PeerAddr`] extension, axum's `ConnectInfo<SocketAddr>` (feature
-//!    `axum`) or tonic's `TcpConnectInfo` (feature `tonic`). None noted: not allowed.
+//! 1. The peer address is that of the connection, as the server recorded it: a [`PeerAddr`] extension,
+//!    axum's `ConnectInfo<SocketAddr>` (feature `axum`) or tonic's `TcpConnectInfo` (feature `tonic`).
+//!    Without one, access is denied, with one warning. Unix sockets have no address: use a token or a
+//!    predicate.
 //! 2. An IPv4-mapped IPv6 address counts as the IPv4 address.
-//! 3. A loopback peer is local unless the request carries `forwarded`, `via`,
-//!    `x-real-ip` or any `x-forwarded-…`: then a proxy on this host speaks for a
-//!    stranger. One that adds none of them looks like this host itself.
-//! 4. What a proxy says of its client counts from proxies named as trusted, and from
-//!    no others: [`Access::trusted_proxies`].
+//! 3. A request is forwarded if it carries `forwarded`, `via`, `x-real-ip` or any `x-forwarded-*`.
+//!    Only [`Access::trusted_proxies`] make its client address count.
+//! 4. For details, a forwarded request never counts as its peer. Its client address counts if the peer is
+//!    a trusted proxy and all of `forwarded`, `x-forwarded-for` and `x-real-ip` that are present name it.
+//! 5. For details, [`Access::loopback`] also requires a local host name, against DNS rebinding: `Host`,
+//!    `:authority` and an absolute-form target must be an IP literal, `localhost` or `*.localhost`.
+//! 6. For probing, a trusted proxy that names no client counts as itself, and the host name does not matter.
 //!
-//! Two traps of deployment:
+//! Three traps of deployment:
 //!
-//! * `axum::serve(listener, app)` notes no peer. Serve
+//! * `axum::serve(listener, app)` records no peer address. Serve
 //!   `app.into_make_service_with_connect_info::<SocketAddr>()`.
-//! * A proxy on this host that adds no forwarding header (nginx' plain `proxy_pass`, a
-//!   TCP forwarder, a port forwarded by ssh) makes everybody local. Behind one, name
-//!   [`Access::bearer`] or a port of its own, and not [`Access::loopback`].
+//! * Behind a proxy on this host that adds no forwarding header (nginx' plain `proxy_pass`, a TCP
+//!   forwarder), every caller that sends a local host name is a loopback caller. Use [`Access::bearer`] or
+//!   a separate port there.
+//! * A trusted proxy must overwrite or remove each of `forwarded`, `x-forwarded-for` and `x-real-ip` that
+//!   it does not append to. A forged one that it passes through contradicts its own, and access is denied.
 
 mod bearer;
 mod forwarded;
-mod head;
 mod network;
+mod request_head;
 mod rule;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::request_head::MissingPeer;
 pub use self::{
-    head::{PeerAddr, RequestHead},
     network::InvalidNetwork,
-    rule::Access,
+    request_head::{PeerAddr, RequestHead},
+    rule::{Access, Detail},
 };

@@ -116,8 +116,8 @@ mod tests {
         let networks = parse_networks(["::ffff:10.0.0.0/104"]).expect("valid");
         assert!(contains(&networks, [10, 1, 2, 3].into()));
         assert!(!contains(&networks, [11, 0, 0, 1].into()));
-        let everybody = parse_networks(["::ffff:0:0/96"]).expect("valid");
-        assert!(contains(&everybody, [192, 0, 2, 1].into()));
+        let all = parse_networks(["::ffff:0:0/96"]).expect("valid");
+        assert!(contains(&all, [192, 0, 2, 1].into()));
         // Of these the mapped addresses are a part, and the rest no peer has.
         let wider = parse_networks(["::fffe:0:0/95"]).expect("valid");
         assert!(!contains(&wider, [10, 0, 0, 1].into()));

@@ -12,7 +12,7 @@ use super::{
     network::{contains, parse_networks},
 };
 
-/// Who may probe, or who may see details.
+/// Decides who may probe, or who may see details.
 ///
 /// ```
 /// use tower_health::{Access, Health, HealthLayer};
@@ -28,14 +28,28 @@ use super::{
 /// # }
 /// ```
 ///
-/// The peer is the address that the connection came from, as the server noted it: a
+/// Rules on addresses need the peer address, as the server recorded it: a
 /// [`PeerAddr`](crate::PeerAddr) extension, axum's `ConnectInfo<SocketAddr>` (feature `axum`) or
-/// tonic's `TcpConnectInfo` (feature `tonic`). Where none is noted, rules over addresses allow
-/// nobody. `axum::serve(listener, app)` notes none: serve
-/// `app.into_make_service_with_connect_info::<SocketAddr>()`.
+/// tonic's `TcpConnectInfo` (feature `tonic`). Without one they deny access, with one warning in the log and
+/// in [`Health::warnings`](crate::Health::warnings). `axum::serve(listener, app)` records none: serve
+/// `app.into_make_service_with_connect_info::<SocketAddr>()`. Unix sockets have no address: use
+/// [`bearer`](Self::bearer) or [`predicate`](Self::predicate).
+///
+/// A request is forwarded if it carries `forwarded`, `via`, `x-real-ip` or any `x-forwarded-*`. For
+/// details, such a request never counts as its peer; see [`trusted_proxies`](Self::trusted_proxies).
 #[derive(Clone)]
 pub struct Access {
     rule: Rule,
+}
+
+/// How much of a report a caller may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+// Complete for ever: anything between nothing and all would leak.
+pub enum Detail {
+    /// The overall status.
+    Status,
+    /// Everything: names, reasons, timings, pool statistics, info fields.
+    Full,
 }
 
 #[derive(Clone)]
@@ -45,39 +59,40 @@ enum Rule {
     Loopback,
     Networks(Arc<[IpNet]>),
     Bearer(Tokens),
-    Closure(Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>),
+    Predicate(Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>),
     Either(Arc<(Access, Access)>),
     Behind(Arc<(Access, Arc<[IpNet]>)>),
 }
 
 impl Access {
-    /// Nobody.
+    /// Denies every caller.
     pub const fn nobody() -> Self {
         Self { rule: Rule::Nobody }
     }
 
-    /// Everybody who can send a request.
+    /// Allows every caller.
     pub const fn everybody() -> Self {
         Self {
             rule: Rule::Everybody,
         }
     }
 
-    /// Peers on this host, unless a proxy on this host says that it speaks for another: by `forwarded`,
-    /// `via`, `x-real-ip` or any `x-forwarded-…` header.
+    /// Allows callers on this host whose requests were not forwarded.
     ///
-    /// A proxy on this host that adds none of them (nginx' plain `proxy_pass`, a TCP forwarder) makes
-    /// everybody local. Behind one, name [`bearer`](Self::bearer) instead.
+    /// For details, `Host`, `:authority` and an absolute-form target must also be an IP literal,
+    /// `localhost` or `*.localhost`, where they are present. This is against DNS rebinding: else a page of
+    /// another site could read the details through a developer's browser. For
+    /// [`allow`](crate::HealthLayer::allow) the host does not matter.
+    ///
+    /// Behind a proxy on this host that adds no forwarding header (nginx' plain `proxy_pass`, a TCP
+    /// forwarder), every caller that sends a local host name is allowed. Use [`bearer`](Self::bearer) there.
     pub const fn loopback() -> Self {
         Self {
             rule: Rule::Loopback,
         }
     }
 
-    /// Peers in one of `networks`, each an address or a CIDR such as `10.0.0.0/8`.
-    ///
-    /// A proxy in one of them passes its clients on as itself: with a proxy in between
-    /// name it with [`trusted_proxies`](Self::trusted_proxies).
+    /// Allows client addresses in one of `networks`, each an address or a CIDR such as `10.0.0.0/8`.
     ///
     /// # Errors
     ///
@@ -90,15 +105,15 @@ impl Access {
         })
     }
 
-    /// Whoever sends `authorization: Bearer` with one of `tokens`, compared in a time that tells
-    /// nothing of them but their lengths.
+    /// Allows callers that send `authorization: Bearer` with one of `tokens`.
     ///
-    /// Several tokens allow rotation: add the new one, move the askers, drop the old one.
+    /// The time of the comparison depends on the tokens' lengths only. Several tokens allow rotation: add
+    /// the new one, update the callers, remove the old one.
     ///
     /// # Panics
     ///
-    /// On an empty token, which an unset variable would make everybody's, and on one with a space, a
-    /// line end or another character that no token has. It names the token's place, never the token.
+    /// If a token is empty, as from an unset variable, or contains a space, a line end or another
+    /// character that no token has. The message gives the token's position, never the token.
     #[track_caller]
     pub fn bearer<T: Into<String>>(tokens: impl IntoIterator<Item = T>) -> Self {
         match Tokens::new(tokens) {
@@ -109,14 +124,16 @@ impl Access {
         }
     }
 
-    /// Whoever `allows` says yes to. It runs on every probe: keep it fast. A panic in it is a no.
+    /// Allows requests for which `allows` returns true.
+    ///
+    /// It runs on every probe: keep it fast. A panic in it denies access.
     pub fn predicate(allows: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self {
-            rule: Rule::Closure(Arc::new(allows)),
+            rule: Rule::Predicate(Arc::new(allows)),
         }
     }
 
-    /// Whoever this or `other` allows.
+    /// Allows callers that this or `other` allows.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -124,21 +141,22 @@ impl Access {
         }
     }
 
-    /// Behind `proxies` it is whom they speak for that counts, and not the proxy.
+    /// Compares the client address instead of the peer address if the peer is one of `proxies`.
     ///
-    /// What comes from another peer than one of `proxies`, each an address or a CIDR,
-    /// counts as from that peer, whatever it says of others. From one of them, its
-    /// `x-forwarded-for` or `forwarded` is read from the right, past the proxies, to the
-    /// first address that is none: everything left of that is what a stranger may have
-    /// written. With neither header the proxy asks for itself, as balancers do for their
-    /// own probes. Not allowed is whoever cannot be made out: unreadable or hidden
-    /// addresses, malformed or very long headers (over 4,096 bytes), the two headers
-    /// naming different addresses.
+    /// Each of `proxies` is an address or a CIDR. `x-forwarded-for` and `forwarded` are read from the right,
+    /// past the proxies, to the first other address; the client may have written everything to the left.
+    /// `x-real-ip` must hold one address. All of the three that are present must name the same client:
+    /// configure the proxy to overwrite or remove those that it does not append to.
     ///
-    /// Called again, or around a rule that has proxies already, it adds to them.
+    /// Access is denied if the client address cannot be determined: a header is malformed, hides the address
+    /// or is over 4,096 bytes, or two headers disagree. If none of the three is present:
+    /// - for details, a request with `via` or another `x-forwarded-*` is denied, and one without any
+    ///   forwarding header counts as the proxy's own;
+    /// - for [`allow`](crate::HealthLayer::allow), the proxy counts as itself, so that probes pass through it.
     ///
-    /// It changes what [`networks`](Self::networks) and [`RequestHead::client`] see.
-    /// [`loopback`](Self::loopback) stays with whoever speaks for itself.
+    /// Headers of other peers never count. Called again, or around a rule that has proxies already, it adds
+    /// to them. It changes [`networks`](Self::networks) and [`RequestHead::client_ip`]; a forwarded request
+    /// that names its client is never allowed by [`loopback`](Self::loopback).
     ///
     /// ```
     /// # fn main() -> Result<(), tower_health::InvalidNetwork> {
@@ -167,7 +185,7 @@ impl Access {
         })
     }
 
-    /// With `more` in each list of proxies that there is: of two, one inside the other, the inner counts.
+    /// Adds `more` to each list of proxies inside: of two nested lists, the inner one counts.
     fn trusting(self, more: &[IpNet]) -> Self {
         let rule = match self.rule {
             Rule::Behind(behind) => {
@@ -184,39 +202,47 @@ impl Access {
         Self { rule }
     }
 
-    #[inline]
+    /// Whether the caller may probe.
     pub(crate) fn allows(&self, head: &RequestHead<'_>) -> bool {
-        match &self.rule {
-            Rule::Nobody => false,
-            Rule::Everybody => true,
-            rule => rule.allows(head),
+        self.rule.matches(head)
+    }
+
+    /// What the caller may see. Stricter than [`allows`](Self::allows): see the rules in the module.
+    pub(crate) fn detail(&self, head: &RequestHead<'_>) -> Detail {
+        if self.rule.matches(&head.for_details()) {
+            Detail::Full
+        } else {
+            Detail::Status
         }
     }
 }
 
 impl Rule {
-    fn allows(&self, head: &RequestHead<'_>) -> bool {
+    fn matches(&self, head: &RequestHead<'_>) -> bool {
         match self {
             Self::Nobody => false,
             Self::Everybody => true,
             Self::Loopback => {
-                head.peer_ip().is_some_and(|peer| peer.is_loopback()) && !head.is_forwarded()
+                head.note_missing_peer();
+                head.is_local()
             }
-            Self::Networks(networks) => head
-                .client_ip()
-                .is_some_and(|client| contains(networks, client)),
-            Self::Bearer(tokens) => tokens.open_to(head),
-            // The head is read only: nothing is left half done.
-            Self::Closure(allows) => {
+            Self::Networks(networks) => {
+                head.note_missing_peer();
+                let client = head.client_ip();
+                client.is_some_and(|client| contains(networks, client))
+            }
+            Self::Bearer(tokens) => tokens.are_in(head),
+            // The head is read only: a panic leaves nothing half done.
+            Self::Predicate(allows) => {
                 catch_unwind(AssertUnwindSafe(|| allows(head))).unwrap_or(false)
             }
-            Self::Either(both) => both.0.allows(head) || both.1.allows(head),
-            Self::Behind(behind) => behind.0.allows(&head.behind(&behind.1)),
+            Self::Either(both) => both.0.rule.matches(head) || both.1.rule.matches(head),
+            Self::Behind(behind) => behind.0.rule.matches(&head.behind(&behind.1)),
         }
     }
 }
 
-/// Never a token.
+/// Leaves out the tokens.
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rule {
@@ -225,7 +251,7 @@ impl fmt::Debug for Access {
             Rule::Loopback => f.write_str("Loopback"),
             Rule::Networks(networks) => f.debug_tuple("Networks").field(networks).finish(),
             Rule::Bearer(_) => f.write_str("Bearer(..)"),
-            Rule::Closure(_) => f.write_str("Closure(..)"),
+            Rule::Predicate(_) => f.write_str("Predicate(..)"),
             Rule::Either(both) => f
                 .debug_tuple("Either")
                 .field(&both.0)

@@ -2,10 +2,10 @@ use std::net::SocketAddr;
 
 use http::{Method, Request};
 
-use super::{Access, PeerAddr, RequestHead};
+use super::{Access, Detail, MissingPeer, PeerAddr, RequestHead};
 
-fn allows(access: &Access, peer: Option<&str>, headers: &[(&str, &str)]) -> bool {
-    let mut request = Request::builder();
+fn request(peer: Option<&str>, uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().uri(uri);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -14,11 +14,36 @@ fn allows(access: &Access, peer: Option<&str>, headers: &[(&str, &str)]) -> bool
         let peer: SocketAddr = peer.parse().expect("an address");
         request.extensions_mut().insert(PeerAddr(peer));
     }
-    access.allows(&RequestHead::of(&request))
+    request
 }
 
+fn allows(access: &Access, peer: Option<&str>, headers: &[(&str, &str)]) -> bool {
+    let request = request(peer, "/livez", headers);
+    access.allows(&RequestHead::of(&request, &MissingPeer::default()))
+}
+
+fn shows(access: &Access, request: &Request<()>) -> bool {
+    access.detail(&RequestHead::of(request, &MissingPeer::default())) == Detail::Full
+}
+
+fn shows_to(access: &Access, peer: &str, headers: &[(&str, &str)]) -> bool {
+    shows(access, &request(Some(peer), "/livez", headers))
+}
+
+/// Every header that marks a request as forwarded.
+const MARKS: [&str; 8] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-server",
+];
+
 #[test]
-fn loopback_is_a_local_peer_that_speaks_for_itself() {
+fn loopback_is_a_local_peer_without_forwarding_headers() {
     let access = Access::loopback();
     for peer in [
         "127.0.0.1:1",
@@ -27,11 +52,11 @@ fn loopback_is_a_local_peer_that_speaks_for_itself() {
         "[::ffff:127.0.0.1]:1",
     ] {
         assert!(allows(&access, Some(peer), &[]), "{peer}");
-        for header in ["forwarded", "x-forwarded-for", "x-real-ip", "via"] {
-            assert!(
-                !allows(&access, Some(peer), &[(header, "")]),
-                "{peer} {header}"
-            );
+        assert!(shows_to(&access, peer, &[]), "{peer}");
+        for mark in MARKS {
+            let headers = [(mark, "127.0.0.1")];
+            assert!(!allows(&access, Some(peer), &headers), "{peer} {mark}");
+            assert!(!shows_to(&access, peer, &headers), "{peer} {mark}");
         }
     }
     for peer in [
@@ -42,6 +67,8 @@ fn loopback_is_a_local_peer_that_speaks_for_itself() {
     ] {
         assert!(!allows(&access, peer, &[]), "{peer:?}");
     }
+    let others = [("x-forward", "http"), ("x-request-id", "1")];
+    assert!(shows_to(&access, "127.0.0.1:1", &others));
 }
 
 #[test]
@@ -58,12 +85,139 @@ fn networks_hold_addresses_and_cidrs() {
     ];
     for (peer, expected) in table {
         assert_eq!(allows(&access, Some(peer), &[]), expected, "{peer}");
+        assert_eq!(shows_to(&access, peer, &[]), expected, "{peer}");
     }
     assert!(!allows(&access, None, &[]));
 }
 
 #[test]
-fn any_of_several_tokens_opens() {
+fn details_are_denied_to_forwarded_requests_of_any_peer() {
+    let networks = || Access::networks(["10.0.0.0/8"]).expect("valid");
+    let behind = |access: Access| access.trusted_proxies(["192.0.2.1"]).expect("valid");
+    let rules = [
+        networks(),
+        networks().or(Access::loopback()),
+        Access::nobody().or(behind(networks())),
+        behind(Access::loopback()).or(networks()),
+        Access::predicate(|head| head.client_ip().is_some()),
+    ];
+    for access in rules {
+        assert!(shows_to(&access, "10.0.0.5:1", &[]), "{access:?}");
+        for mark in MARKS {
+            for value in ["203.0.113.9", "10.0.0.5", ""] {
+                let headers = [(mark, value)];
+                assert!(
+                    !shows_to(&access, "10.0.0.5:1", &headers),
+                    "{access:?} {mark}: {value}"
+                );
+                // Who may probe is another decision: the peer counts.
+                assert!(allows(&access, Some("10.0.0.5:1"), &headers), "{mark}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trusted_proxy_that_names_no_client_may_probe_only() {
+    let rules = [
+        Access::networks(["127.0.0.1", "10.0.0.7"]).expect("valid"),
+        Access::loopback(),
+    ];
+    for access in rules {
+        let access = access
+            .trusted_proxies(["127.0.0.1", "10.0.0.7"])
+            .expect("valid");
+        let peer = "127.0.0.1:1";
+        assert!(shows_to(&access, peer, &[]), "its own request");
+        for mark in [
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-forwarded-port",
+            "via",
+        ] {
+            let headers = [(mark, "x")];
+            assert!(!shows_to(&access, peer, &headers), "{access:?} {mark}");
+            assert!(allows(&access, Some(peer), &headers), "{access:?} {mark}");
+        }
+        // One that hides its client, or that names one, does not count as itself.
+        for (name, value) in [
+            ("x-forwarded-for", "unknown"),
+            ("forwarded", "for=_hidden"),
+            ("x-real-ip", "203.0.113.9"),
+        ] {
+            assert!(!shows_to(&access, peer, &[(name, value)]), "{name}");
+            assert!(!allows(&access, Some(peer), &[(name, value)]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn loopback_details_need_a_local_host_name() {
+    let access = Access::loopback();
+    let peer = Some("127.0.0.1:1");
+    let table = [
+        ("localhost", true),
+        ("LocalHost:3000", true),
+        ("app.localhost:3000", true),
+        ("127.0.0.1", true),
+        ("127.0.0.1:3000", true),
+        ("10.0.0.5:3000", true),
+        ("[::1]:3000", true),
+        ("[2001:db8::1]", true),
+        ("example.org", false),
+        ("example.org:3000", false),
+        ("localhost.example.org", false),
+        ("notlocalhost", false),
+        ("127.0.0.1.example.org", false),
+        ("localhost@example.org", false),
+        ("example.org@localhost", false),
+        ("127.1", false),
+        ("::1", false),
+        ("local host", false),
+    ];
+    for (host, expected) in table {
+        let by_header = request(peer, "/livez", &[("host", host)]);
+        assert_eq!(shows(&access, &by_header), expected, "{host}");
+        let both = request(peer, "/livez", &[("host", "localhost"), ("host", host)]);
+        assert_eq!(shows(&access, &both), expected, "{host}");
+        // `:authority` and an absolute-form target.
+        let uri = format!("http://{host}/livez");
+        if uri.parse::<http::Uri>().is_ok() {
+            let by_target = request(peer, &uri, &[("host", "localhost")]);
+            assert_eq!(shows(&access, &by_target), expected, "{uri}");
+        }
+        assert!(allows(&access, peer, &[("host", host)]), "{host}");
+    }
+    let networks = Access::networks(["127.0.0.1"]).expect("valid");
+    let foreign = request(peer, "/livez", &[("host", "example.org")]);
+    assert!(shows(&networks, &foreign), "the host is a rule of loopback");
+}
+
+#[test]
+fn a_missing_peer_address_is_noted_by_rules_on_addresses() {
+    let networks = Access::networks(["10.0.0.0/8"]).expect("valid");
+    let table = [
+        (Access::loopback(), true),
+        (networks, true),
+        (Access::bearer(["t"]).or(Access::loopback()), true),
+        (Access::bearer(["t"]), false),
+        (Access::everybody(), false),
+        (Access::nobody(), false),
+        (Access::predicate(|_| false), false),
+    ];
+    for (access, expected) in table {
+        let missing = MissingPeer::default();
+        let known = request(Some("10.0.0.1:1"), "/livez", &[]);
+        access.allows(&RequestHead::of(&known, &missing));
+        assert!(!missing.is_noted(), "{access:?}");
+        let unknown = request(None, "/livez", &[]);
+        access.detail(&RequestHead::of(&unknown, &missing));
+        assert_eq!(missing.is_noted(), expected, "{access:?}");
+    }
+}
+
+#[test]
+fn any_of_several_tokens_grants_access() {
     let access = Access::bearer(["old", "new"]);
     let table = [
         ("Bearer old", true),
@@ -92,12 +246,13 @@ fn an_empty_token_is_refused() {
 }
 
 #[test]
-fn behind_a_trusted_proxy_its_client_counts() {
+fn behind_a_trusted_proxy_the_client_counts() {
     let access = Access::networks(["203.0.113.0/24"])
         .and_then(|access| access.trusted_proxies(["10.0.0.7"]))
         .expect("valid");
     let client = [("x-forwarded-for", "203.0.113.9")];
     assert!(allows(&access, Some("10.0.0.7:1"), &client));
+    assert!(shows_to(&access, "10.0.0.7:1", &client));
     assert!(!allows(&access, Some("10.0.0.8:1"), &client), "not trusted");
     assert!(
         !allows(&access, Some("10.0.0.7:1"), &[]),
@@ -108,25 +263,27 @@ fn behind_a_trusted_proxy_its_client_counts() {
         "no proxy at all"
     );
     assert!(!allows(&access, None, &client));
-    let stranger = [("x-forwarded-for", "203.0.113.9, 198.51.100.1")];
-    assert!(!allows(&access, Some("10.0.0.7:1"), &stranger));
+    let outsider = [("x-forwarded-for", "203.0.113.9, 198.51.100.1")];
+    assert!(!allows(&access, Some("10.0.0.7:1"), &outsider));
 }
 
 #[test]
-fn behind_a_proxy_nobody_is_local_and_tokens_open_as_ever() {
+fn forwarded_requests_are_not_loopback_but_tokens_work() {
     let access = Access::loopback()
         .or(Access::bearer(["t"]))
         .trusted_proxies(["127.0.0.1"])
         .expect("valid");
     let local = [("x-forwarded-for", "127.0.0.1")];
     assert!(!allows(&access, Some("127.0.0.1:1"), &local));
+    assert!(!shows_to(&access, "127.0.0.1:1", &local));
     assert!(allows(&access, Some("127.0.0.1:1"), &[]));
     let token = [("x-forwarded-for", "junk"), ("authorization", "Bearer t")];
     assert!(allows(&access, Some("127.0.0.1:1"), &token));
+    assert!(shows_to(&access, "192.0.2.9:1", &token));
 }
 
 #[test]
-fn a_closure_sees_the_head_as_it_came() {
+fn a_predicate_sees_the_unchanged_head() {
     let access = Access::predicate(|head| {
         *head.method() == Method::HEAD
             && head
@@ -140,7 +297,8 @@ fn a_closure_sees_the_head_as_it_came() {
     let head = |method, uri, extension: u8| {
         let request = Request::builder().method(method).uri(uri);
         let request = request.header("x-team", "ops").extension(extension);
-        access.allows(&RequestHead::of(&request.body(()).expect("valid")))
+        let request = request.body(()).expect("valid");
+        access.allows(&RequestHead::of(&request, &MissingPeer::default()))
     };
     assert!(head("HEAD", "/livez?x", 7));
     assert!(!head("GET", "/livez?x", 7));
@@ -149,11 +307,11 @@ fn a_closure_sees_the_head_as_it_came() {
 }
 
 #[test]
-fn a_head_prints_who_asks_for_what_and_no_header() {
+fn a_head_prints_no_query_and_no_header() {
     let request = Request::get("/livez?token=hunter2").header("cookie", "hunter2");
     let request = request.body(()).expect("valid");
     assert_eq!(
-        format!("{:?}", RequestHead::of(&request)),
+        format!("{:?}", RequestHead::of(&request, &MissingPeer::default())),
         r#"RequestHead { method: GET, path: "/livez", peer: None, .. }"#
     );
 }
@@ -174,7 +332,7 @@ fn a_rule_prints_its_networks_and_no_token() {
         Access::everybody(),
         Access::predicate(|_| true),
     ];
-    assert_eq!(format!("{others:?}"), "[Nobody, Everybody, Closure(..)]");
+    assert_eq!(format!("{others:?}"), "[Nobody, Everybody, Predicate(..)]");
 }
 
 #[test]
@@ -188,9 +346,9 @@ fn proxies_named_twice_are_all_trusted() {
     );
     for access in [chained, mixed] {
         for proxy in ["10.0.0.7:1", "10.0.0.8:1"] {
-            let stranger = [("x-forwarded-for", "198.51.100.1")];
+            let outsider = [("x-forwarded-for", "198.51.100.1")];
             assert!(
-                !allows(&access, Some(proxy), &stranger),
+                !allows(&access, Some(proxy), &outsider),
                 "{access:?} {proxy}"
             );
             let colleague = [("x-forwarded-for", "10.1.2.3, 10.0.0.8")];
@@ -200,22 +358,4 @@ fn proxies_named_twice_are_all_trusted() {
             );
         }
     }
-}
-
-#[test]
-fn a_proxy_that_says_nothing_of_its_client_is_seen_by_what_else_it_says() {
-    for name in [
-        "x-forwarded-proto",
-        "x-forwarded-host",
-        "x-real-ip",
-        "via",
-        "forwarded",
-    ] {
-        assert!(
-            !allows(&Access::loopback(), Some("127.0.0.1:1"), &[(name, "http")]),
-            "{name}"
-        );
-    }
-    let other = [("x-forward", "http"), ("x-request-id", "1")];
-    assert!(allows(&Access::loopback(), Some("127.0.0.1:1"), &other));
 }

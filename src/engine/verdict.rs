@@ -8,7 +8,7 @@ use super::period::Period;
 use crate::{
     check::{CheckResult, Outcome},
     dependency::Settings,
-    report::{History, Observations, Reason, Status},
+    report::{CheckRun, History, Observations, Reason, Status},
 };
 
 /// What the last completed run left behind.
@@ -28,6 +28,8 @@ pub(crate) struct Verdict {
     pub(crate) failures: u32,
     pub(crate) successes: u32,
     pub(crate) failing_since: Option<Instant>,
+    /// When the last run ended that was up or degraded.
+    pub(crate) last_up_at: Option<Instant>,
     /// Since when `status` has been shown; `None` while nothing has been yet.
     pub(crate) shown_since: Option<Instant>,
     pub(crate) history: History,
@@ -53,7 +55,14 @@ impl Verdict {
     ) -> Self {
         let shown = last.map_or(Status::Unknown, |last| last.status);
         let duration = span.ended.saturating_duration_since(span.started);
-        let found = result.as_ref().map_or(Status::Down, Outcome::status);
+        let run = CheckRun {
+            status: result.as_ref().map_or(Status::Down, Outcome::status),
+            reason: match &result {
+                Ok(outcome) => outcome.reason,
+                Err(failure) => Some(failure.reason()),
+            },
+            duration,
+        };
         let outage = last
             .and_then(|last| last.failing_since)
             .map(|since| span.started.saturating_duration_since(since));
@@ -70,10 +79,14 @@ impl Verdict {
             failures: 0,
             successes: 0,
             failing_since: None,
+            last_up_at: match &result {
+                Ok(_) => Some(span.ended),
+                Err(_) => last.and_then(|last| last.last_up_at),
+            },
             shown_since: last.and_then(|last| last.shown_since),
             history: last
                 .map_or_else(History::default, |last| last.history.clone())
-                .then(found, duration),
+                .then(run),
         };
         let next = match result {
             Ok(outcome) => {

@@ -23,11 +23,10 @@ use super::{
     watching::Watching,
 };
 use crate::{
-    access::{Access, RequestHead},
+    access::{Access, Detail, RequestHead},
     bounds::MAX_DURATION,
     health::{Gathering, Health, Subject},
     probe::Probe,
-    render::Detail,
     report::Status,
 };
 
@@ -82,13 +81,9 @@ pub(super) struct Opening {
 
 impl Opening {
     pub(super) fn of<A>(rules: Rules<'_>, request: &Request<A>) -> Self {
-        let asked = RequestHead::of(request);
+        let asked = RequestHead::of(request, rules.health.missing_peer());
         Self {
-            detail: if rules.details.allows(&asked) {
-                Detail::Full
-            } else {
-                Detail::Status
-            },
+            detail: rules.details.detail(&asked),
             head: if rules.allow.allows(&asked) {
                 CallHead::of(request)
             } else {

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{message::ServingStatus, names};
-use crate::{bounds::MAX_DURATION, health::Health, render::Detail, report::Status};
+use crate::{access::Detail, bounds::MAX_DURATION, health::Health, report::Status};
 
 /// How long the first message waits for a verdict under way: one that is up must not begin
 /// with `NOT_SERVING`, which makes clients fail what they would have queued.

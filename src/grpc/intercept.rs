@@ -40,7 +40,11 @@ impl Interception {
         forward_denied: bool,
         request: Request<A>,
     ) -> ControlFlow<Answering, Request<A>> {
-        if forward_denied && !rules.allow.allows(&RequestHead::of(&request)) {
+        if forward_denied
+            && !rules
+                .allow
+                .allows(&RequestHead::of(&request, rules.health.missing_peer()))
+        {
             return ControlFlow::Continue(request);
         }
         let opening = Opening::of(rules, &request);

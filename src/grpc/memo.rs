@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 use super::message::ServingStatus;
-use crate::render::Detail;
+use crate::access::Detail;
 
 /// Messages that differ in this many bits of a sum do not push each other out. A power of two.
 const PLACES: usize = 8;
@@ -72,7 +72,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{Answered, Memo, ServingStatus};
-    use crate::render::Detail;
+    use crate::access::Detail;
 
     #[test]
     fn an_answer_serves_the_same_question_while_it_holds() {

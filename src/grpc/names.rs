@@ -4,9 +4,9 @@
 //! allowed details the names of dependencies; `liveness`, `readiness` and `startup`.
 
 use crate::{
+    access::Detail,
     health::{Health, Subject},
     probe::Probe,
-    render::Detail,
 };
 
 /// More names are refused by `List`, as by grpc-go.

@@ -22,7 +22,7 @@ use super::{
     feed::{Feed, Key},
     status::Refusal,
 };
-use crate::{bounds::MAX_DURATION, cell::Cell, health::Health, render::Detail};
+use crate::{access::Detail, bounds::MAX_DURATION, cell::Cell, health::Health};
 
 /// How many may watch one handle at a time.
 pub(super) const MAX_WATCHERS: usize = 10_000;

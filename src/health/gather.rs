@@ -11,7 +11,7 @@ use crate::{
     dependency::Dependency,
     engine::{flight::Wait, verdict::Verdict},
     probe::Probe,
-    report::{Excluded, Reason, Report, Status},
+    report::{Excluded, Reason, Report, Rotation, Status},
 };
 
 /// An answer that depends on no run is renewed this often all the same.
@@ -190,6 +190,7 @@ impl Gathering {
                 Seen::Pending(..) | Seen::Stuck(_) | Seen::Stale(_) | Seen::Unknown => now,
             });
             let mut entry = cell.entry(&seen, now);
+            entry.interval = self.health.refresh_period().or(entry.interval);
             if let PartState::Excluded(by) = state {
                 entry.excluded = Some(by.clone());
             }
@@ -197,10 +198,29 @@ impl Gathering {
         }
         self.latch(&cells);
         let report = Report::of(entries, self.health.shared().info.clone());
+        let mut report = self.with_lifecycle(report);
+        report.rotation = self.rotation(&report);
         Answered {
-            report: self.with_lifecycle(report),
+            report,
             valid_until,
             epoch,
+        }
+    }
+
+    /// What the readiness probe answers, whatever `report` is about.
+    fn rotation(&self, report: &Report) -> Rotation {
+        let excludes = |part: &Part| matches!(part.state, PartState::Excluded(_));
+        if self.probe != Some(Probe::Readiness) || self.parts.iter().any(excludes) {
+            let readiness = Self::look(self.health.clone(), &Probe::Readiness);
+            return readiness.finish().report.rotation;
+        }
+        if report.status.is_serving() {
+            Rotation::In
+        } else {
+            Rotation::Out {
+                reason: report.reason,
+                message: report.message.clone(),
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     warning::{self, ConfigWarning, Pace},
 };
 use crate::{
+    access::MissingPeer,
     cell::Cell,
     engine::verdict::Verdict,
     epoch::Epoch,
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
     pub(super) lifecycle: Lifecycle,
     pub(super) epoch: Arc<Epoch>,
+    pub(super) missing_peer: MissingPeer,
     pub(super) hub: Arc<Hub>,
     /// Declared: they exist without a member, too.
     pub(super) groups: Vec<Cow<'static, str>>,
@@ -89,6 +91,7 @@ impl Health {
                 info: builder.info.into(),
                 lifecycle: Lifecycle::default(),
                 epoch,
+                missing_peer: MissingPeer::default(),
                 hub,
                 groups: builder.groups.into_iter().map(|group| group.name).collect(),
                 answer_within: builder.answer_within,
@@ -164,8 +167,17 @@ impl Health {
     /// ```
     pub fn warnings(&self) -> Vec<ConfigWarning> {
         let cells = self.cells();
-        self.pace()
-            .warnings(cells.iter().map(|cell| &cell.dependency))
+        let mut warnings = self
+            .pace()
+            .warnings(cells.iter().map(|cell| &cell.dependency));
+        if self.shared.missing_peer.is_noted() {
+            warnings.push(ConfigWarning::no_peer_address());
+        }
+        warnings
+    }
+
+    pub(crate) fn missing_peer(&self) -> &MissingPeer {
+        &self.shared.missing_peer
     }
 
     pub(super) fn pace(&self) -> Pace {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::dependency::Dependency;
+use crate::{access::MissingPeer, dependency::Dependency};
 
 /// What a kubelet waits for an answer unless told otherwise (`timeoutSeconds`).
 const PROBER_WAITS: Duration = Duration::from_secs(1);
@@ -47,9 +47,19 @@ pub enum ConfigWarningKind {
     /// Period, back-off and [`success_threshold`](crate::Dependency::success_threshold) keep it out of
     /// traffic for more than 30 s after its return.
     ReturnShowsLate,
+    /// A rule on addresses met a request without a peer address, and denied it. Known once that happens.
+    NoPeerAddress,
 }
 
 impl ConfigWarning {
+    pub(super) fn no_peer_address() -> Self {
+        Self {
+            dependency: None,
+            kind: ConfigWarningKind::NoPeerAddress,
+            text: MissingPeer::TEXT.to_owned(),
+        }
+    }
+
     /// What cannot work.
     pub fn kind(&self) -> ConfigWarningKind {
         self.kind

@@ -16,8 +16,9 @@ use super::{
     route::{Chosen, Offer, Route},
 };
 use crate::{
+    access::Detail,
     health::Gathering,
-    render::{Detail, Question, View},
+    render::{Question, View},
 };
 
 /// A probe's question, but for the query and the name below the path.

@@ -19,9 +19,8 @@ use super::{
     route::Route,
 };
 use crate::{
-    access::{Access, RequestHead},
+    access::{Access, Detail, RequestHead},
     health::Health,
-    render::Detail,
 };
 
 // As `Epoch`: no neighbour on the heap may take its lines away.
@@ -105,7 +104,7 @@ impl Face {
 
     #[inline(always)]
     fn decide<A>(self: &Arc<Self>, request: &mut Request<A>, found: Match) -> Turn {
-        let head = RequestHead::of(request);
+        let head = RequestHead::of(request, self.health.missing_peer());
         if !self.allow.allows(&head) {
             return if self.forward_denied {
                 Turn::Pass
@@ -122,11 +121,8 @@ impl Face {
         if !is_head && *request.method() != Method::GET {
             return Stay::Refuse(StatusCode::METHOD_NOT_ALLOWED);
         }
-        let detail = if self.details.allows(&RequestHead::of(request)) {
-            Detail::Full
-        } else {
-            Detail::Status
-        };
+        let head = RequestHead::of(request, self.health.missing_peer());
+        let detail = self.details.detail(&head);
         let asked = Asked {
             index: found.index,
             chosen: self.routes[found.index].choose(request.headers()),

@@ -101,8 +101,6 @@ impl HealthLayer {
 
     /// The same, always in `format`, whatever the request's `accept` says.
     ///
-    /// The page gives native JSON, too, to whoever asks for that: its script does.
-    ///
     /// # Panics
     ///
     /// As [`path`](Self::path).

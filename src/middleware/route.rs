@@ -4,8 +4,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::ACCEPT};
 
 use super::{answer::Slot, codes::Codes, told::Told};
 use crate::{
+    access::Detail,
     probe::Probe,
-    render::{Detail, Format, choose},
+    render::{Format, choose},
     report::Status,
 };
 
@@ -62,11 +63,9 @@ impl Route {
         Self::of(path, probe, first, others)
     }
 
-    /// Answers in `format`, and in what comes with it, whatever else `accept` says.
+    /// Answers in `format`, whatever `accept` says.
     pub(super) fn fixed(path: &str, probe: Probe, format: Format) -> Self {
-        let others = format.besides().iter().cloned();
-        let others = others.map(Offer::by_name).collect();
-        Self::of(path, probe, Offer::by_name(format), others)
+        Self::of(path, probe, Offer::by_name(format), Box::default())
     }
 
     fn of(path: &str, probe: Probe, first: Offer, others: Box<[Offer]>) -> Self {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::View;
 
-/// A form of one's own for the answer to a probe.
+/// A custom format of probe responses.
 ///
 /// ```
 /// use tower_health::{Format, Render, View};
@@ -27,19 +27,20 @@ use super::View;
 /// # drop(format);
 /// ```
 ///
-/// It decides the body and nothing else: the code comes from the status. It is
-/// asked once per verdict and audience, not once per request.
+/// It decides the body only: the code comes from the status. It is called once for each new result and
+/// [`Detail`](crate::Detail), not once for each request; answers for one dependency or with a query are
+/// rendered for each request.
 pub trait Render: Send + Sync + 'static {
-    /// The media type, with parameters if it has any. Asked once, when the format is made.
+    /// Returns the media type, with its parameters. Called once, when the format is created.
     fn content_type(&self) -> &'static str;
 
-    /// The body. Must not block: it runs where the request is served.
+    /// Returns the body. It must not block, because it runs in the task of the request.
     ///
-    /// A panic in it costs the body alone: the answer then has the status in native JSON.
+    /// If it panics, the response has the status in native JSON instead.
     fn render(&self, view: &View<'_>) -> Vec<u8>;
 }
 
-/// A user's renderer, whatever it does.
+/// A user's renderer, which may panic.
 pub(super) struct Custom {
     content_type: &'static str,
     render: Box<dyn Render>,
@@ -64,10 +65,9 @@ impl Custom {
         self.content_type
     }
 
-    /// Nothing where it panics.
+    /// `None` if the renderer panics.
     pub(super) fn render(&self, view: &View<'_>) -> Option<Bytes> {
-        // Nothing that is looked at afterwards is left half done: the view is read only,
-        // and what state the renderer keeps is its own affair.
+        // The view is read only, so a panic leaves nothing half done that is used afterwards.
         let body = catch_unwind(AssertUnwindSafe(|| self.render.render(view)));
         body.ok().map(Bytes::from)
     }
@@ -88,13 +88,13 @@ mod tests {
         }
 
         fn render(&self, view: &View<'_>) -> Vec<u8> {
-            assert!(!view.entries().is_empty(), "a panic of the renderer's");
+            assert!(!view.entries().is_empty(), "the renderer panics");
             vec![b'x'; view.entries().len()]
         }
     }
 
     #[test]
-    fn a_format_of_ones_own_makes_the_body() {
+    fn a_custom_format_makes_the_body() {
         let report = sample::report();
         let rendered = Format::custom(Own).render(&sample::full(&report));
         assert_eq!(rendered.body, "xxx");
@@ -103,9 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn a_renderer_that_panics_leaves_the_status() {
+    fn a_panicking_renderer_leaves_the_status() {
         let report = sample::report();
-        let rendered = Format::custom(Own).render(&sample::stranger(&report));
+        let rendered = Format::custom(Own).render(&sample::without_details(&report));
         assert_eq!(rendered.body, r#"{"status":"degraded"}"#);
         assert_eq!(rendered.content_type, "application/json");
     }

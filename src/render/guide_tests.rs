@@ -1,7 +1,7 @@
 //! The guide's samples are what the renderers make.
 
-use super::{Detail, Format, View, sample, view::Question};
-use crate::report::Report;
+use super::{Format, View, sample, view::Question};
+use crate::{access::Detail, report::Report};
 
 const GUIDE: &str = include_str!("../guide/formats.md");
 
@@ -52,7 +52,7 @@ fn the_samples_are_what_is_rendered() {
 }
 
 #[test]
-fn a_stranger_gets_what_the_table_says() {
+fn bodies_without_details_are_those_of_the_table() {
     let report = report();
     for format in Format::NEGOTIABLE {
         let row = GUIDE.lines().find(|line| {

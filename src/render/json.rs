@@ -12,7 +12,7 @@ pub(crate) fn json(view: &View<'_>) -> Bytes {
     }
 }
 
-/// What a stranger gets, made at compile time: no reference count is touched to hand it out.
+/// The body without details, made at compile time: no reference count is touched to serve it.
 pub(super) const fn status_alone(status: Status) -> Bytes {
     Bytes::from_static(match status {
         Status::Up => br#"{"status":"up"}"#,
@@ -24,11 +24,12 @@ pub(super) const fn status_alone(status: Status) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Detail, View, json};
+    use super::{View, json};
+    use crate::access::Detail;
     use crate::report::{Report, Status};
 
     #[test]
-    fn a_stranger_learns_the_status_and_no_more() {
+    fn without_details_the_body_is_the_status() {
         let info = [("version".into(), "secret".into())];
         for status in [Status::Up, Status::Degraded, Status::Unknown, Status::Down] {
             let mut report = Report::of(Vec::new(), info.clone().into());

@@ -1,6 +1,6 @@
-//! OpenMetrics text, for a scraper where no metrics recorder is at hand.
+//! OpenMetrics text, for a scraper of an app without a metrics recorder.
 //!
-//! The names are those of the `metrics` feature. A stranger gets the one gauge of the whole.
+//! The names are those of the `metrics` feature. Without details there is one gauge, the overall status.
 
 use std::fmt::{self, Write};
 
@@ -172,10 +172,13 @@ impl fmt::Display for Label<'_> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Detail, View, sample},
+        super::{View, sample},
         openmetrics,
     };
-    use crate::report::{Report, Status};
+    use crate::{
+        access::Detail,
+        report::{Report, Status},
+    };
 
     #[test]
     fn a_family_comes_once_with_a_sample_for_each_dependency() {
@@ -240,9 +243,9 @@ health_pool_connections{check=\"database\",state=\"in_use\"} 2
     }
 
     #[test]
-    fn a_stranger_gets_the_gauge_of_the_whole() {
+    fn without_details_it_is_the_overall_status() {
         let report = sample::report();
-        let text = openmetrics(&sample::stranger(&report));
+        let text = openmetrics(&sample::without_details(&report));
         let lines: Vec<_> = text.split(|&byte| byte == b'\n').skip(2).collect();
         assert_eq!(lines, [&b"health_status 0.5"[..], b"# EOF", b""]);
     }

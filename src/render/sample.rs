@@ -1,16 +1,19 @@
-//! A report with something of everything, for the renderers' tests.
+//! A report with every kind of value, for the renderers' tests.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Detail, View};
-use crate::report::{Observations, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status};
+use super::View;
+use crate::{
+    access::Detail,
+    report::{Observations, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
+};
 
 /// 2018-01-17T03:36:48Z.
 pub(super) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_516_160_208)
 }
 
-/// An entry of which nothing is known but `status`.
+/// An entry with nothing but `status`.
 pub(super) fn entry(name: &str, status: Status) -> ReportEntry {
     ReportEntry::new(name.into(), true, status)
 }
@@ -49,12 +52,12 @@ pub(super) fn report() -> Report {
     Report::of(vec![database, pool, cache], info.into())
 }
 
-/// The sample as those allowed details see it.
+/// The sample with details.
 pub(super) fn full(report: &Report) -> View<'_> {
     View::new(report, Detail::Full).at(now())
 }
 
-/// The sample as a stranger sees it.
-pub(super) fn stranger(report: &Report) -> View<'_> {
+/// The sample without details.
+pub(super) fn without_details(report: &Report) -> View<'_> {
     View::new(report, Detail::Status).at(now())
 }

@@ -1,9 +1,8 @@
-//! The shape of Spring Boot's Actuator, version 3, so that its dashboards work unchanged.
+//! The format of Spring Boot Actuator, version 3, so that its dashboards work unchanged.
 //!
-//! Spring's words for ours: `UP` for up and for degraded, which Spring has no word for
-//! (its `description` says `degraded`, to those allowed details), `DOWN`, `UNKNOWN`,
-//! and `OUT_OF_SERVICE` for an app that drains. Components are sorted by name as
-//! Spring sorts them. The app's fields have no place in it.
+//! `UP` is up and degraded, which Spring lacks (`description` says `degraded` to callers with details); `DOWN`
+//! is down, `UNKNOWN` is unknown, and `OUT_OF_SERVICE` is an app that drains. Components are sorted by
+//! name, as Spring sorts them. Info fields have no place in it.
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -46,7 +45,7 @@ impl Serialize for Whole<'_, '_> {
         } else if view.status() == Status::Degraded {
             map.serialize_entry("description", &view.status())?;
         }
-        // Keys of empty collections are left out, as Spring leaves them out.
+        // As Spring does, without keys of empty collections.
         if !view.entries().is_empty() {
             let mut entries: Vec<_> = view.entries().iter().collect();
             entries.sort_unstable_by_key(|entry| &*entry.name);
@@ -82,7 +81,7 @@ impl Serialize for Component<'_> {
     }
 }
 
-/// The native entry without its status, and with Spring's key for what went wrong.
+/// The native entry without its status, and with Spring's key for the error.
 struct Details<'a>(&'a ReportEntry);
 
 impl Serialize for Details<'_> {
@@ -100,10 +99,13 @@ impl Serialize for Details<'_> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Detail, View, sample, view::Question},
+        super::{View, sample, view::Question},
         spring,
     };
-    use crate::report::{Reason, Report, Status};
+    use crate::{
+        access::Detail,
+        report::{Reason, Report, Status},
+    };
 
     #[test]
     fn the_whole_has_components_sorted_by_name() {
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn each_status_has_its_word_and_empty_collections_no_key() {
         let mut report = Report::of(Vec::new(), [].into());
-        for (status, reason, full, stranger) in [
+        for (status, reason, full, without) in [
             (Status::Up, None, r#"{"status":"UP"}"#, r#"{"status":"UP"}"#),
             (
                 Status::Degraded,
@@ -165,7 +167,7 @@ mod tests {
         ] {
             (report.status, report.reason) = (status, reason);
             assert_eq!(spring(&sample::full(&report)), full);
-            assert_eq!(spring(&sample::stranger(&report)), stranger);
+            assert_eq!(spring(&sample::without_details(&report)), without);
         }
     }
 }

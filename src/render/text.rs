@@ -1,9 +1,9 @@
-//! Plain text in the manner of kube-apiserver, for people with `curl` and scripts with `grep`.
+//! Plain text as of kube-apiserver, for people with `curl` and scripts with `grep`.
 //!
-//! 1. A stranger reads `ok` or `readyz check failed`, and no more.
-//! 2. A passing probe is `ok`; with `?verbose` a line for each dependency.
-//! 3. A failing one is spelt out always.
-//! 4. One dependency alone is `ok`, or `internal server error: ` and why.
+//! 1. Without details it is `ok` or `readyz check failed`.
+//! 2. A passing probe is `ok`; with `?verbose` it has a line for each dependency.
+//! 3. A failing probe always has the lines.
+//! 4. The answer for one dependency is `ok`, or `internal server error: ` and the reason.
 
 use std::fmt::{self, Write};
 
@@ -31,13 +31,13 @@ pub(crate) fn text(view: &View<'_>) -> Bytes {
     }
 }
 
-/// A line for each dependency and one for the whole.
+/// A line for each dependency and one for the probe.
 struct List<'v, 'a>(&'v View<'a>);
 
 impl fmt::Display for List<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = self.0;
-        // As kube-apiserver does where it has no check at all.
+        // As kube-apiserver does without any check.
         if view.entries().is_empty() {
             f.write_str("[+]ping ok\n")?;
         }
@@ -81,7 +81,7 @@ fn line(f: &mut fmt::Formatter<'_>, entry: &ReportEntry) -> fmt::Result {
     }
 }
 
-/// Why it is not up: the reason, and the message where there is one.
+/// The reason why it is not up, and the message if there is one.
 struct Why<'a>(&'a ReportEntry);
 
 impl fmt::Display for Why<'_> {
@@ -113,13 +113,16 @@ impl fmt::Display for OneLine<'_> {
 mod tests {
     use super::{
         super::{
-            Detail, View,
+            View,
             sample::{self, entry},
             view::Question,
         },
         text,
     };
-    use crate::report::{Excluded, Reason, Report, ReportEntry, Status};
+    use crate::{
+        access::Detail,
+        report::{Excluded, Reason, Report, ReportEntry, Status},
+    };
 
     fn bad() -> ReportEntry {
         ReportEntry {
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_learns_whether_it_passes() {
+    fn without_details_it_is_one_line() {
         let mut report = sample::report();
         for (status, expected) in [
             (Status::Up, "ok"),

@@ -1,42 +1,36 @@
 use std::{borrow::Cow, time::SystemTime};
 
-use crate::report::{Reason, Report, ReportEntry, Status};
+#[cfg(feature = "html")]
+use crate::report::Rotation;
+use crate::{
+    access::Detail,
+    report::{Reason, Report, ReportEntry, Status},
+};
 
-/// How much an asker may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Complete for ever: between nothing and all lies a leak.
-pub enum Detail {
-    /// The status of the whole.
-    Status,
-    /// Everything: names, reasons, timings, pool numbers, the app's fields.
-    Full,
-}
-
-/// A report cut down to what its reader may see.
+/// A report restricted to what the caller may see: the input of a [`Render`](crate::Render).
 ///
-/// All that a [`Render`](crate::Render) gets. Without details the accessors have
-/// nothing to give: a renderer needs no `if` to keep a secret.
+/// Without details the accessors return nothing, so a renderer needs no `if` to keep a secret.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     status: Status,
-    /// The rest, for those who may see it.
+    /// The report, with details only.
     full: Option<&'a Report>,
     single: bool,
     question: Question<'a>,
-    /// `None` for a stranger, and where times are left out.
+    /// `None` without details and without measurements.
     at: Option<SystemTime>,
 }
 
-/// What was asked, beside which probe.
+/// What the request asks for, beside the probe.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
-    /// What the answer calls the probe: its path, which the asker knows.
+    /// The probe's path without the first slash; the caller knows it.
     pub(crate) name: &'a str,
-    /// Whether a passing probe is spelt out, too.
+    /// Whether a passing probe has a line for each dependency, too.
     pub(crate) verbose: bool,
-    /// What the asker wanted left out and nothing is called.
+    /// Names to exclude that match nothing.
     pub(crate) unmatched: &'a [String],
-    /// The groups that dependencies are in.
+    /// The groups of all dependencies.
     pub(crate) groups: &'a [Cow<'static, str>],
 }
 
@@ -52,7 +46,7 @@ impl Default for Question<'_> {
 }
 
 impl<'a> View<'a> {
-    /// `report` as seen with `detail`.
+    /// Restricts `report` to `detail`.
     pub fn new(report: &'a Report, detail: Detail) -> Self {
         Self {
             status: report.status,
@@ -69,7 +63,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The view of the one dependency that `report` is about.
+    /// The view of the only dependency in `report`.
     pub(crate) fn single(report: &'a Report, detail: Detail) -> Self {
         Self {
             status: report
@@ -81,7 +75,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The same as the answer to `question`, of which a stranger's view keeps the name alone.
+    /// The same as the answer to `question`; without details only its name is kept.
     pub(crate) fn of(self, question: Question<'a>) -> Self {
         let question = match self.full {
             Some(_) => question,
@@ -93,12 +87,12 @@ impl<'a> View<'a> {
         Self { question, ..self }
     }
 
-    /// The same without a time of its own: two of one report are the same.
+    /// The same without a time: two views of one report are equal.
     pub(crate) fn timeless(self) -> Self {
         Self { at: None, ..self }
     }
 
-    /// The same made at another time.
+    /// The same, created at `at`.
     #[cfg(test)]
     pub(crate) fn at(self, at: SystemTime) -> Self {
         Self {
@@ -107,12 +101,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The status of the whole; of the dependency itself in the answer for one.
+    /// The overall status; in the answer for one dependency, its own.
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// How much its reader may see.
+    /// What the caller may see.
     pub fn detail(&self) -> Detail {
         match self.full {
             None => Detail::Status,
@@ -120,29 +114,27 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the probe is called: its path without the first slash, as in `readyz`.
-    ///
-    /// `health` where a view was cut by hand.
+    /// The probe's path without the first slash, as in `readyz`; `health` if made by [`new`](Self::new).
     pub fn name(&self) -> &'a str {
         self.question.name
     }
 
-    /// Whether the asker wants a passing probe spelt out (`?verbose`). Never without details.
+    /// Whether the request has `?verbose`. Never without details.
     pub fn is_verbose(&self) -> bool {
         self.question.verbose
     }
 
-    /// Why, where it is the app's own lifecycle. Nothing without details.
+    /// The reason, if it is the app's lifecycle. None without details.
     pub fn reason(&self) -> Option<Reason> {
         self.full.and_then(|report| report.reason)
     }
 
-    /// What the app says about that reason, as for a maintenance. Nothing without details.
+    /// The app's message for that reason, as in a maintenance. None without details.
     pub fn message(&self) -> Option<&'a str> {
         self.full.and_then(|report| report.message.as_deref())
     }
 
-    /// The app's fields in their order. None without details.
+    /// The info fields in their order. None without details.
     pub fn info(&self) -> &'a [(Cow<'static, str>, Cow<'static, str>)] {
         self.full.map_or(&[], |report| &report.info)
     }
@@ -152,31 +144,36 @@ impl<'a> View<'a> {
         self.full.map_or(&[], |report| &report.entries)
     }
 
-    /// The dependency, in the answer for one.
+    /// The dependency, in the answer for one dependency.
     pub fn single_entry(&self) -> Option<&'a ReportEntry> {
         self.entries().first().filter(|_| self.single)
     }
 
-    /// The names of the groups that dependencies are in, each once. None without details.
+    /// The names of all groups, each once. None without details.
     pub fn groups(&self) -> &'a [Cow<'static, str>] {
         self.question.groups
     }
 
     /// When the last completed run of `entry` started, by the wall clock.
     ///
-    /// Reckoned back from now, since runs are timed by a clock that never jumps: a
-    /// wall clock that was set between the run and the answer does not show. `None`
-    /// before the first run and where times are left out.
+    /// Calculated back from now, because runs are timed by a monotonic clock: a wall clock that was set
+    /// between the run and the response does not show. `None` before the first run and without measurements.
     pub fn checked_at(&self, entry: &ReportEntry) -> Option<SystemTime> {
         self.at?.checked_sub(entry.age?)
     }
 
-    /// When it was made, by the wall clock. `None` without details and where times are left out.
+    /// When the view was created, by the wall clock. `None` without details and without measurements.
     pub fn created_at(&self) -> Option<SystemTime> {
         self.at
     }
 
-    /// What the asker wanted left out and nothing is called. None without details.
+    /// Whether the instance is in rotation. `None` without details.
+    #[cfg(feature = "html")]
+    pub(super) fn rotation(&self) -> Option<&'a Rotation> {
+        self.full.map(|report| &report.rotation)
+    }
+
+    /// Names to exclude that match nothing. None without details.
     pub(super) fn unmatched(&self) -> &'a [String] {
         self.question.unmatched
     }

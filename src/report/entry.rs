@@ -4,23 +4,25 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{CheckRun, History, Observations, ObservedValue, PoolStats, Reason, Status};
 
-/// The state of one dependency, as of the report that holds it.
+/// The state of one dependency in a report.
 ///
-/// Serialises with all its details; show it only to those who may see them.
+/// It serializes with all details: send it only to callers who may see them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReportEntry {
-    /// Its name, unique within the handle.
+    /// The name, unique within the handle.
     pub name: Arc<str>,
-    /// What it is, as in `postgres`.
+    /// The kind, as in `postgres`.
     pub kind: Option<Cow<'static, str>>,
-    /// Whether the app cannot serve without it.
+    /// Host and port, or another place, of what is checked. No credentials.
+    pub target: Option<Arc<str>>,
+    /// Whether the overall status is down if it is down.
     pub required: bool,
-    /// Its own status. An optional one that is down counts as degraded in the whole.
+    /// Its own status; see [`effective_status`](Self::effective_status) for its part in the overall one.
     pub status: Status,
-    /// Why it is not up.
+    /// The reason why it is not up.
     pub reason: Option<Reason>,
-    /// A sentence without credentials.
+    /// The message of the check, without credentials.
     pub message: Option<Cow<'static, str>>,
     /// How long the last completed run took.
     pub duration: Option<Duration>,
@@ -28,19 +30,27 @@ pub struct ReportEntry {
     pub age: Option<Duration>,
     /// How long runs have been failing without a success between.
     pub failing_for: Option<Duration>,
+    /// How long ago the last run ended that was up or degraded.
+    pub last_up: Option<Duration>,
+    /// Whether runs have completed, and none since the start was up or degraded.
+    pub never_up: bool,
     /// Completed runs that failed without a success between.
     pub consecutive_failures: u32,
-    /// How long the run has been under way that the asker did not wait out.
+    /// How long the current run has been pending, if the caller did not wait for its end.
     pub pending_for: Option<Duration>,
     /// How long its status has been what it is, counted from the end of the run that changed it.
     pub status_for: Option<Duration>,
+    /// After which time a run fails with reason `timeout`.
+    pub timeout: Option<Duration>,
+    /// The shortest time between two runs while it is up: the cache lifetime or the refresh period.
+    pub interval: Option<Duration>,
     pub(crate) observations: Observations,
     pub(crate) history: History,
-    /// By what the asker left it out of this answer.
+    /// How the request excluded it.
     pub(crate) excluded: Option<Excluded>,
 }
 
-/// What of a dependency an asker named to leave it out.
+/// What of a dependency the request named to exclude it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Excluded {
     ByName,
@@ -48,12 +58,12 @@ pub(crate) enum Excluded {
 }
 
 impl ReportEntry {
-    /// The pool's numbers at the end of the last run, for checks on a pool.
+    /// The pool statistics at the end of the last run, for checks on a pool.
     pub fn pool(&self) -> Option<PoolStats> {
         self.observations.pool
     }
 
-    /// What the last run saw beside its verdict.
+    /// The observations of the last run.
     pub fn observations(&self) -> impl Iterator<Item = (&str, &ObservedValue)> {
         self.observations
             .values
@@ -66,12 +76,12 @@ impl ReportEntry {
         self.history.runs()
     }
 
-    /// Whether the asker left it out: it was not asked, and does not count.
+    /// Whether the request excluded it: it was not checked, and does not count.
     pub fn is_excluded(&self) -> bool {
         self.excluded.is_some()
     }
 
-    /// What it contributes to the whole: an optional one that is down degrades, no more.
+    /// Its part in the overall status: an optional dependency that is down counts as degraded.
     pub fn effective_status(&self) -> Status {
         match self.status {
             _ if self.is_excluded() => Status::Up,
@@ -80,11 +90,12 @@ impl ReportEntry {
         }
     }
 
-    /// One of which nothing else is known.
+    /// An entry without any result.
     pub(crate) fn new(name: Arc<str>, required: bool, status: Status) -> Self {
         Self {
             name,
             kind: None,
+            target: None,
             required,
             status,
             reason: None,
@@ -92,19 +103,24 @@ impl ReportEntry {
             duration: None,
             age: None,
             failing_for: None,
+            last_up: None,
+            never_up: false,
             consecutive_failures: 0,
             pending_for: None,
             status_for: None,
+            timeout: None,
+            interval: None,
             observations: Observations::default(),
             history: History::default(),
             excluded: None,
         }
     }
 
-    /// The same without what differs between two runs that find the same.
+    /// The same without values that may differ between two equal results.
     pub(super) fn stable(self) -> Self {
         Self {
             kind: self.kind,
+            target: self.target,
             reason: self.reason,
             excluded: self.excluded,
             ..Self::new(self.name, self.required, self.status)
@@ -158,6 +174,22 @@ impl ReportEntry {
         if !self.observations.values.is_empty() {
             map.serialize_entry("observations", &AsMap(&self.observations.values))?;
         }
+        if !self.status.is_serving() {
+            match self.last_up {
+                Some(last_up) => map.serialize_entry("last_up_ms", &whole_millis(last_up))?,
+                None if self.never_up => map.serialize_entry("never_up", &true)?,
+                None => {}
+            }
+        }
+        if let Some(target) = &self.target {
+            map.serialize_entry("target", &**target)?;
+        }
+        if let Some(timeout) = self.timeout {
+            map.serialize_entry("timeout_ms", &whole_millis(timeout))?;
+        }
+        if let Some(interval) = self.interval {
+            map.serialize_entry("interval_ms", &whole_millis(interval))?;
+        }
         Ok(())
     }
 }
@@ -171,7 +203,7 @@ impl Serialize for AsMap<'_> {
     }
 }
 
-/// Milliseconds; what no JSON reader could hold ends at the greatest number.
+/// Milliseconds, at most the largest number.
 pub(crate) fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,13 +5,12 @@ use super::{Observations, ObservedValue, PoolStats, Reason, observation::bounded
 /// A chain of sources that loops must not hang a probe.
 const CHAIN_LIMIT: usize = 16;
 
-/// Why a check says that its dependency is down.
+/// The result of a check whose dependency is down.
 ///
-/// Three layers with three audiences: the [`Reason`] for everybody who may see
-/// details, an optional message for the same people, and the raw error for the
-/// log only. Any [`std::error::Error`] converts: `io` errors (also as a source)
-/// to their own reason, all others to [`Reason::Failed`]. Its text is **not**
-/// the message, since error texts carry hosts, users and worse.
+/// Callers with details see the [`Reason`] and the optional message. The raw error goes to the log only, by
+/// its `Display` text and that of its sources, with known forms of credentials masked. Any
+/// [`std::error::Error`] converts: `io` errors (also as a source) to their own reason, all others to
+/// [`Reason::Failed`]. Its text is **not** the message, because error texts contain hosts, users and worse.
 pub struct Failure {
     reason: Reason,
     message: Option<Cow<'static, str>>,
@@ -20,7 +19,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure for `reason`, without message or source.
+    /// Creates a failure for `reason`, without message or source.
     pub fn new(reason: Reason) -> Self {
         Self {
             reason,
@@ -30,21 +29,21 @@ impl Failure {
         }
     }
 
-    /// Adds a sentence for those allowed details. It must hold no credentials; over 256 bytes are cut.
+    /// Adds a message for callers with details, without credentials. Text over 256 bytes is cut.
     #[must_use]
     pub fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.message = Some(bounded(message.into()));
         self
     }
 
-    /// Adds the raw error. It reaches the log and nothing else.
+    /// Adds the raw error, for the log only.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Adds a value that the check saw. At most 16 are kept.
+    /// Adds a value that the check measured. At most 16 are kept.
     #[must_use]
     pub fn observe(
         mut self,
@@ -55,7 +54,7 @@ impl Failure {
         self
     }
 
-    /// Adds the pool's numbers.
+    /// Adds the pool statistics.
     #[must_use]
     pub fn pool(mut self, pool: PoolStats) -> Self {
         self.observations.pool = Some(pool);
@@ -78,7 +77,7 @@ impl Failure {
         for _ in 0..CHAIN_LIMIT {
             let Some(error) = next else { break };
             let part = error.to_string();
-            // Many errors say what their source says, too.
+            // Many errors repeat the text of their source.
             if !text.ends_with(&part) {
                 if !text.is_empty() {
                     text.push_str(": ");
@@ -113,7 +112,7 @@ impl Failure {
     }
 }
 
-/// Without the source: whoever formats a failure must not print a secret by accident.
+/// Without the source, which may contain a secret.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failure")
@@ -175,7 +174,7 @@ pub(crate) fn reason_of_connect(error: &io::Error) -> Option<Reason> {
     }
 }
 
-/// The reason of an `io` error, by kind; by text only where `std` gives no kind.
+/// The reason of an `io` error, by kind; by text only if `std` gives no kind.
 fn reason_of_io(error: &io::Error) -> Option<Reason> {
     Some(match error.kind() {
         io::ErrorKind::ConnectionRefused => Reason::Refused,

@@ -1,6 +1,6 @@
 use std::{iter, sync::Arc, time::Duration};
 
-use super::Status;
+use super::{Reason, Status};
 
 /// One completed run, as the history keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +8,8 @@ use super::Status;
 pub struct CheckRun {
     /// What this run found by itself, before any threshold: up, degraded or down.
     pub status: Status,
+    /// The reason why it was degraded or down.
+    pub reason: Option<Reason>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -31,13 +33,10 @@ impl History {
 
     /// The history after one more run.
     #[must_use]
-    pub(crate) fn then(&self, status: Status, duration: Duration) -> Self {
+    pub(crate) fn then(&self, run: CheckRun) -> Self {
         let surplus = (self.0.len() + 1).saturating_sub(Self::RUNS);
         let kept = self.0[surplus..].iter().copied();
-        Self(
-            kept.chain(iter::once(CheckRun { status, duration }))
-                .collect(),
-        )
+        Self(kept.chain(iter::once(run)).collect())
     }
 
     pub(crate) fn runs(&self) -> &[CheckRun] {
@@ -46,17 +45,29 @@ impl History {
 }
 
 #[cfg(test)]
+impl CheckRun {
+    /// A run that took `ms` milliseconds, and failed for `reason` or was degraded by it.
+    pub(crate) fn of(status: Status, reason: Option<Reason>, ms: u64) -> Self {
+        Self {
+            status,
+            reason,
+            duration: Duration::from_millis(ms),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{History, Status};
+    use super::{CheckRun, History, Status};
 
     #[test]
     fn the_last_runs_are_kept_in_order() {
         let mut history = History::default();
         assert_eq!(history.runs(), []);
         for number in 0..100_u64 {
-            history = history.then(Status::Up, Duration::from_millis(number));
+            history = history.then(CheckRun::of(Status::Up, None, number));
             let kept = usize::try_from(number + 1).expect("small");
             assert_eq!(history.runs().len(), kept.min(History::RUNS));
             let last = history.runs().last().expect("just pushed");

@@ -1,7 +1,7 @@
-//! The result as data: what a run found, what a dependency's state is, what a probe answers.
+//! The result as data: of a run, of a dependency, of a probe.
 //!
-//! Nothing here knows HTTP, and nothing here decides who may see it: a renderer
-//! gets a [`View`](crate::View), never a report.
+//! Nothing here knows HTTP or decides who may see it: a renderer gets a [`View`](crate::View), never a
+//! report.
 
 mod entry;
 mod failure;
@@ -14,8 +14,6 @@ mod whole;
 #[cfg(test)]
 mod whole_properties;
 
-#[cfg(feature = "html")]
-pub(crate) use self::entry::whole_millis;
 #[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_connect;
 pub use self::{
@@ -31,4 +29,6 @@ pub(crate) use self::{
     entry::{Excluded, rounded_millis},
     history::History,
     observation::{Observations, bounded, one_line},
+    redact::without_credentials,
+    whole::Rotation,
 };

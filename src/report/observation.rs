@@ -7,7 +7,7 @@ const MAX_OBSERVATIONS: usize = 16;
 /// Longer text is cut at a character boundary.
 const MAX_TEXT: usize = 256;
 
-/// What a check saw, beside its verdict. Shown to those allowed details only.
+/// A value that a check measured. Only callers with details see it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -49,22 +49,22 @@ impl From<usize> for ObservedValue {
     }
 }
 
-/// The numbers of a connection pool at the end of a run.
+/// Statistics of a connection pool at the end of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// Most connections that the pool may hold.
+    /// The maximum number of connections.
     pub max: u32,
-    /// Connections that the pool holds now.
+    /// Open connections.
     pub open: u32,
-    /// Those waiting to be used.
+    /// Idle connections.
     pub idle: u32,
-    /// Those checked out.
+    /// Connections in use.
     pub in_use: u32,
 }
 
 impl PoolStats {
-    /// Numbers of a pool that holds `open` of at most `max` connections, `idle` of them unused.
+    /// Creates the statistics of a pool with `open` of at most `max` connections, `idle` of them unused.
     pub const fn new(max: u32, open: u32, idle: u32) -> Self {
         Self {
             max,

@@ -4,11 +4,10 @@ use serde::{Serialize, Serializer};
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+) => {
-        /// Why something is not simply up: a closed vocabulary, safe in a response.
+        /// The reason why a status is not up: a closed vocabulary, safe in a response.
         ///
-        /// Raw error text never stands in an answer; one of these words does. Each
-        /// variant says what it means and what the operator should do, as
-        /// [`meaning`](Self::meaning) and [`action`](Self::action) say to programs.
+        /// Responses never contain raw error text. The first sentence of a variant is its
+        /// [`meaning`](Self::meaning), the second the operator's [`action`](Self::action).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Reason {
@@ -16,17 +15,17 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// Every reason there is, in the order of their definition.
+            /// All reasons, in the order of their definition.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The word used in answers, logs and metrics.
+            /// The word used in responses, logs and metrics.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
                 }
             }
 
-            /// Its own documentation: a page and a manual that say the same need one source.
+            /// Its own documentation: the status page and the guide need one source.
             const fn guide(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!($($doc),+).trim_ascii(),)+
@@ -38,73 +37,73 @@ macro_rules! reasons {
 
 // Each `meaning. action.`: `Reason::meaning` and `Reason::action` are cut from it.
 reasons! {
-    /// Nothing listens at the address. Start the server, or correct the port.
+    /// The address refuses connections: no server listens there, or a firewall rejects them. Check whether the server runs; if it never worked, correct host and port.
     Refused = "refused",
-    /// The server closed the connection, or has no place for one more. Look at its log and its connection limit.
+    /// The server closed the connection, or accepts no more connections. Check its log and its connection limit.
     Reset = "reset",
-    /// No route to the address, or a proxy in front of the server cannot reach it. Look at the network, its policies and firewalls.
+    /// The network, or a proxy in front of the server, reports that the server cannot be reached. Check routes, firewalls and network policies, and the proxy's log if there is one.
     Unreachable = "unreachable",
-    /// The host's name does not resolve. Correct the name, or look at the resolver.
+    /// The host name does not resolve. Check the name and the DNS resolver.
     Dns = "dns",
-    /// The TLS handshake failed, or one side does not speak TLS. Look at certificates and `sslmode`.
+    /// The TLS handshake failed, or one side does not use TLS. Check the certificates and `sslmode`.
     Tls = "tls",
-    /// Credentials or access rules were refused. Look at user, password, ACL and `pg_hba.conf`.
+    /// The server refused the credentials, or its access rules deny the login. Check user, password, ACL and `pg_hba.conf`.
     Auth = "auth",
-    /// The peer does not speak the protocol. Correct the port.
+    /// The answer is not in the expected protocol. Check that host and port belong to this kind of server.
     Protocol = "protocol",
-    /// No answer in time. Look for a frozen server, a silent network, or a `timeout` too short for the query.
+    /// No answer came in time. Check whether the server or the network hangs, and whether `timeout` is long enough for the query.
     Timeout = "timeout",
-    /// Every connection of the app's own pool is checked out while the server is fine. Enlarge the pool, or find who holds them.
+    /// All connections of the app's pool are in use, and the server is reachable. Find the requests that hold connections for long, or enlarge the pool.
     Saturated = "saturated",
-    /// The server is fine, and the connections that the app's pool holds do not answer. Restart the app if it lasts, and build the pool with `GuardedManager`.
+    /// The server is reachable, but the connections of the app's pool do not answer. Restart the app if it lasts, and give the pool's connections a connect timeout.
     PoolStuck = "pool_stuck",
-    /// A write was asked for and the server takes none. Look for a failover or a full disk.
+    /// The server accepts no writes, and the check needs them. Look for a failover, a replica in the primary's place, or a full disk.
     ReadOnly = "read_only",
-    /// The server is starting, stopping or recovering. Wait; look at it if it lasts.
+    /// The server is starting, recovering or shutting down. Wait while it starts or recovers; if it was shut down, start it again.
     Loading = "loading",
-    /// The server answers nobody while it runs something long. Find the script or the query.
+    /// The server runs something long, and answers other commands only by saying so. Find the script or query, and stop it if it does not end.
     Busy = "busy",
-    /// The server, or its client here, refuses to work in its present set-up. The log says which setting.
+    /// The server, or its client in the app, refuses to work: often the server's disk is full, else a setting is wrong. Check the disk first; the cause in the log names the setting.
     Misconfigured = "misconfigured",
-    /// A replica has lost its master. Look at the replication link.
+    /// A replica has lost the connection to its primary. Check the primary and the replication link.
     NoPrimary = "no_primary",
-    /// A replica is further behind than it may be, or a queue is longer. Look at what should work it off.
+    /// A replica lags further behind than its limit, or a queue is longer than its limit. Check the replication link, or the consumers of the queue.
     Behind = "behind",
-    /// The server is out of connection slots, memory or disk. Raise its limit, or shrink the pools.
+    /// The server has no free connection slot, memory or disk space; the cause in the log says which. Slots: shrink the pools or raise the limit; memory or disk: free some or add some.
     Exhausted = "exhausted",
-    /// The database, or whatever was asked for, does not exist. Create it, or correct the name.
+    /// The database, or another object that the check needs, does not exist. Create it, or correct its name.
     NotFound = "not_found",
-    /// The server refused the check's command while being alive. Permit the command, or use another.
+    /// The server answers, but rejected the check's command. Permit the command for the app's user, or use another one.
     Rejected = "rejected",
-    /// The answer is not the expected one. Compare the expectation with what the server says.
+    /// The answer differs from the expected one. Compare the expected value with the server's answer.
     Mismatch = "mismatch",
-    /// The check itself panicked. A bug in the check: its backtrace is in the log.
+    /// The check panicked. Fix the check: the panic's message is on standard error.
     Panicked = "panicked",
-    /// A run past its deadline could not be cancelled and still holds its place. A check blocks its thread.
+    /// A run passed its deadline and cannot be cancelled. Find the code in the check that blocks its thread.
     Stuck = "stuck",
-    /// The verdict is too old to count: nothing refreshed it. Look whether the runtime is wedged.
+    /// The background refresh is overdue, so the last result no longer counts. Check whether the app's runtime is blocked.
     Stale = "stale",
-    /// The app's async runtime runs its tasks late. Look for code that blocks one of its threads, or for a starved CPU.
+    /// The app's async runtime runs its tasks late. Find the code that blocks its threads, or give the app more CPU time.
     RuntimeLag = "runtime_lag",
-    /// The first run has not ended yet. Ask again.
+    /// No run has ended yet, or the current one takes longer than callers may wait. Ask again; if it lasts, check whether the dependency hangs.
     Pending = "pending",
-    /// Anything that no other word fits. The log has the text.
+    /// The check failed for a cause that no other reason fits. See the cause in the log.
     Failed = "failed",
-    /// The app has not finished starting. Wait.
+    /// The app has not finished starting. Wait; if it lasts, check the dependencies that are not up.
     Starting = "starting",
-    /// The app is shutting down and wants no new traffic. Expected during a deploy.
+    /// The app is shutting down and takes no new traffic. Nothing to do: this is expected during a deployment.
     Draining = "draining",
-    /// Somebody took the instance out of traffic by hand. Expected; the message says what for.
+    /// An operator took the instance out of rotation. Nothing to do: the message says why.
     Maintenance = "maintenance",
 }
 
 impl Reason {
-    /// What it means, in one plain sentence. Names of settings stand between backquotes.
+    /// Returns the meaning, one sentence. Names of settings stand between backquotes.
     pub fn meaning(self) -> &'static str {
         self.halves().0
     }
 
-    /// What the operator should do about it. Names of settings stand between backquotes.
+    /// Returns what the operator should do, one sentence. Names of settings stand between backquotes.
     pub fn action(self) -> &'static str {
         self.halves().1
     }
@@ -135,7 +134,7 @@ mod tests {
     use super::Reason;
 
     #[test]
-    fn every_word_is_distinct_and_fit_for_a_metric_label() {
+    fn words_are_distinct_metric_labels() {
         let words: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(words.len(), Reason::ALL.len());
         for word in words {
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_says_what_it_means_and_what_to_do() {
+    fn every_reason_has_a_meaning_and_an_action() {
         for &reason in Reason::ALL {
             for half in [reason.meaning(), reason.action()] {
                 assert!(half.starts_with(char::is_uppercase), "{reason}: {half}");
@@ -155,10 +154,7 @@ mod tests {
                 assert_eq!(half.matches('`').count() % 2, 0, "{reason}: {half}");
             }
         }
-        assert_eq!(Reason::Refused.meaning(), "Nothing listens at the address.");
-        assert_eq!(
-            Reason::Refused.action(),
-            "Start the server, or correct the port."
-        );
+        assert_eq!(Reason::Dns.meaning(), "The host name does not resolve.");
+        assert_eq!(Reason::Dns.action(), "Check the name and the DNS resolver.");
     }
 }

@@ -1,11 +1,42 @@
-//! Where a secret is cut out of error text on its way to the log.
+//! Masks known forms of credentials in error text, on its way to the log.
+//!
+//! Known forms: the user part of a URL, the value of a key such as `password`, `token` or `api_key`, and the
+//! credentials of an `authorization` header. Where a form is ambiguous, more is masked rather than less.
 
-/// What takes the place of a secret.
+use std::{borrow::Cow, sync::Arc};
+
+use super::one_line;
+
 const MASK: &str = "***";
 
-/// `text` without the user part of URLs and without the values of `password`-like keys.
+/// Keys whose values are masked, also as part of a longer key: `db_password`, `secret_key`.
+const KEYS: [&str; 13] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "credential",
+    "api_key",
+    "api-key",
+    "apikey",
+    "access_key",
+    "accesskey",
+    "private_key",
+];
+const HEADER: &str = "authorization";
+const SCHEME: &str = "bearer ";
+
+/// Returns `text` with known forms of credentials masked.
 pub(super) fn redact(text: &str) -> String {
     without_values(&without_user_info(text))
+}
+
+/// Returns `text` on one line of at most 256 bytes, with known forms of credentials masked.
+pub(crate) fn without_credentials(text: String) -> Arc<str> {
+    let line = one_line(Cow::Owned(redact(&text)));
+    Arc::from(&*line)
 }
 
 /// `scheme://user:secret@host` becomes `scheme://***@host`.
@@ -15,10 +46,11 @@ fn without_user_info(text: &str) -> String {
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + "://".len());
         out.push_str(before);
-        let end = after
-            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\''))
-            .unwrap_or(after.len());
-        // The last one: a password may hold an `@` of its own.
+        let end = after.find(char::is_whitespace).unwrap_or(after.len());
+        let authority = after.find(['/', '?', '#']).unwrap_or(end).min(end);
+        // A raw password may hold a slash, and an `@`.
+        let has_password = after[..authority].contains(':');
+        let end = if has_password { end } else { authority };
         rest = match after[..end].rfind('@') {
             Some(at) => {
                 out.push_str(MASK);
@@ -30,53 +62,97 @@ fn without_user_info(text: &str) -> String {
     out + rest
 }
 
-/// `password=secret` becomes `password=***`, in any case and with quotes.
+/// `password=secret` becomes `password=***`, in any case, with spaces and with quotes.
 fn without_values(text: &str) -> String {
-    const KEYS: [&str; 5] = ["password", "passwd", "pwd", "secret", "token"];
     let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
     let mut at = 0;
-    while let Some((key_end, value_end)) = KEYS
-        .iter()
-        .filter_map(|key| next_value(&lower, at, key))
-        .min()
-    {
-        out.push_str(&text[at..key_end]);
-        out.push_str(MASK);
-        at = value_end;
+    while at < text.len() {
+        match value_after(&lower, at) {
+            Some((start, end)) => {
+                out.push_str(&text[copied..start]);
+                out.push_str(MASK);
+                (copied, at) = (end, end);
+            }
+            None => at += lower[at..].chars().next().map_or(1, char::len_utf8),
+        }
     }
-    out + &text[at..]
+    out + &text[copied..]
 }
 
-/// Where the next value of `key` starts and ends, at or after `from`.
-fn next_value(lower: &str, from: usize, key: &str) -> Option<(usize, usize)> {
-    let mut search = from;
-    loop {
-        let end = search + lower[search..].find(key)? + key.len();
-        let value = lower[end..].trim_start_matches('"');
-        if let Some(value) = value.strip_prefix(['=', ':']) {
-            let value = value.trim_start_matches(' ');
-            let start = lower.len() - value.len();
-            let length = match value.chars().next() {
-                Some(quote @ ('\'' | '"')) => {
-                    value[1..].find(quote).map_or(value.len(), |end| end + 2)
-                }
-                _ => value
-                    .find(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '&'))
-                    .unwrap_or(value.len()),
-            };
-            return Some((start, start + length));
+/// Where the credential starts and ends that belongs to a key or a scheme at `at`.
+fn value_after(lower: &str, at: usize) -> Option<(usize, usize)> {
+    let rest = &lower[at..];
+    let is_header = rest.starts_with(HEADER);
+    let key = KEYS.iter().find(|key| rest.starts_with(**key));
+    let value = if let Some(key) = key {
+        assigned(&rest[key.len()..])?
+    } else if is_header {
+        assigned(&rest[HEADER.len()..])?
+    } else {
+        let token = rest.strip_prefix(SCHEME)?.trim_start_matches(' ');
+        let length = word(token);
+        let start = lower.len() - token.len();
+        return (length > 0).then_some((start, start + length));
+    };
+    let start = lower.len() - value.len();
+    let length = match quoted(value) {
+        Some(length) => length,
+        // A scheme and whatever belongs to it.
+        None if is_header => value.find(['\r', '\n']).unwrap_or(value.len()),
+        None => word(value),
+    };
+    Some((start, start + length))
+}
+
+/// The text after `=` or `:`, past the rest of the key, its closing quote and spaces.
+fn assigned(text: &str) -> Option<&str> {
+    let text = text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let text = text.trim_start_matches(['\\', '"', '\'', '`', ']']);
+    let text = text.trim_start_matches([' ', '\t']);
+    let text = text.strip_prefix(['=', ':'])?;
+    Some(text.trim_start_matches(['>', ' ', '\t']))
+}
+
+/// The length of a quoted string; all of `text` if its closing quote is missing.
+///
+/// The opening quote may itself be escaped, as in JSON inside of a string: then so is the closing one.
+fn quoted(text: &str) -> Option<usize> {
+    let depth = text.bytes().take_while(|&byte| byte == b'\\').count();
+    let quote = text[depth..]
+        .chars()
+        .next()
+        .filter(|c| "'\"`".contains(*c))?;
+    let mut backslashes = 0;
+    for (at, c) in text.char_indices().skip(depth + 1) {
+        if c == quote && backslashes % (2 * (depth + 1)) == depth {
+            return Some(at + 1);
         }
-        search = end;
+        backslashes = if c == '\\' { backslashes + 1 } else { 0 };
     }
+    Some(text.len())
+}
+
+/// The length up to the next space that is not escaped. Commas and semicolons may belong to a password.
+fn word(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.find(|c: char| {
+        let ends = c.is_whitespace() && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    end.unwrap_or(text.len())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::select};
+
     use super::redact;
 
     #[test]
-    fn secrets_are_cut_and_the_rest_stays() {
+    fn known_forms_are_masked_and_the_rest_stays() {
         let table = [
             ("plain text", "plain text"),
             (
@@ -84,23 +160,120 @@ mod tests {
                 "postgres://***@h:5432/db failed",
             ),
             ("redis://:p@ss@h/0", "redis://***@h/0"),
+            ("postgres://app:p/ss@db", "postgres://***@db"),
+            ("postgres://app:p?s#s@db/x y@z", "postgres://***@db/x y@z"),
+            ("redis://:p/'w@db", "redis://***@db"),
             ("http://host/path@x", "http://host/path@x"),
+            ("http://host:8080/path", "http://host:8080/path"),
             ("a://u:p@h and b://v:q@i", "a://***@h and b://***@i"),
             (
                 "host=h password=hunter2 user=u",
                 "host=h password=*** user=u",
             ),
+            (
+                "host=h password = hunter2 user=u",
+                "host=h password = *** user=u",
+            ),
+            (r"password=a\ b,c user=u", "password=*** user=u"),
             ("PASSWORD='a b' x", "PASSWORD=*** x"),
-            ("password: hunter2, next", "password: ***, next"),
+            ("password: hunter2 next", "password: *** next"),
             (r#"{"password":"x","y":1}"#, r#"{"password":***,"y":1}"#),
+            (r#"{"password" : "x","y":1}"#, r#"{"password" : ***,"y":1}"#),
+            (r#"password="a\"b c" x"#, "password=*** x"),
+            (r#"password="a\\" x"#, "password=*** x"),
+            (r"password='it\'s' x", "password=*** x"),
+            (
+                r#"body "{\"password\": \"a\\\"b c\", \"y\": 1}""#,
+                r#"body "{\"password\": ***, \"y\": 1}""#,
+            ),
+            (r#"password="never closed x"#, "password=***"),
+            ("Authorization: Bearer abc.def", "Authorization: ***"),
+            (
+                "authorization: Digest a=\"b\", c\nnext",
+                "authorization: ***\nnext",
+            ),
+            (
+                r#"{"authorization": "Basic eHg="} x"#,
+                r#"{"authorization": ***} x"#,
+            ),
+            ("sent Bearer abc.def to h", "sent Bearer *** to h"),
+            ("api_key=x y", "api_key=*** y"),
+            ("x-api-key: x y", "x-api-key: *** y"),
+            (
+                "DB_PASSWORD=x SECRET_KEY=y z",
+                "DB_PASSWORD=*** SECRET_KEY=*** z",
+            ),
+            ("token=abc&secret=def", "token=***"),
             (
                 "password authentication failed",
                 "password authentication failed",
             ),
-            ("token=abc&secret=def", "token=***&secret=***"),
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                "WRONGPASS invalid username-password pair or user is disabled.",
+            ),
+            ("unexpected token at line 3", "unexpected token at line 3"),
         ];
         for (text, expected) in table {
-            assert_eq!(redact(text), expected);
+            assert_eq!(redact(text), expected, "{text}");
+        }
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        let keys = [
+            "password",
+            "Password",
+            "db_passwd",
+            "pwd",
+            "client_secret",
+            "auth-token",
+            "API_KEY",
+        ];
+        select(keys.to_vec()).prop_map(str::to_owned)
+    }
+
+    /// A password of characters that mean something to one form or another.
+    fn secret() -> impl Strategy<Value = String> {
+        let pieces = [
+            "zq", "/", "@", ":", ",", ";", "&", "?", "#", "=", "é", "%40", "$", "}",
+        ];
+        vec(select(pieces.to_vec()), 0..8).prop_map(|pieces| format!("zq{}zq", pieces.concat()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+        #[test]
+        fn no_secret_in_a_known_form_survives(
+            key in key(),
+            secret in secret(),
+            before in "[a-y ,;:=\"'\\\\{}/]{0,12}",
+            after in "( [a-y ,;:=\"'\\\\{}/]{0,12})?",
+        ) {
+            let quoted = secret.replace('\\', r"\\");
+            let forms = [
+                format!("postgres://app:{secret}@db:5432/app"),
+                format!("redis://:{secret}@cache"),
+                format!("{key}={secret}"),
+                format!("{key} = {secret}"),
+                format!("{key}: {secret}"),
+                format!("{key}='{quoted} zq'"),
+                format!("\"{key}\" : \"{quoted}\\\" zq\""),
+                format!("\\\"{key}\\\": \\\"{quoted}\\\\\\\" zq\\\""),
+                format!("Bearer {secret}"),
+                format!("authorization: Basic {secret}"),
+            ];
+            for form in forms {
+                let text = format!("{before} {form}{after}");
+                let masked = redact(&text);
+                prop_assert!(!masked.contains("zq"), "{text} => {masked}");
+            }
+        }
+
+        #[test]
+        fn any_text_is_masked_without_a_panic(text in "\\PC{0,80}") {
+            let masked = redact(&text);
+            prop_assert!(masked.len() <= text.len() + 3 * text.len());
         }
     }
 }

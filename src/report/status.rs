@@ -2,16 +2,16 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// How something is, ordered from good to bad: of several, the greatest counts.
-// Complete for ever, hence not `non_exhaustive`: a fifth word would break every dashboard.
+/// The status of a dependency or of the app, ordered from good to bad: of several, the worst counts.
+// Complete for ever, so not `non_exhaustive`: a fifth status would break every dashboard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Works.
     Up,
-    /// Serves, but somebody should look. Answered with 200.
+    /// Works, but needs attention. Answered with 200.
     Degraded,
-    /// No run has ended yet. Answered with 503: not knowing is not being ready.
+    /// No run has ended yet. Answered with 503.
     #[default]
     Unknown,
     /// Does not work. Answered with 503.
@@ -19,7 +19,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Each, at the place of its number.
+    /// All of them, each at the index of its number.
     pub(crate) const EACH: [Self; 4] = [Self::Up, Self::Degraded, Self::Unknown, Self::Down];
 
     /// Whether traffic can be served: up or degraded.
@@ -27,7 +27,7 @@ impl Status {
         matches!(self, Self::Up | Self::Degraded)
     }
 
-    /// The word used in answers: `up`, `degraded`, `unknown` or `down`.
+    /// The word used in responses: `up`, `degraded`, `unknown` or `down`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",

@@ -4,22 +4,34 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{Reason, ReportEntry, Status};
 
-/// The answer to one probe as data: the whole's status and every dependency's entry.
+/// The answer to one probe as data: the overall status and the entries of the dependencies.
 ///
-/// Serialises to the native JSON with all details; show it only to those who may see them.
+/// It serializes to native JSON with all details: send it only to callers who may see them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// The worst of what counts.
+    /// The overall status: the worst of the entries' effective statuses, and of the lifecycle.
     pub status: Status,
-    /// Why, where it is the app's own lifecycle and no dependency: starting, draining or maintenance.
+    /// The reason, if it is the app's lifecycle: starting, draining or maintenance.
     pub reason: Option<Reason>,
-    /// What the app says about that reason, as for a maintenance. No credentials.
+    /// The app's message for that reason, as in a maintenance. No credentials.
     pub message: Option<Cow<'static, str>>,
-    /// The app's fields, as in `version`.
+    /// The info fields, as in `version`.
     pub info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
-    /// The dependencies that the probe looks at, in the order of their registration.
+    /// The dependencies of the probe, in the order of registration.
     pub entries: Vec<ReportEntry>,
+    pub(crate) rotation: Rotation,
+}
+
+/// Whether the instance is in rotation, as its readiness probe says. Only the status page shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    In,
+    /// For a reason of the app's lifecycle; without one, because of a dependency.
+    Out {
+        reason: Option<Reason>,
+        message: Option<Cow<'static, str>>,
+    },
 }
 
 impl Report {
@@ -34,6 +46,7 @@ impl Report {
             message: None,
             info,
             entries,
+            rotation: Rotation::In,
         }
     }
 
@@ -57,6 +70,9 @@ impl Report {
     #[must_use]
     pub(crate) fn stable(mut self) -> Self {
         self.message = None;
+        if let Rotation::Out { message, .. } = &mut self.rotation {
+            *message = None;
+        }
         self.entries = self.entries.into_iter().map(ReportEntry::stable).collect();
         self
     }
@@ -108,7 +124,7 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::{Report, ReportEntry, Status};
-    use crate::report::{Excluded, History, Observations, PoolStats, Reason};
+    use crate::report::{CheckRun, Excluded, History, Observations, PoolStats, Reason};
 
     pub(in crate::report) fn entry(name: &str, required: bool, status: Status) -> ReportEntry {
         ReportEntry::new(name.into(), required, status)
@@ -124,6 +140,7 @@ pub(super) mod tests {
         };
         let lasting = ReportEntry {
             kind: Some("postgres".into()),
+            target: Some("db:5432".into()),
             reason: Some(Reason::Timeout),
             excluded: Some(Excluded::ByName),
             ..entry("database", false, Status::Down)
@@ -133,11 +150,15 @@ pub(super) mod tests {
             duration: time,
             age: time,
             failing_for: time,
+            last_up: time,
+            never_up: true,
+            timeout: time,
+            interval: time,
             consecutive_failures: 12,
             pending_for: time,
             status_for: time,
             observations,
-            history: History::default().then(Status::Down, Duration::from_millis(7)),
+            history: History::default().then(CheckRun::of(Status::Down, None, 7)),
             ..lasting.clone()
         };
         let info = || [("version".into(), "2.0.0".into())].into();

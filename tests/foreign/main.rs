@@ -6,6 +6,8 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "axum")]
+mod access;
 mod deploy_files;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
 mod envoy;

@@ -4,7 +4,9 @@ use std::{process::Command, time::Duration};
 
 use crate::helpers::browser::{Browser, Site, sample};
 use crate::support::{Mode, Postgres, Program, Proxy, Redis, example, wait_until};
-use tower_health::{Access, Dependency, Format, Health, HealthLayer, Outcome, Probe, checks};
+use tower_health::{
+    Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason, checks,
+};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -22,7 +24,7 @@ fn is(word: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_frozen_postgres_shows_and_so_does_its_return() {
+async fn an_outage_of_postgres_shows_and_so_does_its_end() {
     let postgres = Postgres::start().await;
     let redis = Redis::start().await;
     let health = Health::builder()
@@ -48,12 +50,27 @@ async fn a_frozen_postgres_shows_and_so_does_its_return() {
         "database is down; 1 of 2 up."
     );
     let why = browser.text("#d0 .why").await;
-    assert!(why.contains("timeout") && why.contains("Look for"), "{why}");
+    assert!(
+        why.contains("timeout") && why.contains("Check whether"),
+        "{why}"
+    );
+    let until = browser.text("#d0 .until").await;
+    assert!(
+        until.starts_with("up until ") && until.ends_with(" UTC"),
+        "{until}"
+    );
+    assert_eq!(browser.text("#rotation").await, "Out of rotation.");
     assert!(browser.text("#d0 .since").await.starts_with("since "));
     let said = browser.text("#said").await;
     assert!(said.contains("Health is down. database is down."), "{said}");
     let marks = "document.querySelector('#d0 .chart .down').getAttribute('d')";
     assert_ne!(browser.evaluate(marks).await, "");
+    let past = "document.querySelector('#d0 .runs li').textContent";
+    let past = browser.evaluate(past).await;
+    assert!(
+        past.as_str().is_some_and(|past| past.contains("timeout")),
+        "{past}"
+    );
     let titled = "document.title.startsWith('Down · ')";
     assert_eq!(browser.evaluate(titled).await, true);
     browser.settled(&row("cache", "up")).await;
@@ -61,6 +78,7 @@ async fn a_frozen_postgres_shows_and_so_does_its_return() {
     postgres.thaw();
     browser.settled(&row("database", "up")).await;
     browser.settled(&is("Up")).await;
+    assert_eq!(browser.text("#rotation").await, "In rotation.");
     assert_eq!(browser.evaluate("window.same").await, true, "reloaded");
     assert_eq!(browser.complaints(), Vec::<String>::new());
     for address in browser.requests() {
@@ -69,7 +87,7 @@ async fn a_frozen_postgres_shows_and_so_does_its_return() {
 }
 
 #[tokio::test]
-async fn without_scripts_it_is_whole_and_reloads_itself() {
+async fn without_scripts_it_is_complete_and_reloads_itself() {
     let health = sample::degraded();
     health.report().await;
     let site = Site::open(&health).await;
@@ -89,7 +107,7 @@ async fn without_scripts_it_is_whole_and_reloads_itself() {
 }
 
 #[tokio::test]
-async fn it_says_since_when_nobody_answers() {
+async fn it_shows_since_when_the_connection_is_lost() {
     let health = sample::up();
     let site = Site::open(&health).await;
     let proxy = Proxy::start(site.port()).await;
@@ -112,7 +130,7 @@ async fn it_says_since_when_nobody_answers() {
 }
 
 #[tokio::test]
-async fn a_dependency_that_comes_or_goes_has_its_row() {
+async fn an_added_dependency_gets_a_row_and_a_removed_one_loses_it() {
     let health = sample::up();
     let site = Site::open(&health).await;
     let mut browser = Browser::launch().await;
@@ -122,12 +140,6 @@ async fn a_dependency_that_comes_or_goes_has_its_row() {
     browser.settled(&row("search", "up")).await;
     assert_eq!(browser.text("#d2 h2").await, "search");
     assert_eq!(browser.text("#d2 .kind").await, "optional");
-    assert_eq!(
-        browser
-            .evaluate("document.querySelector('#d2 .pool').hidden")
-            .await,
-        true
-    );
     assert!(health.remove("cache"));
     browser
         .settled("document.querySelectorAll('.row').length === 2")
@@ -136,28 +148,73 @@ async fn a_dependency_that_comes_or_goes_has_its_row() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
-/// As where a replica answers that has no page.
 #[tokio::test]
-async fn a_row_that_comes_with_plain_json_has_no_past_of_anothers() {
+async fn an_update_keeps_focus_scroll_position_and_open_details() {
     let health = sample::up();
+    health.report().await;
     let site = Site::open(&health).await;
     let mut browser = Browser::launch().await;
+    browser.view("light", 390, 300).await;
     browser.open_live(&site.url("/health")).await;
-    let plain = "const asked = fetch; \
-        fetch = (path, how) => asked(path, {...how, headers: {accept: 'application/json'}}); 1";
-    assert_eq!(browser.evaluate(plain).await, 1);
-    let path = |row: &str| format!("document.querySelector('{row} .line').getAttribute('d')");
-    assert_ne!(browser.evaluate(&path("#d0")).await, "");
-    let search = Dependency::new("search", async || Ok(Outcome::up()));
-    health.add(search.optional()).expect("a new name");
-    browser.settled(&row("search", "up")).await;
-    assert_eq!(browser.text("#d2 h2").await, "search");
-    assert_eq!(browser.evaluate(&path("#d2")).await, "");
+    let opened = "document.querySelector('[data-name=cache] details').open = true; \
+        document.querySelector('[data-name=cache] summary').focus(); scrollTo(0, 150); \
+        window.old = document.getElementById('main'); scrollY";
+    assert_eq!(browser.evaluate(opened).await, 150);
+    // Before it in the list, so that its row moves.
+    assert!(health.remove("database"));
+    browser
+        .settled("document.querySelectorAll('.row').length === 1")
+        .await;
+    let kept = "[document.activeElement === document.querySelector('#d0 summary'), \
+        document.querySelector('#d0 details').open, \
+        document.getElementById('main') !== window.old]";
+    assert_eq!(
+        browser.evaluate(kept).await,
+        serde_json::json!([true, true, true])
+    );
+    health.set_draining(true);
+    browser
+        .settled("document.getElementById('rotation').textContent === 'Out of rotation.'")
+        .await;
+    assert_eq!(
+        browser.evaluate(kept).await,
+        serde_json::json!([true, true, true])
+    );
+    assert_eq!(browser.evaluate("scrollY").await, 150);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn it_asks_nobody_while_it_is_paused_or_hidden() {
+async fn any_path_shows_the_lifecycle() {
+    let health = Health::builder()
+        .check("database", async || Err(Failure::new(Reason::Refused)))
+        .check("cache", async || Err(Failure::new(Reason::Refused)))
+        .build();
+    health.report().await;
+    let site = Site::open(&health).await;
+    let mut browser = Browser::launch().await;
+    browser.open_live(&site.url("/health")).await;
+    assert_eq!(browser.text("#rotation").await, "Out of rotation.");
+    assert!(browser.text(".whole .why").await.starts_with("starting"));
+    assert_eq!(browser.text("#d0 .until").await, "never up since start");
+    let together = browser.text("#together").await;
+    assert!(
+        together.contains("suspect this host or its network"),
+        "{together}"
+    );
+    let place = browser.text("#d0 .place").await;
+    assert_eq!(place, "timeout 800 ms · checked at most every 1 s");
+
+    health.enter_maintenance("moving the disk");
+    browser
+        .settled("document.getElementById('message')?.textContent === 'moving the disk'")
+        .await;
+    assert!(browser.text(".whole .why").await.starts_with("maintenance"));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_is_fetched_while_it_is_paused_or_hidden() {
     let health = sample::up();
     let site = Site::open(&health).await;
     let mut browser = Browser::launch().await;
@@ -193,7 +250,7 @@ async fn it_asks_nobody_while_it_is_paused_or_hidden() {
 }
 
 #[tokio::test]
-async fn a_stranger_sees_a_word_and_sees_it_change() {
+async fn without_details_it_shows_the_current_status_only() {
     let health = sample::up();
     health.report().await;
     let site = Site::closed(&health).await;
@@ -215,7 +272,7 @@ async fn a_stranger_sees_a_word_and_sees_it_change() {
 }
 
 #[tokio::test]
-async fn a_path_that_has_no_other_form_lives_too() {
+async fn a_path_of_its_own_is_updated_too() {
     let health = sample::up();
     health.report().await;
     let layer = HealthLayer::new(health.clone()).details(Access::everybody());
@@ -225,7 +282,7 @@ async fn a_path_that_has_no_other_form_lives_too() {
     browser.open_live(&site.url("/status")).await;
     health.enter_maintenance("moving the disk");
     browser
-        .settled("document.getElementById('message').textContent === 'moving the disk'")
+        .settled("document.getElementById('message')?.textContent === 'moving the disk'")
         .await;
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -59,7 +59,7 @@ async fn the_picture() {
         || concat!(env!("CARGO_MANIFEST_DIR"), "/examples").into(),
         PathBuf::from,
     );
-    browser.view("light", 1096, 652).await;
+    browser.view("light", 1096, 740).await;
     browser.open_live(&site.url("/health")).await;
     let png = BASE64_STANDARD.decode(browser.screenshot().await);
     fs::write(directory.join("page.png"), png.expect("base64")).expect("a directory");

@@ -18,6 +18,7 @@ mod maintenance;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod refresh;
+mod report_entry;
 mod run_time;
 mod run_time_races;
 mod runtime_lag;

@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
+use crate::helpers::face::Face;
 use tokio::time::advance;
-use tower_health::{Dependency, Failure, Health, Outcome, Reason};
+use tower_health::{Access, Dependency, Failure, Health, HealthLayer, Outcome, Reason};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -57,6 +58,27 @@ impl Subscriber for Log {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
+}
+
+/// The same text is a `ConfigWarning`.
+#[tokio::test(start_paused = true)]
+async fn a_missing_peer_address_is_logged_once() {
+    let log = Log::default();
+    let _guard = set_default(log.clone());
+    let health = Health::builder().build();
+    let layer = HealthLayer::new(health.clone());
+    let token = Face(layer.clone().details(Access::bearer(["t"])));
+    token.get("/livez").await;
+    assert_eq!(log.take(), [], "a token needs no address");
+    let local = Face(layer.details(Access::loopback()));
+    for _ in 0..3 {
+        local.get("/livez").await;
+    }
+    let lines = log.take();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].0, Level::WARN);
+    let text = health.warnings()[0].to_string();
+    assert!(lines[0].1.contains(&text), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

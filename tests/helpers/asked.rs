@@ -45,7 +45,7 @@ pub async fn ask(address: SocketAddr, method: &str, target: &str, accept: &str) 
         accept => format!("accept: {accept}\r\n"),
     };
     wire.send(format!(
-        "{method} {target} HTTP/1.1\r\nhost: test\r\n{accept}\r\n"
+        "{method} {target} HTTP/1.1\r\nhost: localhost\r\n{accept}\r\n"
     ))
     .await;
     match method {

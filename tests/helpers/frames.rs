@@ -88,7 +88,7 @@ pub async fn call(
 pub fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> http::request::Builder {
     let mut request = Request::builder()
         .method(method)
-        .uri(format!("http://test{path}"));
+        .uri(format!("http://localhost{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -105,7 +105,7 @@ impl Wire {
 
     /// Asks for `target` on this connection.
     pub async fn get(&mut self, target: &str) -> Answer {
-        self.send(format!("GET {target} HTTP/1.1\r\nhost: test\r\n\r\n"))
+        self.send(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
             .await;
         self.answer().await
     }

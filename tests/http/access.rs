@@ -1,62 +1,74 @@
 //! Who may probe and who sees details, over real sockets with several addresses of loopback.
 
 use crate::helpers::peers::{Fields, NAME, health, health_of, sees_details, serve};
+use axum::Router;
 use http::StatusCode;
-use tower_health::{Access, Failure, Health, HealthLayer, Reason};
+use tokio::net::TcpListener;
+use tower_health::{
+    Access, ConfigWarning, ConfigWarningKind, Failure, Health, HealthLayer, Reason,
+};
 
 #[tokio::test]
-async fn each_kind_of_access_opens_to_its_own() {
+async fn each_rule_decides_over_probes_and_details() {
     let networks = || Access::networks(["127.0.0.5", "127.0.1.0/24"]).expect("valid");
     let bearer = || Access::bearer(["old-token", "new-token"]);
-    let closure = || Access::predicate(|head| head.headers().contains_key("x-badge"));
+    let badge = || Access::predicate(|head| head.headers().contains_key("x-badge"));
     let panics = || Access::predicate(|_| panic!("a bug of the app's"));
     const NEW: &[(&str, &str)] = &[("authorization", "Bearer new-token")];
     const OLD: &[(&str, &str)] = &[("authorization", "bearer old-token")];
     const WRONG: &[(&str, &str)] = &[("authorization", "Bearer new-toke")];
     const BADGE: &[(&str, &str)] = &[("x-badge", "")];
-    const PROXIED: &[(&str, &str)] = &[("x-forwarded-for", "127.0.0.5")];
-    let table: [(Access, &str, Fields<'_>, bool); 20] = [
-        (Access::nobody(), "127.0.0.1", &[], false),
-        (Access::everybody(), "127.0.0.9", &[], true),
-        (Access::everybody(), "127.0.0.9", PROXIED, true),
-        (Access::loopback(), "127.0.0.1", &[], true),
-        (Access::loopback(), "127.0.0.9", &[], true),
-        (Access::loopback(), "127.0.0.1", PROXIED, false),
-        (networks(), "127.0.0.5", &[], true),
-        (networks(), "127.0.0.6", &[], false),
-        (networks(), "127.0.1.200", &[], true),
-        // No proxy is trusted: what it says of others counts for nothing.
-        (networks(), "127.0.0.6", PROXIED, false),
+    const FORWARDED: &[(&str, &str)] = &[("x-forwarded-for", "127.0.0.5")];
+    const FOREIGN_HOST: &[(&str, &str)] = &[("host", "example.org")];
+    // Whether the request may probe, and whether it sees details.
+    const BOTH: (bool, bool) = (true, true);
+    const PROBE: (bool, bool) = (true, false);
+    const NEITHER: (bool, bool) = (false, false);
+    let table: [(Access, &str, Fields<'_>, (bool, bool)); 24] = [
+        (Access::nobody(), "127.0.0.1", &[], NEITHER),
+        (Access::everybody(), "127.0.0.9", &[], BOTH),
+        (Access::everybody(), "127.0.0.9", FORWARDED, BOTH),
+        (Access::loopback(), "127.0.0.1", &[], BOTH),
+        (Access::loopback(), "127.0.0.9", &[], BOTH),
+        (Access::loopback(), "127.0.0.1", FORWARDED, NEITHER),
+        (Access::loopback(), "127.0.0.1", FOREIGN_HOST, PROBE),
+        (networks(), "127.0.0.5", &[], BOTH),
+        (networks(), "127.0.0.5", FOREIGN_HOST, BOTH),
+        (networks(), "127.0.0.6", &[], NEITHER),
+        (networks(), "127.0.1.200", &[], BOTH),
+        // No proxy is trusted: forwarding headers only take details away.
+        (networks(), "127.0.0.6", FORWARDED, NEITHER),
+        (networks(), "127.0.0.5", FORWARDED, PROBE),
+        (networks(), "127.0.0.5", &[("via", "1.1 x")], PROBE),
         (
             networks(),
             "127.0.0.5",
-            &[("x-forwarded-for", "9.9.9.9")],
-            true,
+            &[("x-real-ip", "127.0.0.5")],
+            PROBE,
         ),
-        (bearer(), "127.0.0.1", &[], false),
-        (bearer(), "127.0.0.9", NEW, true),
-        (bearer(), "127.0.0.9", OLD, true),
-        (bearer(), "127.0.0.1", WRONG, false),
-        (closure(), "127.0.0.1", BADGE, true),
-        (closure(), "127.0.0.1", &[], false),
-        (panics(), "127.0.0.1", &[], false),
-        (networks().or(bearer()), "127.0.0.9", NEW, true),
+        (bearer(), "127.0.0.1", &[], NEITHER),
+        (bearer(), "127.0.0.9", NEW, BOTH),
+        (bearer(), "127.0.0.9", OLD, BOTH),
+        (bearer(), "127.0.0.1", WRONG, NEITHER),
+        (badge(), "127.0.0.1", BADGE, BOTH),
+        (badge(), "127.0.0.1", &[], NEITHER),
+        (panics(), "127.0.0.1", &[], NEITHER),
+        (networks().or(bearer()), "127.0.0.9", NEW, BOTH),
         (
-            networks().or(bearer()).or(closure()),
+            networks().or(bearer()).or(badge()),
             "127.0.0.9",
             WRONG,
-            false,
+            NEITHER,
         ),
     ];
-    for (access, source, headers, expected) in table {
+    for (access, source, headers, (may_probe, sees)) in table {
         let what = format!("{access:?} {source} {headers:?}");
         let address = serve(HealthLayer::new(health()).details(access.clone())).await;
         let seen = sees_details(address, source, headers).await;
-        assert_eq!(seen, expected, "{what}");
-        // The same rule for who may probe at all.
+        assert_eq!(seen, sees, "{what}");
         let address = serve(HealthLayer::new(health()).allow(access)).await;
         let (code, body) = health_of(address, source, headers).await;
-        let answer = match expected {
+        let answer = match may_probe {
             true => (StatusCode::OK, r#"{"status":"up"}"#.to_owned()),
             false => (StatusCode::FORBIDDEN, String::new()),
         };
@@ -65,7 +77,28 @@ async fn each_kind_of_access_opens_to_its_own() {
 }
 
 #[tokio::test]
-async fn tokens_rotate_without_a_moment_in_which_nobody_sees() {
+async fn without_a_peer_address_details_are_denied_with_a_warning() {
+    let health = health();
+    let layer = HealthLayer::new(health.clone()).details(Access::loopback());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move { axum::serve(listener, Router::new().layer(layer)).await });
+    assert_eq!(health.warnings(), []);
+    for _ in 0..2 {
+        assert!(!sees_details(address, "127.0.0.1", &[]).await);
+        let warnings = health.warnings();
+        let kinds: Vec<_> = warnings.iter().map(ConfigWarning::kind).collect();
+        assert_eq!(kinds, [ConfigWarningKind::NoPeerAddress]);
+        let text = warnings[0].to_string();
+        assert!(
+            text.contains("into_make_service_with_connect_info"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tokens_rotate_without_a_gap() {
     let with = |tokens: &[&'static str]| {
         let tokens = tokens.iter().copied();
         HealthLayer::new(health()).details(Access::bearer(tokens))
@@ -87,7 +120,7 @@ async fn tokens_rotate_without_a_moment_in_which_nobody_sees() {
 }
 
 #[tokio::test]
-async fn a_stranger_gets_the_code_but_no_reason() {
+async fn an_unauthorized_caller_gets_the_code_but_no_reason() {
     let health = Health::builder()
         .check(NAME, async || Err(Failure::new(Reason::Auth)))
         .build();
@@ -103,7 +136,7 @@ async fn a_stranger_gets_the_code_but_no_reason() {
 }
 
 #[test]
-fn an_entry_that_is_no_network_is_named() {
+fn an_invalid_network_is_named() {
     for entry in [
         "10.0.0.0/33",
         "192.168.1.5/24",
@@ -123,6 +156,6 @@ fn an_entry_that_is_no_network_is_named() {
 
 #[test]
 #[should_panic(expected = "bearer token number 2 is empty, which would let everybody in")]
-fn a_token_that_is_none_is_named_by_its_place() {
+fn an_empty_token_is_named_by_its_position() {
     drop(Access::bearer(["secret", ""]));
 }

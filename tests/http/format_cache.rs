@@ -170,7 +170,6 @@ async fn twice(layer: HealthLayer) -> Vec<(&'static str, [Response<Bytes>; 2])> 
         "application/vnd.spring-boot.actuator.v3+json",
         "application/openmetrics-text",
         "text/html",
-        "application/vnd.tower-health.page+json",
     ] {
         for path in ["/health", "/health/cache", "/readyz?exclude=database"] {
             let first = ask(&service, path, (header::ACCEPT, accept)).await;

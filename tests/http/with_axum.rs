@@ -86,7 +86,7 @@ async fn the_default_paths_are_answered_and_the_app_goes_on() {
     assert_eq!(wire::get(address, "/").await.body, "index");
     let echo = raw(
         address,
-        "POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello",
+        "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello",
     )
     .await;
     assert_eq!(echo.body, "hello");
@@ -235,7 +235,7 @@ async fn other_methods_are_refused_on_a_probe_and_pass_elsewhere() {
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"] {
         for path in DEFAULT_PATHS {
             wire.send(format!(
-                "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n"
+                "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
             ))
             .await;
             let answer = wire.answer().await;
@@ -248,7 +248,7 @@ async fn other_methods_are_refused_on_a_probe_and_pass_elsewhere() {
     // axum's own 405: the app's affair.
     let answer = raw(
         address,
-        "DELETE / HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n",
+        "DELETE / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n",
     )
     .await;
     assert_eq!(answer.code, 405);
@@ -270,8 +270,9 @@ async fn head_has_the_head_of_get_and_no_body() {
             ("/health/database", ""),
             ("/health", "x-stranger: 1\r\n"),
         ] {
-            let request =
-                |method: &str| format!("{method} {path} HTTP/1.1\r\nhost: test\r\n{header}\r\n");
+            let request = |method: &str| {
+                format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n")
+            };
             wire.send(request("GET")).await;
             let full = wire.answer().await;
             wire.send(request("HEAD")).await;
@@ -335,7 +336,7 @@ async fn requests_in_one_packet_are_answered_in_order() {
     let address = serve(app().layer(HealthLayer::new(degraded()))).await;
     let mut wire = Wire::connect(address).await;
     let requests: String = ["/readyz", "/", "/livez", "/health", "/"]
-        .map(|path| format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
+        .map(|path| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
         .concat();
     wire.send(requests).await;
     for body in [
@@ -356,16 +357,16 @@ async fn probers_of_every_dialect_are_answered() {
         ("GET /readyz HTTP/1.0\r\n\r\n", "HTTP/1.0"),
         ("GET /readyz HTTP/1.1\r\n\r\n", "HTTP/1.1"),
         (
-            "GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
+            "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
             "HTTP/1.1",
         ),
         (
-            "GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: Upgrade, HTTP2-Settings\r\n\
+            "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade, HTTP2-Settings\r\n\
              upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n",
             "HTTP/1.1",
         ),
         (
-            "GET /readyz HTTP/1.1\r\nhost: test\r\nif-none-match: *\r\nrange: bytes=0-1\r\n\
+            "GET /readyz HTTP/1.1\r\nhost: localhost\r\nif-none-match: *\r\nrange: bytes=0-1\r\n\
              accept: image/png\r\naccept-encoding: gzip\r\n\r\n",
             "HTTP/1.1",
         ),
@@ -386,7 +387,7 @@ async fn a_body_sent_to_a_probe_is_not_waited_for() {
     for (method, code) in [("POST", 405), ("GET", 200)] {
         let mut wire = Wire::connect(address).await;
         wire.send(format!(
-            "{method} /readyz HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000000\r\n\r\n"
+            "{method} /readyz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n"
         ))
         .await;
         wire.send([b'x'; 65_536]).await;
@@ -399,14 +400,16 @@ async fn a_body_sent_to_a_probe_is_not_waited_for() {
         "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     ] {
         let mut wire = Wire::connect(address).await;
-        wire.send(format!("POST /readyz HTTP/1.1\r\nhost: test\r\n{body}"))
-            .await;
+        wire.send(format!(
+            "POST /readyz HTTP/1.1\r\nhost: localhost\r\n{body}"
+        ))
+        .await;
         assert_eq!(wire.answer().await.code, 405);
         assert_eq!(wire.get("/").await.body, "index", "a small one is skipped");
     }
     let mut wire = Wire::connect(address).await;
     wire.send(
-        "POST /readyz HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n",
+        "POST /readyz HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n",
     )
     .await;
     assert_eq!(wire.answer().await.code, 405, "and no 100 before it");
@@ -447,7 +450,7 @@ async fn a_local_peer_sees_details_unless_a_proxy_speaks() {
         for path in ["/health", "/health/database"] {
             let answer = raw(
                 address,
-                &format!("GET {path} HTTP/1.1\r\nhost: test\r\n{header}: 127.0.0.1\r\n\r\n"),
+                &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}: 127.0.0.1\r\n\r\n"),
             )
             .await;
             let expected = match path {
@@ -511,17 +514,17 @@ async fn who_may_not_probe_is_refused_without_a_word() {
     let address = serve(app().layer(layer)).await;
     let mut wire = Wire::connect(address).await;
     for request in [
-        "GET /readyz HTTP/1.1\r\nhost: test\r\n\r\n",
-        "GET /health/database HTTP/1.1\r\nhost: test\r\n\r\n",
-        "POST /health HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n",
-        "GET /readyz HTTP/1.1\r\nhost: test\r\nauthorization: Bearer nekot\r\n\r\n",
+        "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET /health/database HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "POST /health HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n",
+        "GET /readyz HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer nekot\r\n\r\n",
     ] {
         wire.send(request).await;
         let answer = wire.answer().await;
         assert_eq!((answer.code, &*answer.body), (403, ""), "{request}");
         assert!(is_probe(&answer));
     }
-    wire.send("GET /readyz HTTP/1.1\r\nhost: test\r\nauthorization: Bearer token\r\n\r\n")
+    wire.send("GET /readyz HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer token\r\n\r\n")
         .await;
     assert_eq!(wire.answer().await.code, 200);
     assert_eq!(wire.get("/").await.body, "index");
@@ -539,7 +542,7 @@ async fn a_concealed_probe_is_the_apps_own_404_to_a_stranger() {
     for path in ["/livez", "/readyz", "/health", "/health/database"] {
         assert_eq!(wire.get(path).await, unknown);
     }
-    wire.send("POST /readyz HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n")
+    wire.send("POST /readyz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")
         .await;
     assert_eq!(wire.answer().await, unknown);
 }
@@ -582,7 +585,7 @@ async fn a_client_of_hypers_is_answered_on_one_connection() {
     for path in ["/readyz", "/", "/health", "/unknown"] {
         let request = Request::builder()
             .uri(path)
-            .header("host", "test")
+            .header("host", "localhost")
             .body(Full::default())
             .expect("valid");
         let response = soon(async {

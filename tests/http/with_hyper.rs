@@ -79,7 +79,7 @@ impl Client {
     async fn send(&mut self, method: Method, path: &str, body: &'static str) -> Response<Incoming> {
         let request = Request::builder()
             .method(method)
-            .uri(format!("http://test{path}"))
+            .uri(format!("http://localhost{path}"))
             .body(Full::from(body))
             .expect("valid");
         soon(async {

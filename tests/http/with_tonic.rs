@@ -113,7 +113,7 @@ async fn a_probe_shares_a_connection_with_grpc_over_http2() {
 async fn a_probe_is_refused_other_methods_and_strangers_learn_nothing() {
     let address = serve(layer()).await;
     let mut wire = Wire::connect(address).await;
-    wire.send("POST /readyz HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n")
+    wire.send("POST /readyz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")
         .await;
     assert_eq!(wire.answer().await.code, 405);
     assert_eq!(wire.get("/health/database").await.code, 404);
@@ -129,7 +129,7 @@ async fn a_local_peer_of_tonic_sees_details_where_the_feature_is_on() {
     assert_eq!(wire::get(address, "/health/database").await.code, code);
 
     let mut wire = Wire::connect(address).await;
-    wire.send("GET /health HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 127.0.0.1\r\n\r\n")
+    wire.send("GET /health HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: 127.0.0.1\r\n\r\n")
         .await;
     assert_eq!(wire.answer().await.body, r#"{"status":"up"}"#);
 }

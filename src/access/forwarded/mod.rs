@@ -1,11 +1,9 @@
-//! Whom a trusted proxy speaks for. Pure: headers in, an address out.
+//! Reads the client address from the headers of a trusted proxy. Pure: headers in, an address out.
 //!
-//! Each proxy appends the address that it was asked from, so the list grows to the
-//! right and its left end is whatever a stranger wrote. Of all addresses the last one
-//! that is no trusted proxy's is the client's. Anything that cannot be read there is
-//! nobody's.
+//! Each proxy appends the address of its own peer to `x-forwarded-for` or `forwarded`. So the list grows to
+//! the right, and its left end is whatever the client wrote. The last address that is not a trusted proxy's
+//! is the client's. `x-real-ip` holds one address. All headers that are present must name the same client.
 
-mod element;
 #[cfg(test)]
 mod tests;
 
@@ -14,35 +12,43 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderValue, header};
 use ipnet::IpNet;
 
-use self::element::Elements;
 use super::network::contains;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_REAL_IP: &str = "x-real-ip";
-/// Longer headers are not read: a hundred addresses have room.
+/// Longer headers are not read: this has room for a hundred addresses.
 const MAX_LENGTH: usize = 4_096;
 
-/// The client that `peer`, a trusted proxy, speaks for.
-pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> Option<IpAddr> {
-    let lists = lines(headers, X_FORWARDED_FOR);
-    let elements = lines(headers, header::FORWARDED.as_str());
-    match (lists, elements) {
-        (None, None) => {
-            // Not for itself, and it does not say for whom.
-            let speaks = headers.contains_key(header::VIA) || headers.contains_key(X_REAL_IP);
-            (!speaks).then_some(peer)
+/// What the headers of a trusted proxy say about its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forwarded {
+    /// No header names a client.
+    Absent,
+    /// A header is malformed, hides the address or is too long, or two headers disagree.
+    Unreadable,
+    Client(IpAddr),
+}
+
+pub(super) fn read(headers: &HeaderMap, trusted: &[IpNet]) -> Forwarded {
+    let list = lines(headers, X_FORWARDED_FOR).map(|lines| client_of_list(&lines?, trusted));
+    let elements = lines(headers, header::FORWARDED.as_str())
+        .map(|lines| client_of_elements(&lines?, trusted));
+    let single = lines(headers, X_REAL_IP).map(|lines| match *lines? {
+        [line] => address(trim(line)),
+        _ => None,
+    });
+    let mut clients = [list, elements, single].into_iter().flatten();
+    match clients.next() {
+        None => Forwarded::Absent,
+        // A proxy that sets one header may pass the others on as the client forged them.
+        Some(Some(client)) if clients.all(|other| other == Some(client)) => {
+            Forwarded::Client(client)
         }
-        (Some(lists), None) => of_lists(&lists?, trusted),
-        (None, Some(elements)) => of_elements(&elements?, trusted),
-        // A proxy that sets one passes the other on as a stranger wrote it.
-        (Some(lists), Some(elements)) => {
-            let client = of_lists(&lists?, trusted)?;
-            (of_elements(&elements?, trusted)? == client).then_some(client)
-        }
+        Some(_) => Forwarded::Unreadable,
     }
 }
 
-/// All lines of a header, from left to right; an inner `None` where they cannot be read.
+/// All lines of a header, from left to right; an inner `None` if they cannot be read.
 fn lines<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<Vec<&'h str>>> {
     let lines = headers.get_all(name);
     lines.iter().next()?;
@@ -53,20 +59,21 @@ fn lines<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<Vec<&'h str>>>
     Some(lines.iter().map(|line| line.to_str().ok()).collect())
 }
 
-fn of_lists(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
+fn client_of_list(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
     let hops = lines.iter().flat_map(|line| line.split(','));
-    last_stranger(hops.map(|hop| Some(address(trim(hop)))), trusted)
+    last_untrusted(hops.map(|hop| Some(address(trim(hop)))), trusted)
 }
 
-fn of_elements(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
-    // Line by line: a quote that a stranger left open must not swallow the proxy's line.
-    last_stranger(lines.iter().flat_map(|line| Elements::of(line)), trusted)
+fn client_of_elements(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
+    // Line by line: a quote that a client left open must not swallow the proxy's line.
+    let hops = lines.iter().flat_map(|line| Elements { rest: Some(line) });
+    last_untrusted(hops, trusted)
 }
 
-/// The last hop that is no trusted proxy's, or else the first one.
+/// The last hop that is not a trusted proxy, otherwise the first one.
 ///
-/// An inner `None` is a hop that cannot be read; an outer one spoils the whole.
-fn last_stranger(
+/// An inner `None` is an unreadable hop; an outer one makes the whole header unreadable.
+fn last_untrusted(
     hops: impl Iterator<Item = Option<Option<IpAddr>>>,
     trusted: &[IpNet],
 ) -> Option<IpAddr> {
@@ -81,9 +88,9 @@ fn last_stranger(
     last?
 }
 
-/// An address as proxies write it: alone, in brackets, with a port.
+/// An address as proxies write it: alone, in brackets, or with a port.
 fn address(text: &str) -> Option<IpAddr> {
-    // A zone means something on the proxy's host and nothing here.
+    // A zone has a meaning on the proxy's host only.
     if text.contains('%') {
         return None;
     }
@@ -95,6 +102,58 @@ fn address(text: &str) -> Option<IpAddr> {
     let address = bare.parse().ok();
     let address = address.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
     Some(address?.to_canonical())
+}
+
+/// The `for` of each element of one line of `Forwarded` (RFC 7239); `None` if the line is malformed.
+///
+/// Strict, from left to right: one malformed pair makes the whole line malformed.
+struct Elements<'h> {
+    rest: Option<&'h str>,
+}
+
+impl Iterator for Elements<'_> {
+    type Item = Option<Option<IpAddr>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest.take()?;
+        Some(element(rest).map(|(hop, rest)| {
+            self.rest = rest;
+            hop
+        }))
+    }
+}
+
+/// Reads pairs up to a comma: the `for` address, and the text after the comma.
+fn element(mut text: &str) -> Option<(Option<IpAddr>, Option<&str>)> {
+    let mut hop = None;
+    loop {
+        let (name, after) = trim(text).split_once('=')?;
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let (value, after) = value(after)?;
+        if name.eq_ignore_ascii_case("for") && hop.replace(address(value)).is_some() {
+            return None;
+        }
+        let after = trim(after);
+        match after.split_at_checked(1) {
+            None => return Some((hop.flatten(), None)),
+            Some((",", rest)) => return Some((hop.flatten(), Some(rest))),
+            Some((";", rest)) => text = rest,
+            Some(_) => return None,
+        }
+    }
+}
+
+/// A token or a quoted string, and the text after it.
+fn value(text: &str) -> Option<(&str, &str)> {
+    if let Some(quoted) = text.strip_prefix('"') {
+        let (value, rest) = quoted.split_once('"')?;
+        // No address contains an escape, and no proxy has a reason to write one.
+        return (!value.contains('\\')).then_some((value, rest));
+    }
+    let end = text.find([',', ';', ' ', '\t', '"']).unwrap_or(text.len());
+    text.split_at_checked(end)
 }
 
 fn trim(text: &str) -> &str {

@@ -1,10 +1,8 @@
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{super::network::parse_networks, MAX_LENGTH, client};
+use super::{super::network::parse_networks, Forwarded, MAX_LENGTH, read};
 
-/// Behind 10.0.0.1, with 10.0.0.0/24 trusted.
+/// The client behind a proxy, with 10.0.0.0/24 trusted.
 fn behind(headers: &[(&str, &str)]) -> Option<String> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
@@ -15,8 +13,11 @@ fn behind(headers: &[(&str, &str)]) -> Option<String> {
         );
     }
     let trusted = parse_networks(["10.0.0.0/24", "2001:db8::/64"]).expect("valid");
-    let peer: IpAddr = [10, 0, 0, 1].into();
-    client(&map, peer, &trusted).map(|client| client.to_string())
+    match read(&map, &trusted) {
+        Forwarded::Client(client) => Some(client.to_string()),
+        Forwarded::Absent => Some("absent".to_owned()),
+        Forwarded::Unreadable => None,
+    }
 }
 
 #[test]
@@ -29,7 +30,7 @@ fn the_list_is_read_from_the_right_past_the_proxies() {
         ("<script>, 203.0.113.9", Some("203.0.113.9")),
         // All of them proxies: the first one asked.
         ("10.0.0.3,10.0.0.2", Some("10.0.0.3")),
-        // A proxy's address in the middle is what a stranger wrote.
+        // A proxy's address in the middle is what the client wrote.
         ("10.0.0.3, 203.0.113.9", Some("203.0.113.9")),
         ("203.0.113.9:4711", Some("203.0.113.9")),
         ("2001:db9::1", Some("2001:db9::1")),
@@ -110,7 +111,7 @@ fn forwarded_elements_are_read_likewise() {
 }
 
 #[test]
-fn an_open_quote_cannot_swallow_what_the_proxy_appends() {
+fn an_open_quote_cannot_swallow_the_proxys_element() {
     for open in ["for=10.0.0.9;x=\"", "for=203.0.113.1;x=\"", "x=\"\\"] {
         for appended in [
             "for=198.51.100.1",
@@ -144,26 +145,70 @@ fn several_lines_are_one_list() {
 }
 
 #[test]
-fn two_headers_must_agree() {
-    let list = ("x-forwarded-for", "203.0.113.9");
-    assert_eq!(
-        behind(&[list, ("forwarded", "for=203.0.113.9")]).as_deref(),
-        Some("203.0.113.9")
-    );
+fn all_headers_must_name_the_same_client() {
+    let list = ("x-forwarded-for", "198.51.100.1, 203.0.113.9");
+    let element = ("forwarded", "for=203.0.113.9");
+    let single = ("x-real-ip", "203.0.113.9");
+    for headers in [
+        &[list, element][..],
+        &[list, single],
+        &[element, single],
+        &[list, element, single],
+    ] {
+        assert_eq!(
+            behind(headers).as_deref(),
+            Some("203.0.113.9"),
+            "{headers:?}"
+        );
+    }
     for other in ["for=10.0.0.9", "for=198.51.100.1", "for=unknown", ""] {
         assert_eq!(behind(&[list, ("forwarded", other)]), None, "{other}");
+        assert_eq!(behind(&[single, ("forwarded", other)]), None, "{other}");
+    }
+    for other in ["198.51.100.1", "10.0.0.9", "unknown", ""] {
+        assert_eq!(behind(&[list, ("x-real-ip", other)]), None, "{other}");
+        assert_eq!(
+            behind(&[list, element, ("x-real-ip", other)]),
+            None,
+            "{other}"
+        );
+        assert_eq!(
+            behind(&[single, ("x-forwarded-for", other)]),
+            None,
+            "{other}"
+        );
     }
 }
 
 #[test]
-fn without_a_list_the_proxy_speaks_for_itself_or_for_nobody() {
-    assert_eq!(behind(&[]).as_deref(), Some("10.0.0.1"));
-    assert_eq!(behind(&[("via", "1.1 proxy")]), None);
-    assert_eq!(behind(&[("x-real-ip", "203.0.113.9")]), None);
+fn x_real_ip_holds_one_address() {
+    let table = [
+        ("203.0.113.9", Some("203.0.113.9")),
+        (" [2001:db9::1]:80 ", Some("2001:db9::1")),
+        ("203.0.113.9, 203.0.113.9", None),
+        ("unknown", None),
+        ("", None),
+    ];
+    for (value, expected) in table {
+        assert_eq!(
+            behind(&[("x-real-ip", value)]).as_deref(),
+            expected,
+            "{value}"
+        );
+    }
+    let twice = [("x-real-ip", "203.0.113.9"), ("x-real-ip", "203.0.113.9")];
+    assert_eq!(behind(&twice), None);
 }
 
 #[test]
-fn a_header_past_all_bounds_is_not_read() {
+fn other_headers_name_no_client() {
+    assert_eq!(behind(&[]).as_deref(), Some("absent"));
+    let others = [("via", "1.1 proxy"), ("x-forwarded-proto", "https")];
+    assert_eq!(behind(&others).as_deref(), Some("absent"));
+}
+
+#[test]
+fn a_header_over_4096_bytes_is_not_read() {
     let client = ", 203.0.113.9";
     let longest = "x".repeat(MAX_LENGTH - client.len()) + client;
     assert_eq!(

@@ -1,6 +1,8 @@
-use super::{MAX_LENGTH, MAX_RANGES, choose, range::thousandths};
+use proptest::{collection::vec, prelude::*, sample::select};
 
-pub(super) const OFFERS: [&str; 6] = [
+use super::{MAX_LENGTH, MAX_RANGES, choose, thousandths};
+
+const OFFERS: [&str; 6] = [
     "application/json",
     "application/health+json",
     "application/vnd.spring-boot.actuator.v3+json",
@@ -8,14 +10,14 @@ pub(super) const OFFERS: [&str; 6] = [
     "application/openmetrics-text",
     "text/html",
 ];
-pub(super) const JSON: usize = 0;
+const JSON: usize = 0;
 const HEALTH: usize = 1;
 const SPRING: usize = 2;
 const TEXT: usize = 3;
 const METRICS: usize = 4;
 const HTML: usize = 5;
 
-pub(super) fn chosen(header: &str, fallback: usize) -> usize {
+fn chosen(header: &str, fallback: usize) -> usize {
     choose([header].into_iter(), OFFERS.into_iter(), fallback)
 }
 
@@ -194,5 +196,67 @@ fn a_quality_has_three_decimals_at_most() {
     ];
     for (text, expected) in table {
         assert_eq!(thousandths(text), expected, "{text}");
+    }
+}
+
+/// Text near a header, so that most of it can be read.
+fn header() -> impl Strategy<Value = String> {
+    let pieces = [
+        "text/plain",
+        "text/html",
+        "text/*",
+        "*/*",
+        "application/json",
+        "image/png",
+        "TEXT",
+        "/",
+        "*",
+        ",",
+        ", ",
+        ";",
+        "; ",
+        "q=",
+        "Q=0.5",
+        "q=0",
+        "q=1.000",
+        "0.25",
+        "version=1",
+        "\"",
+        "\\",
+        "a=\",\"",
+        " ",
+        "\t",
+        "é",
+    ];
+    vec(select(pieces.to_vec()), 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5_000) })]
+
+    #[test]
+    fn whatever_is_asked_for_something_is_chosen(
+        fields in vec(prop_oneof![header(), ".{0,40}"], 0..4),
+        fallback in 0..OFFERS.len(),
+    ) {
+        let fields = fields.iter().map(String::as_str);
+        prop_assert!(choose(fields, OFFERS.into_iter(), fallback) < OFFERS.len());
+    }
+
+    #[test]
+    fn naming_one_alone_chooses_it(
+        offer in 0..OFFERS.len(),
+        fallback in 0..OFFERS.len(),
+        quality in 1..=1_000_u32,
+        others in vec("(image|audio)/[a-z]{1,8}", 0..8),
+    ) {
+        let header = format!("{}, {};q={}.{:03}", others.join(","), OFFERS[offer], quality / 1_000, quality % 1_000);
+        prop_assert_eq!(chosen(&header, fallback), offer, "{}", header);
+    }
+
+    #[test]
+    fn a_field_cut_in_lines_is_the_same_header(parts in vec("(text|application|\\*)/(plain|json|html|\\*)(;q=0(\\.[0-9]{1,3})?)?", 1..8)) {
+        let lines = parts.iter().map(String::as_str);
+        prop_assert_eq!(choose(lines, OFFERS.into_iter(), JSON), chosen(&parts.join(","), JSON));
     }
 }

@@ -1,14 +1,14 @@
 //! `application/health+json`, after draft-inadarei-api-health-check-06.
 //!
 //! 1. `pass` for up, `warn` for degraded, `fail` for down and unknown.
-//! 2. `output` stands on what does not pass, and nowhere else.
-//! 3. `checks` maps `{component}:{measurement}` to an array. A colon in a name would make a second one
-//!    of it and is written `%3A`, hence `%` as `%25`; `componentId` is the name itself.
-//! 4. Each dependency has `responseTime`; `connections` where it has a pool, its observed value those
-//!    in use; and one measurement for each observation of its check.
-//! 5. Of the app's fields `version`, `releaseId`, `serviceId` and `description` have the place that
-//!    the draft gives them; the others are notes.
-//! 6. No `links` and no `affectedEndpoints`: nobody here knows them.
+//! 2. Only what does not pass has `output`.
+//! 3. `checks` maps `{component}:{measurement}` to an array. A colon in a name is written `%3A`, because it
+//!    would separate, hence `%` as `%25`; `componentId` is the name itself.
+//! 4. Each dependency has `responseTime`; `connections` (in use) if it has a pool; and one measurement for
+//!    each observation of its check.
+//! 5. The info fields `version`, `releaseId`, `serviceId` and `description` are the draft's own; the
+//!    others are notes.
+//! 6. No `links` and no `affectedEndpoints`: they are unknown here.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{View, sentence, time::Iso8601, to_json};
 use crate::report::{ObservedValue, ReportEntry, Status, rounded_millis};
 
-/// Fields that the draft has a place for.
+/// Info fields that are fields of the draft.
 const PLACES: [&str; 4] = ["version", "releaseId", "serviceId", "description"];
 
 /// The health+json format.
@@ -44,7 +44,7 @@ impl Serialize for Whole<'_, '_> {
         let view = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("status", word(view.status()))?;
-        // Not with one dependency's answer: these describe the app.
+        // They describe the app, not one dependency.
         let info = match view.single_entry() {
             None => view.info(),
             Some(_) => &[],
@@ -98,7 +98,7 @@ impl Serialize for Checks<'_, '_> {
     }
 }
 
-/// What was measured, in which unit.
+/// A measured value in its unit.
 enum Measure<'a> {
     Nothing,
     Milliseconds(f64),
@@ -111,7 +111,7 @@ enum Measure<'a> {
     Observed(&'a ObservedValue),
 }
 
-/// The measurements of `entry`, each name once: an observation may be called as another is.
+/// The measurements of `entry`, each name once: observations may share a name.
 fn measurements(entry: &ReportEntry) -> Vec<(Cow<'_, str>, Vec<Measure<'_>>)> {
     let time = match entry.duration {
         Some(duration) => Measure::Milliseconds(rounded_millis(duration)),
@@ -203,7 +203,7 @@ fn output(entry: &ReportEntry) -> String {
     sentence(word, entry.message.as_deref())
 }
 
-/// `name` without a colon, and no two names the same.
+/// `name` without a colon; different names stay different.
 fn without_colon(name: &str) -> Cow<'_, str> {
     if name.contains([':', '%']) {
         name.replace('%', "%25").replace(':', "%3A").into()

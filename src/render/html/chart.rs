@@ -1,22 +1,22 @@
-//! The last runs drawn: latency as a line, and below it a mark for each run.
+//! The past runs: latency as a line, below it a mark for each run, and their reasons in words.
 //!
-//! Newest at the right. A mark's height says what its colour says, for those who see no colours.
+//! The newest run is at the right. A mark's height repeats what its color says.
 
 use std::fmt;
 
-use super::words::latency;
+use super::text::latency;
 use crate::report::{CheckRun, Status, rounded_millis};
 
-// Small, since every number is written out once a run.
+// Small, because each run writes out its numbers.
 const WIDTH: usize = 64;
 const STEP: usize = 2;
-/// The line runs between these two, from the longest run to none.
+/// The line lies between these two: the longest run, and a run of no duration.
 const TOP: f64 = 4.0;
 const BOTTOM: f64 = 44.0;
-/// In milliseconds. Differences below one are noise: they must not look like a storm.
+/// In milliseconds. Shorter differences are noise, and must not look large.
 const LEAST_SCALE: f64 = 1.0;
 
-/// The drawing of `runs`, with its meaning in words.
+/// The drawing of runs, with a label in words.
 pub(super) struct Chart<'a>(pub(super) &'a [CheckRun]);
 
 impl fmt::Display for Chart<'_> {
@@ -27,7 +27,7 @@ impl fmt::Display for Chart<'_> {
             r#"<svg class="chart" viewBox="0 0 64 72" preserveAspectRatio="none" role="img" aria-label="{}">"#,
             Label(runs)
         )?;
-        // Where runs will stand that have not been yet.
+        // The places of future runs.
         f.write_str(r#"<path class="none" d="M.3 67H64"/>"#)?;
         write!(f, r#"<path class="line" d="{}"/>"#, Line(runs))?;
         let last = &runs[runs.len().saturating_sub(1)..];
@@ -43,17 +43,37 @@ impl fmt::Display for Chart<'_> {
     }
 }
 
-/// The latest and the longest latency; nothing before the first run.
+/// The latest and the longest duration.
 pub(super) fn caption(runs: &[CheckRun]) -> String {
-    let Some(last) = runs.last() else {
-        return String::new();
-    };
-    let longest = runs
-        .iter()
-        .map(|run| run.duration)
-        .max()
-        .unwrap_or_default();
-    format!("{} · max {}", latency(last.duration), latency(longest))
+    let last = runs.last().map(|run| run.duration);
+    let longest = runs.iter().map(|run| run.duration).max();
+    let [last, longest] = [last, longest].map(|time| latency(time.unwrap_or_default()));
+    format!("{last} · max {longest}")
+}
+
+/// Equal runs in a row as one line with their reason, newest first.
+pub(super) struct PastRuns<'a>(pub(super) &'a [CheckRun]);
+
+impl fmt::Display for PastRuns<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<ol>")?;
+        let equal = |a: &CheckRun, b: &CheckRun| (a.status, a.reason) == (b.status, b.reason);
+        let mut groups: Vec<_> = self.0.chunk_by(equal).collect();
+        groups.reverse();
+        for group in groups {
+            // Its end tag is optional, and would be the larger half of a short line.
+            f.write_str("<li>")?;
+            if group.len() > 1 {
+                write!(f, "{} × ", group.len())?;
+            }
+            match (group[0].status, group[0].reason) {
+                (Status::Down, Some(reason)) => reason.fmt(f)?,
+                (status, Some(reason)) => write!(f, "{status}: {reason}")?,
+                (status, None) => status.fmt(f)?,
+            }
+        }
+        f.write_str("</ol>")
+    }
 }
 
 struct Label<'a>(&'a [CheckRun]);
@@ -135,53 +155,54 @@ fn longest(runs: &[CheckRun]) -> f64 {
 }
 
 fn height(run: &CheckRun, longest: f64) -> f64 {
-    // From what the script is told, in its order of operations: else the line would tremble.
     (BOTTOM - (BOTTOM - TOP) * rounded_millis(run.duration) / longest).round()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{Chart, caption};
-    use crate::report::{History, Status};
+    use super::{Chart, PastRuns, caption};
+    use crate::report::{CheckRun, History, Reason, Status};
 
     #[test]
-    fn the_newest_run_stands_at_the_right_and_the_longest_at_the_top() {
-        let history = History::default()
-            .then(Status::Up, Duration::from_millis(10))
-            .then(Status::Down, Duration::from_millis(40))
-            .then(Status::Degraded, Duration::from_millis(20));
-        let svg = Chart(history.runs()).to_string();
-        assert!(
-            svg.contains(r#"class="line" d="M59 34L61 4L63 24""#),
-            "{svg}"
-        );
-        assert!(svg.contains(r#"class="last" d="M63 24h0""#), "{svg}");
-        assert!(svg.contains(r#"class="up" d="M59 0v8""#), "{svg}");
-        assert!(svg.contains(r#"class="down" d="M61 0v20""#), "{svg}");
-        assert!(svg.contains(r#"class="degraded" d="M63 0v14""#), "{svg}");
-        assert!(
-            svg.contains("Last 3 runs: 1 up, 1 degraded, 1 failed"),
-            "{svg}"
-        );
-        assert_eq!(caption(history.runs()), "20.0 ms · max 40.0 ms");
+    fn the_newest_run_is_at_the_right_and_the_longest_at_the_top() {
+        let runs = [
+            CheckRun::of(Status::Up, None, 10),
+            CheckRun::of(Status::Down, None, 40),
+            CheckRun::of(Status::Degraded, None, 20),
+        ];
+        let svg = Chart(&runs).to_string();
+        for part in [
+            r#"class="line" d="M59 34L61 4L63 24""#,
+            r#"class="last" d="M63 24h0""#,
+            r#"class="up" d="M59 0v8""#,
+            r#"class="down" d="M61 0v20""#,
+            r#"class="degraded" d="M63 0v14""#,
+            "Last 3 runs: 1 up, 1 degraded, 1 failed",
+        ] {
+            assert!(svg.contains(part), "{part} in {svg}");
+        }
+        assert_eq!(caption(&runs), "20.0 ms · max 40.0 ms");
     }
 
     #[test]
     fn a_full_history_fills_the_width() {
-        let mut history = History::default();
-        for _ in 0..History::RUNS {
-            history = history.then(Status::Up, Duration::from_micros(300));
-        }
-        let svg = Chart(history.runs()).to_string();
-        assert!(svg.contains(r#"d="M1 32L3 32"#), "{svg}");
+        let runs = [CheckRun::of(Status::Up, None, 0); History::RUNS];
+        let svg = Chart(&runs).to_string();
+        assert!(svg.contains(r#"d="M1 44L3 44"#), "{svg}");
     }
 
     #[test]
-    fn no_run_at_all_draws_nothing() {
-        let svg = Chart(&[]).to_string();
-        assert!(svg.contains(r#"class="line" d="""#), "{svg}");
-        assert_eq!(caption(&[]), "");
+    fn equal_past_runs_are_one_line_with_their_reason() {
+        let runs = [
+            CheckRun::of(Status::Up, None, 1),
+            CheckRun::of(Status::Up, None, 2),
+            CheckRun::of(Status::Down, Some(Reason::Refused), 3),
+            CheckRun::of(Status::Down, Some(Reason::Timeout), 800),
+            CheckRun::of(Status::Down, Some(Reason::Timeout), 801),
+        ];
+        assert_eq!(
+            PastRuns(&runs).to_string(),
+            "<ol><li>2 × timeout<li>refused<li>2 × up</ol>"
+        );
     }
 }

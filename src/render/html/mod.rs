@@ -1,44 +1,33 @@
-//! The page: what an engineer on call opens at night.
+//! The status page for people: what an operator opens during an incident.
 //!
-//! 1. One document. Style, script and icon stand in it, and nothing is loaded from elsewhere;
+//! 1. One document. Style, script and icon are part of it, and nothing is loaded from elsewhere;
 //!    [`CONTENT_SECURITY_POLICY`] holds the browser to that.
-//! 2. Complete as it is delivered: without scripts it reloads itself every 5 s. With scripts it
-//!    asks the same address for [`data`] every 2 s and patches what changed; hidden, it asks nothing.
-//! 3. What it draws is drawn twice, here and in `page.js`. A test in a browser compares the two.
-//! 4. Every text of the app's goes through [`escape::Text`]; the script writes text nodes only.
-//! 5. Without details it is the status in one word.
-//!
-//! 6. Under 40 KB with ten dependencies at their wordiest: it may have to come over a bad line.
-//!
-//! The trap: the script finds its data by `accept` at the page's own address. Behind a proxy that
-//! drops that header it gets what the layer gives by default: of native JSON it shows all but
-//! the past, of anything else it says that the connection is lost.
+//! 2. Drawn once, here. Without scripts it reloads itself every 5 s. With scripts it fetches its own address
+//!    as HTML every 2 s and replaces `<main>`; focus, scroll position and open `<details>` stay. While it
+//!    is hidden or paused, it fetches nothing.
+//! 3. All text of the app is escaped by [`text::Text`]. The script writes text nodes and adopts parsed nodes.
+//! 4. Without details it is the status in one word.
+//! 5. Under 40 KB with ten dependencies at their longest, for bad connections.
 
 mod chart;
-mod data;
-mod document;
-mod escape;
-mod row;
-mod summary;
-mod words;
+mod dependency;
+mod page;
+mod text;
 
 use bytes::Bytes;
 
 use super::View;
 
-pub(in crate::render) use data::page_data;
-
-/// The header that belongs to every answer with the page.
+/// The header of every answer with the page.
 ///
 /// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them anew.
 pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-cut0tmcrvw3flK2udKsHz6DeEfuJrFCOLVUjCROwZGI='; \
-    script-src 'sha256-8N1RoYdNHhKD1fwiO408NSTkJCA5r01zLtqOtuJwGq4='; \
+    style-src 'sha256-tBqTcXUh341RZNnmt3fUpmeaJ4+C/cU9ehXcmO+++WY='; \
+    script-src 'sha256-0UqoT9a8YqxSTJkY+lyqbkGRNbdNwBd1JZ6ApIBM6K4='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page.
 pub(in crate::render) fn html(view: &View<'_>) -> Bytes {
-    document::document(view).into()
+    page::page(view).into()
 }
 
 #[cfg(test)]
@@ -51,11 +40,14 @@ mod tests {
     use super::{CONTENT_SECURITY_POLICY, html};
     use crate::{
         render::sample,
-        report::{History, Observations, PoolStats, Reason, Report, ReportEntry, Status},
+        report::{
+            CheckRun, History, Observations, PoolStats, Reason, Report, ReportEntry, Rotation,
+            Status,
+        },
     };
 
     #[test]
-    fn the_policy_names_the_style_and_the_script_as_they_are() {
+    fn the_policy_has_the_hashes_of_style_and_script() {
         for (directive, text) in [
             ("style-src", include_str!("page.css")),
             ("script-src", include_str!("page.js")),
@@ -66,20 +58,25 @@ mod tests {
         }
     }
 
-    /// Ten of them, all down after a long and varied past.
+    /// Ten of them, all down, each run with a reason of its own.
     #[test]
-    fn ten_dependencies_at_their_wordiest_stay_under_40_kilobytes() {
+    fn ten_dependencies_at_their_longest_stay_under_40_kilobytes() {
         let mut history = History::default();
-        for ms in 100..100 + 32 {
+        for (ms, reason) in (100..132).zip(Reason::ALL[..8].iter().cycle()) {
             let status = [Status::Up, Status::Degraded, Status::Down][ms as usize % 3];
-            history = history.then(status, Duration::from_millis(ms));
+            history = history.then(CheckRun::of(status, Some(*reason), ms));
         }
         let entries = (0..10).map(|number| ReportEntry {
             kind: Some("postgres".into()),
-            reason: Some(Reason::Saturated),
+            target: Some("postgres-primary.production.svc.cluster.local:5432".into()),
+            reason: Some(Reason::Exhausted),
             message: Some("no connection within 500 ms; the server answers on its own".into()),
             consecutive_failures: 4_000,
             status_for: Some(Duration::from_secs(100_000)),
+            last_up: Some(Duration::from_secs(100_000)),
+            failing_for: Some(Duration::from_secs(100_000)),
+            timeout: Some(Duration::from_millis(800)),
+            interval: Some(Duration::from_millis(900)),
             age: Some(Duration::from_secs(100)),
             history: history.clone(),
             observations: Observations {
@@ -91,5 +88,55 @@ mod tests {
         let report = Report::of(entries.collect(), [].into());
         let page = html(&sample::full(&report));
         assert!(page.len() < 40_000, "{}", page.len());
+    }
+
+    fn page_of(report: &Report) -> String {
+        String::from_utf8(html(&sample::full(report)).into()).expect("text")
+    }
+
+    #[test]
+    fn an_outage_says_until_when_it_was_up() {
+        let down = || sample::entry("database", Status::Down);
+        let known = ReportEntry {
+            last_up: Some(Duration::from_secs(48)),
+            ..down()
+        };
+        let page = page_of(&Report::of(vec![known], [].into()));
+        assert!(page.contains("up until 03:36:00 UTC"), "{page}");
+        let never = ReportEntry {
+            never_up: true,
+            ..down()
+        };
+        let page = page_of(&Report::of(vec![never], [].into()));
+        assert!(page.contains("never up since start"), "{page}");
+        for status in [Status::Up, Status::Degraded, Status::Unknown] {
+            let page = page_of(&Report::of(vec![sample::entry("x", status)], [].into()));
+            assert!(
+                !page.contains(">up until") && !page.contains("never up"),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_reasons_on_the_page_are_explained() {
+        let up = ReportEntry {
+            history: History::default().then(CheckRun::of(Status::Down, Some(Reason::Dns), 1)),
+            ..sample::entry("database", Status::Up)
+        };
+        let mut report = Report::of(vec![up], [].into());
+        report.rotation = Rotation::Out {
+            reason: Some(Reason::Starting),
+            message: None,
+        };
+        let page = page_of(&report);
+        for &reason in Reason::ALL {
+            let expected = [Reason::Dns, Reason::Starting].contains(&reason);
+            let found = page.contains(&format!("<dt><code>{reason}</code>"));
+            assert_eq!(found, expected, "{reason}");
+        }
+        assert!(page.contains(">Out of rotation.</p>"), "{page}");
+        let without = page_of(&Report::of(Vec::new(), [].into()));
+        assert!(!without.contains("<details") && without.contains(">In rotation.</p>"));
     }
 }

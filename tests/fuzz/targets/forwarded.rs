@@ -33,6 +33,7 @@ fuzz_target!(|text: &str| {
         ("x-forwarded-for", STRANGER.to_owned()),
         ("forwarded", format!("for={STRANGER}")),
         ("forwarded", format!("for=\"{STRANGER}:80\";proto=https")),
+        ("x-real-ip", STRANGER.to_owned()),
     ] {
         for proxied in [same_line(&sent, name, &own), next_line(&sent, name, &own)] {
             let client = self::client(proxied, PROXY);
@@ -61,6 +62,7 @@ fn client(headers: HeaderMap, peer: IpAddr) -> Option<IpAddr> {
 fn is_written(headers: &HeaderMap, address: IpAddr) -> bool {
     let values = headers.get_all("x-forwarded-for");
     let values = values.iter().chain(headers.get_all(FORWARDED));
+    let values = values.chain(headers.get_all("x-real-ip"));
     values.filter_map(|value| value.to_str().ok()).any(|value| {
         let words = value.split(|byte: char| !byte.is_ascii_hexdigit() && !".:".contains(byte));
         words.flat_map(readings).any(|read| read == address)

@@ -211,11 +211,14 @@ impl Browser {
             .collect()
     }
 
-    /// All that the console shows as an error or a warning: exceptions, violations of the policy, failed requests.
+    /// All that the console shows as an error or a warning: exceptions, violations of the policy, failed
+    /// requests. The browser reports a 503 as one, but the page is its answer.
     pub fn complaints(&self) -> Vec<String> {
         let exceptions = self.of("Runtime.exceptionThrown");
         let logged = self.of("Log.entryAdded").filter(|event| {
+            let text = event["entry"]["text"].as_str().unwrap_or_default();
             ["error", "warning"].contains(&event["entry"]["level"].as_str().unwrap_or_default())
+                && !text.contains("responded with a status of 503")
         });
         let called = self.of("Runtime.consoleAPICalled").filter(|event| {
             ["error", "warning", "assert"].contains(&event["type"].as_str().unwrap_or_default())

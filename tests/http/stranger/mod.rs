@@ -97,6 +97,7 @@ async fn an_operator_learns_what_the_walk_looks_for() {
         "zq-search",
         "zq-group",
         "zq-kind",
+        "zq-host:7313",
         "zq-field",
         "zq-9.8.7",
         "zq-7313",

@@ -35,7 +35,6 @@ pub fn walk() -> Vec<Question> {
         "text/plain",
         "application/openmetrics-text",
         "text/html",
-        "application/vnd.tower-health.page+json",
         "image/png",
     ];
     let disguises = [

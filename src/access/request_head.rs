@@ -1,0 +1,227 @@
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use http::{Extensions, HeaderMap, Method, Request, Uri, header, uri::Authority};
+use ipnet::IpNet;
+
+use super::{
+    forwarded::{self, Forwarded},
+    network::contains,
+};
+
+/// The peer address of a connection, as a request extension.
+///
+/// For servers that record none themselves, such as plain hyper: insert it into each request.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use tower_health::PeerAddr;
+///
+/// fn with_peer<B>(mut request: http::Request<B>, peer: SocketAddr) -> http::Request<B> {
+///     request.extensions_mut().insert(PeerAddr(peer));
+///     request
+/// }
+/// # let request = with_peer(http::Request::new(()), ([127, 0, 0, 1], 1).into());
+/// # assert!(request.extensions().get::<PeerAddr>().is_some());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The head of a request: the input of every access decision.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+    missing_peer: &'a MissingPeer,
+    /// Proxies whose forwarding headers count.
+    proxies: &'a [IpNet],
+    /// Whether the decision is about details, where a forwarded request never counts as its peer.
+    for_details: bool,
+}
+
+impl<'a> RequestHead<'a> {
+    pub(crate) fn of<B>(request: &'a Request<B>, missing_peer: &'a MissingPeer) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+            missing_peer,
+            proxies: &[],
+            for_details: false,
+        }
+    }
+
+    pub(super) fn for_details(self) -> Self {
+        Self {
+            for_details: true,
+            ..self
+        }
+    }
+
+    pub(super) fn behind<'b>(&self, proxies: &'b [IpNet]) -> RequestHead<'b>
+    where
+        'a: 'b,
+    {
+        RequestHead { proxies, ..*self }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The URI.
+    pub fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The extensions.
+    pub fn extensions(&self) -> &'a Extensions {
+        self.extensions
+    }
+
+    /// The peer address, if the server recorded one; never an IPv4-mapped one.
+    pub fn peer_ip(&self) -> Option<IpAddr> {
+        self.recorded_peer().map(|peer| peer.ip().to_canonical())
+    }
+
+    /// The client address: the one that a trusted proxy names, otherwise the peer's.
+    ///
+    /// It differs from [`peer_ip`](Self::peer_ip) behind
+    /// [`Access::trusted_proxies`](super::Access::trusted_proxies), and in a decision on details:
+    /// there it is `None` for a forwarded request of any other peer.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        let peer = self.peer_ip()?;
+        let is_trusted = contains(self.proxies, peer);
+        if !is_trusted {
+            return (!self.for_details || !self.is_forwarded()).then_some(peer);
+        }
+        match forwarded::read(self.headers, self.proxies) {
+            Forwarded::Client(client) => Some(client),
+            Forwarded::Unreadable => None,
+            Forwarded::Absent if self.for_details && self.is_forwarded() => None,
+            Forwarded::Absent => Some(peer),
+        }
+    }
+
+    /// Whether the request comes from this host, and was not forwarded for another.
+    pub(super) fn is_local(&self) -> bool {
+        if !self.peer_ip().is_some_and(|peer| peer.is_loopback()) {
+            return false;
+        }
+        if self.for_details {
+            !self.is_forwarded() && self.has_local_hosts()
+        } else {
+            !self.is_forwarded() || self.proxy_names_no_client()
+        }
+    }
+
+    pub(super) fn note_missing_peer(&self) {
+        if self.recorded_peer().is_none() {
+            self.missing_peer.note();
+        }
+    }
+
+    fn proxy_names_no_client(&self) -> bool {
+        let is_trusted = self
+            .peer_ip()
+            .is_some_and(|peer| contains(self.proxies, peer));
+        is_trusted && forwarded::read(self.headers, self.proxies) == Forwarded::Absent
+    }
+
+    fn is_forwarded(&self) -> bool {
+        self.headers.contains_key(header::FORWARDED)
+            || self.headers.contains_key(header::VIA)
+            || self.headers.keys().any(|name| {
+                // Some proxies add only `x-forwarded-proto`, and name no client.
+                let name = name.as_str();
+                name == "x-real-ip" || name.starts_with("x-forwarded-")
+            })
+    }
+
+    /// Whether every host that the request names is local. A page of another site cannot forge that
+    /// by DNS rebinding: the browser sends that site's name.
+    fn has_local_hosts(&self) -> bool {
+        let mut hosts = self.headers.get_all(header::HOST).iter();
+        hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_local(&host)))
+            && self.uri.authority().is_none_or(is_local)
+    }
+
+    fn recorded_peer(&self) -> Option<SocketAddr> {
+        if let Some(PeerAddr(peer)) = self.extensions.get() {
+            return Some(*peer);
+        }
+        #[cfg(feature = "axum")]
+        if let Some(axum::extract::ConnectInfo(peer)) = self.extensions.get() {
+            return Some(*peer);
+        }
+        #[cfg(feature = "tonic")]
+        if let Some(info) = self
+            .extensions
+            .get::<tonic::transport::server::TcpConnectInfo>()
+        {
+            return info.remote_addr();
+        }
+        None
+    }
+}
+
+/// An IP literal, `localhost` or `*.localhost`.
+fn is_local(authority: &Authority) -> bool {
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let is_literal = bare.unwrap_or(host).parse::<IpAddr>().is_ok();
+    let last_label = host.rsplit('.').next();
+    is_literal || last_label.is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
+}
+
+/// Headers and queries may hold tokens, so they are left out.
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", self.method)
+            .field("path", &self.uri.path())
+            .field("peer", &self.peer_ip())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a rule on addresses met a request without a peer address. Logs one warning.
+#[derive(Debug, Default)]
+pub(crate) struct MissingPeer(AtomicBool);
+
+impl MissingPeer {
+    /// The cause and the remedy, as one line.
+    pub(crate) const TEXT: &'static str = "a request has no peer address, so `Access::loopback` and \
+        `Access::networks` deny it: serve with `into_make_service_with_connect_info::<SocketAddr>()` and \
+        the feature `axum`, or insert `PeerAddr` into each request; on a Unix socket use \
+        `Access::bearer` or `Access::predicate`";
+
+    pub(crate) fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note(&self) {
+        // Read first: a store on each request would move the cache line between threads.
+        if !self.is_noted() && !self.0.swap(true, Ordering::Relaxed) {
+            #[cfg(feature = "tracing")]
+            tracing::warn!("{}", Self::TEXT);
+        }
+    }
+}
