@@ -78,7 +78,7 @@ impl<'a> RequestHead<'a> {
 
     /// The peer's address, where the server noted one; never an IPv4-mapped one.
     pub fn peer_ip(&self) -> Option<IpAddr> {
-        self.noted_peer().map(|peer| peer.ip().to_canonical())
+        self.peer().map(|peer| peer.ip().to_canonical())
     }
 
     /// The address of whoever asks: the one that a trusted proxy speaks for, or else the peer's.
@@ -94,7 +94,8 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    fn noted_peer(&self) -> Option<SocketAddr> {
+    /// The peer's address, where the server noted one.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
         if let Some(PeerAddr(peer)) = self.extensions.get() {
             return Some(*peer);
         }
