@@ -234,26 +234,6 @@ async fn list_answers_every_name_with_details_only() {
     }
 }
 
-/// A group and a dependency that exist are answered as names that do not.
-#[tokio::test]
-async fn an_unauthorized_caller_cannot_tell_a_name_from_none() {
-    let switch = Switch::on();
-    let health = health(&switch);
-    health.report().await;
-    let address = serve(health.grpc_service()).await;
-    let mut client = client(address).await;
-    for name in ["fine", "declared", "always", "needed", "no such name"] {
-        let error = client.check(grpc::ask(name)).await.expect_err("unknown");
-        assert_eq!(error.code(), Code::NotFound, "{name:?}");
-        assert_eq!(error.message(), "unknown service", "{name:?}");
-        let mut watch = watch(&mut client, name).await;
-        assert_eq!(watch.next().await, Ok(SERVICE_UNKNOWN), "{name:?}");
-    }
-    let listed = list(channel(address).await).await.expect("listed");
-    let listed: Vec<_> = listed.keys().map(String::as_str).collect();
-    assert_eq!(listed, ["", "healthy", "unhealthy"]);
-}
-
 /// grpc-go: `TestListResourceExhausted`.
 #[tokio::test]
 async fn a_list_of_more_than_100_names_is_refused() {

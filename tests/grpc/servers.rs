@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::helpers::grpc::{NOT_SERVING, SERVING, channel, check, client, list, soon, watch};
+use crate::helpers::grpc::{
+    NOT_SERVING, SERVING, ask, channel, check, client, list, serve, soon, watch,
+};
 use crate::helpers::switch::Switch;
 use axum::{Router, routing::get};
 use http::{Request, Response};
@@ -175,6 +177,24 @@ async fn reflection_lists_all_three_methods() {
     for name in ["HealthCheckRequest", "Check", "Watch", "List"] {
         assert!(file.contains(name), "{name}");
     }
+}
+
+/// The peer's address reaches the limits through a real server.
+#[tokio::test]
+async fn one_connection_opens_a_hundred_watches_at_most() {
+    let address = serve(Health::builder().build().grpc_service()).await;
+    let mut first = client(address).await;
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(watch(&mut first, "").await);
+    }
+    let refused = soon(first.watch(ask(""))).await.expect_err("one too many");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let mut second = client(address).await;
+    assert_eq!(watch(&mut second, "").await.next().await, Ok(SERVING));
+    // Room again once one ends.
+    open.pop();
+    soon(async { while first.watch(ask("")).await.is_err() {} }).await;
 }
 
 /// A tonic server that stops gracefully after the sender's message and `before_stop`.
