@@ -83,7 +83,7 @@ impl<'a> RequestHead<'a> {
 
     /// The address of whoever asks: the one that a trusted proxy speaks for, or else the peer's.
     ///
-    /// It differs from [`peer`](Self::peer) under
+    /// It differs from [`peer_ip`](Self::peer_ip) under
     /// [`Access::trusted_proxies`](super::Access::trusted_proxies) alone.
     pub fn client_ip(&self) -> Option<IpAddr> {
         let peer = self.peer_ip()?;
