@@ -81,9 +81,6 @@ mod engine;
 mod epoch;
 #[cfg(feature = "grpc")]
 pub mod grpc;
-#[cfg(not(feature = "grpc"))]
-#[path = "grpc/off.rs"]
-mod grpc;
 pub mod guide;
 mod health;
 mod lifecycle;
@@ -109,7 +106,7 @@ pub use self::{
     middleware::{
         AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService, BusyFuture, BusyLayer,
         BusyService, HealthLayer, HealthService, KeepBodyFuture, KeepBodyLayer, KeepBodyService,
-        MaybeStatic, ProbeMark, ResponseBody, ResponseFuture,
+        ProbeMark, ResponseBody, ResponseFuture,
     },
     probe::Probe,
     render::{Format, Render, View},

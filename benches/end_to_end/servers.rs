@@ -1,6 +1,7 @@
 //! The servers that are compared: the same loop around hyper for each, and tonic's own.
 
 use std::{
+    convert::Infallible,
     fs,
     future::Future,
     net::{Ipv4Addr, SocketAddr},
@@ -17,7 +18,8 @@ use hyper::{
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService as Hyper};
 use tokio::{net::TcpListener, runtime};
-use tonic::transport::server::TcpIncoming;
+use tonic::{server::NamedService, transport::server::TcpIncoming};
+use tonic_health::server::health_reporter;
 use tower_health::HealthLayer;
 use tower_layer::Layer;
 
@@ -25,7 +27,7 @@ use super::{
     impatient::mutex_cached,
     support::{
         Bare,
-        contestants::{FOREIGN, PROBE, axum_handler, axum_health, constant, settled},
+        contestants::{FOREIGN, PROBE, axum_handler, axum_health, constant, settled_health},
     },
 };
 
@@ -59,7 +61,8 @@ pub(super) fn all(threads: usize) -> Vec<Server> {
         .enable_time()
         .build()
         .expect("a runtime");
-    let layer = runtime.block_on(settled(true));
+    let health = runtime.block_on(settled_health(true));
+    let layer = HealthLayer::new(health.clone());
     let start = |name, request| Start {
         name,
         is_ours: false,
@@ -82,8 +85,8 @@ pub(super) fn all(threads: usize) -> Vec<Server> {
             Duration::ZERO,
         ))),
         start("`axum-health`, one indicator", PROBE).http1(Hyper::new(axum_health())),
-        ours("our layer around tonic, `Check`", PROBE).tonic(Some(layer)),
-        start("`tonic-health`, `Check`", PROBE).tonic(None),
+        ours("our gRPC service, `Check`", PROBE).tonic(health.grpc_service()),
+        start("`tonic-health`, `Check`", PROBE).tonic(health_reporter().1),
     ]
 }
 
@@ -116,25 +119,25 @@ impl Start {
         })
     }
 
-    /// `tonic-health`, which is not reached where `layer` answers before it.
-    fn tonic(mut self, layer: Option<HealthLayer>) -> Server {
+    fn tonic<S>(mut self, service: S) -> Server
+    where
+        S: tower_service::Service<
+                Request<tonic::body::Body>,
+                Response = Response<tonic::body::Body>,
+                Error = Infallible,
+                Future: Send,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
         self.request = None;
         self.run(|listener| async move {
-            let (_reporter, service) = tonic_health::server::health_reporter();
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let mut server = tonic::transport::Server::builder();
-            let _ = match layer {
-                Some(layer) => {
-                    let served = server.layer(layer).add_service(service);
-                    served.serve_with_incoming(incoming).await
-                }
-                None => {
-                    server
-                        .add_service(service)
-                        .serve_with_incoming(incoming)
-                        .await
-                }
-            };
+            let served = server.add_service(service).serve_with_incoming(incoming);
+            let _ = served.await;
         })
     }
 

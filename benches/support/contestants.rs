@@ -93,7 +93,8 @@ pub async fn settled(up: bool) -> HealthLayer {
     HealthLayer::new(settled_health(up).await)
 }
 
-async fn settled_health(up: bool) -> Health {
+/// A handle whose result is there and stays.
+pub async fn settled_health(up: bool) -> Health {
     let hour = Duration::from_secs(3_600);
     let check = move || async move {
         if up {

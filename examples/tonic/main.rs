@@ -62,7 +62,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let health = Health::builder()
         .add(database.dependency().group("orders"))
         .add(cache.dependency().optional())
-        // Who balances over this service asks for it by its name.
+        // Clients that balance over this service watch it by its name.
         .map_grpc_service(Orders::NAME, Probe::group("orders"))
         .build();
 
@@ -83,9 +83,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .build_v1()?;
     Server::builder()
-        // For the probes of those who speak no HTTP/2.
+        // For probers that do not speak HTTP/2. gRPC calls over HTTP/1.1 are refused.
         .accept_http1(true)
         .layer(HealthLayer::new(health.clone()).details(Access::loopback()))
+        .add_service(health.grpc_service().details(Access::loopback()))
         .add_service(reflection)
         .add_service(orders)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
@@ -94,7 +95,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
                 _ = interrupt.recv() => {}
             }
             println!("draining for {drain} s: NOT_SERVING, all else is served");
-            // It ends open watches, too, which the server would wait for.
+            // The drain ends open watches, too: the server would wait for them.
             health.drain(Duration::from_secs(drain)).await;
         })
         .await?;

@@ -19,8 +19,8 @@ use tower::Service;
 
 use crate::backends::{Cache, Database};
 
-/// No call waits longer for a backend.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest wait of a call for a backend.
+const BACKEND_TIMEOUT: Duration = Duration::from_secs(2);
 
 type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
@@ -82,7 +82,7 @@ impl UnaryService<Order> for Place {
                 return Err(Status::invalid_argument("no item"));
             }
             let both = async { tokio::join!(database.visit(), cache.hit()) };
-            match timeout(PATIENCE, both).await {
+            match timeout(BACKEND_TIMEOUT, both).await {
                 Ok((Some(number), _)) => Ok(Response::new(Receipt { number })),
                 _ => Err(Status::unavailable("the database does not answer")),
             }

@@ -158,7 +158,7 @@ impl<'a> RequestHead<'a> {
             && self.uri.authority().is_none_or(is_local)
     }
 
-    fn recorded_peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn recorded_peer(&self) -> Option<SocketAddr> {
         if let Some(PeerAddr(peer)) = self.extensions.get() {
             return Some(*peer);
         }

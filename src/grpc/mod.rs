@@ -1,74 +1,76 @@
-//! `grpc.health.v1`: `Check`, `Watch` and `List` from the same verdicts as the HTTP probes.
+//! `grpc.health.v1`: `Check`, `Watch` and `List` from the same results as the HTTP probes.
 //!
-//! A [`HealthLayer`](crate::HealthLayer) answers calls of `/grpc.health.v1.Health/` itself, in front of
-//! any HTTP/2 server: tonic's, axum's, hyper's. Nothing is set and nothing is pushed: a
-//! name is `SERVING` while what it stands for is.
+//! [`Health::grpc_service`](crate::Health::grpc_service) is a tonic service. A name is `SERVING` while the
+//! status of what it stands for is up or degraded; the app sets no status itself.
 //!
 //! ```
-//! use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe};
+//! use tower_health::{Access, Dependency, Health, Outcome, Probe};
 //!
 //! let health = Health::builder()
 //!     .add(Dependency::new("database", async || Ok(Outcome::up())).group("orders"))
-//!     // `NOT_SERVING` when what this service needs is down.
+//!     // `NOT_SERVING` if what this service needs is down.
 //!     .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
 //!     .build();
 //! let server = tonic::transport::Server::builder()
-//!     .layer(HealthLayer::new(health).details(Access::loopback()));
+//!     .add_service(health.grpc_service().details(Access::loopback()));
 //! # drop(server);
 //! ```
 //!
 //! # Names
 //!
-//! 1. `""` is readiness.
-//! 2. Names [mapped](crate::HealthBuilder::service) by the app.
-//! 3. Groups, declared or with a member.
-//! 4. Dependencies, for those allowed [details](crate::HealthLayer::details): to all others their
-//!    names are unknown, whether they exist or not.
-//! 5. `liveness`, `readiness` and `startup`, for probes that can only give a name. They are not listed.
+//! For every caller:
 //!
-//! Up and degraded are `SERVING`, down and unknown `NOT_SERVING`; an optional dependency takes nothing
-//! down but its own name. While the app [drains](crate::Health::drain) or is [taken
-//! out](crate::Health::enter_maintenance), everything but liveness and startup is `NOT_SERVING`.
+//! 1. Names that the app [maps](crate::HealthBuilder::map_grpc_service).
+//! 2. `""` is readiness.
+//! 3. `liveness`, `readiness` and `startup`, for probers that can only send a name. `List` leaves them out.
+//!
+//! For callers allowed [details](GrpcService::details); to others these names are unknown, whether they
+//! exist or not:
+//!
+//! 4. Groups, declared or with a member.
+//! 5. Dependencies.
+//!
+//! Up and degraded are `SERVING`, down and unknown `NOT_SERVING`. An optional dependency that is down
+//! changes no name but its own. While the app [drains](crate::Health::drain) or is in
+//! [maintenance](crate::Health::enter_maintenance), every name but liveness and startup is `NOT_SERVING`.
 //!
 //! # Calls
 //!
-//! 1. Who may not probe ([`allow`](crate::HealthLayer::allow)) gets `PERMISSION_DENIED`, or with
-//!    [`forward_denied`](crate::HealthLayer::forward_denied) the inner service's answer.
-//! 2. What is no call is refused in the head, as the protocol has it: 405 for a method other than
-//!    `POST`, 415 for another content-type, `UNIMPLEMENTED` for another method of the service and for a
-//!    compressed message, `RESOURCE_EXHAUSTED` for one of more than 64 KiB, `INTERNAL` for one that
-//!    cannot be read, `INVALID_ARGUMENT` for a name of more than 200 bytes. A message that does not
-//!    come is given up after 5 s, or at the caller's deadline.
-//! 3. `Check` waits for the run that is due, if there is one, for
-//!    [`answer_within`](crate::HealthBuilder::answer_within) at most, or until a tenth of its
-//!    `grpc-timeout` is left (50 ms at most): then the last verdict counts, and without one it is
-//!    `DEADLINE_EXCEEDED`. An unknown name is `NOT_FOUND`.
-//! 4. `Watch` sends the status at once (a first verdict that is under way is awaited for 50 ms) and then
-//!    on change only, never the same twice; who reads slowly gets the newest. An unknown name
-//!    is `SERVICE_UNKNOWN`, and the stream stays open: it may become known. It ends with
-//!    `DEADLINE_EXCEEDED` at the caller's deadline, if it has one.
-//! 5. `List` has all that the caller may know of; more than 100 names are `RESOURCE_EXHAUSTED`.
+//! 1. A call over HTTP/1.x is answered with HTTP 505 and `UNIMPLEMENTED`, before a stream opens. This
+//!    includes calls that a gRPC-Web layer translates from HTTP/1.1. A request built by hand, as in a test,
+//!    needs `Version::HTTP_2`; tonic's client sets it.
+//! 2. A caller that may not call ([`allow`](GrpcService::allow)) gets `PERMISSION_DENIED`.
+//! 3. tonic reads the request: a compressed message is `UNIMPLEMENTED`, a message over 1,024 bytes
+//!    `OUT_OF_RANGE`, a malformed one `INTERNAL`. A service name over 200 bytes is `INVALID_ARGUMENT`.
+//! 4. `Check` waits for the run that is due, if there is one, for
+//!    [`answer_within`](crate::HealthBuilder::answer_within) at most; then the last result counts. Without a
+//!    result it is `NOT_SERVING`. An unknown name is `NOT_FOUND`.
+//! 5. `Watch` sends the status at once (it waits up to 50 ms for a first result) and then on change only,
+//!    never the same twice; a slow reader gets the newest. An unknown name is `SERVICE_UNKNOWN`, and the
+//!    stream stays open: the name may become known.
+//! 6. `List` answers every name that the caller may know; more than 100 are `RESOURCE_EXHAUSTED`.
 //!
-//! # What watching costs
+//! # What a watch costs
 //!
-//! One task for each [`Health`](crate::Health) while anybody watches, whoever and however many: it runs the
-//! checks at their period, and each watcher is woken once per change. With the last watcher it
-//! ends. 10,000 may watch at a time, at some 150 bytes each beside what the server holds for a stream; one
-//! more gets `RESOURCE_EXHAUSTED`.
+//! One task per [`Health`](crate::Health) while a watch is open: it runs the checks at their period and wakes
+//! each watch once per change. It ends with the last watch. At most 10,000 watches are open at a time,
+//! 100 [per connection](crate::HealthBuilder::max_watches_per_connection) and 1,000 [per IP
+//! address](crate::HealthBuilder::max_watches_per_ip) where the peer's address is known. A tenth of each
+//! limit may be watches of unknown names. A watch over a limit gets `RESOURCE_EXHAUSTED`.
 //!
 //! # Shutting down
 //!
-//! A server that stops gracefully waits for open streams, and clients keep theirs. So tell the
-//! [`Health`](crate::Health) first: at [`drain(delay)`](crate::Health::drain) watchers hear `NOT_SERVING`
-//! at once, and after `delay` their streams end with `UNAVAILABLE`; after
-//! [`set_draining(true)`](crate::Health::set_draining) they end after 1 s. Without either of them
-//! nothing tells a stream that its server stops.
+//! A server that stops gracefully waits for open streams, and clients keep theirs open. So drain the
+//! [`Health`](crate::Health) first: with [`drain(delay)`](crate::Health::drain) watches send `NOT_SERVING` at
+//! once, and after `delay` they end with `UNAVAILABLE`; after
+//! [`set_draining(true)`](crate::Health::set_draining) they end after 1 s. Without a drain they stay open as
+//! those of tonic-health do: a tower service cannot see that its server stops.
 //!
 //! ```no_run
-//! # async fn serve(health: tower_health::Health, app: tower_health::grpc::GrpcService) -> Result<(), tonic::transport::Error> {
+//! # async fn serve(health: tower_health::Health) -> Result<(), tonic::transport::Error> {
 //! # let (address, signal) = (([127, 0, 0, 1], 50051).into(), async {});
 //! tonic::transport::Server::builder()
-//!     .add_service(app)
+//!     .add_service(health.grpc_service())
 //!     .serve_with_shutdown(address, async move {
 //!         signal.await;
 //!         health.drain(std::time::Duration::from_secs(5)).await;
@@ -76,16 +78,6 @@
 //!     .await
 //! # }
 //! ```
-//!
-//! # Bodies
-//!
-//! A layer can read a call whose body is axum's, hyper's or tonic's, or one of the usual boxes. Where a
-//! layer further out makes it another type, name that:
-//! [`grpc_body`](crate::HealthLayer::grpc_body); calls with bodies of unknown types pass through. With
-//! [`keep_body_type`](crate::HealthLayer::keep_body_type) calls are answered where the response's body is
-//! axum's; others cannot hold trailers, so calls pass through there, too. For those there is
-//! [`Health::grpc_service`](crate::Health::grpc_service), a service of its own, and
-//! [`without_grpc`](crate::HealthLayer::without_grpc) for those who route every call by hand.
 //!
 //! Trap: grpcio makes the authority of a target with several addresses out of all of them, and hyper
 //! refuses such a request. Set `grpc.default_authority` on the channel.
@@ -98,9 +90,9 @@
 //! - reporter.set_serving::<OrdersServer<Orders>>().await;
 //! + .map_grpc_service("shop.v1.Orders", Probe::group("orders"))   // on the builder; nothing to call later
 //! - tokio::spawn(async move { loop { ping(&pool).await; reporter.set_service_status(..).await } });
-//! +                                                      // gone: checks run when somebody asks or watches
+//! +                                                      // gone: calls and watches run the checks
 //! - Server::builder().add_service(service)
-//! + Server::builder().layer(HealthLayer::new(health))    // or .add_service(health.grpc_service())
+//! + Server::builder().add_service(health.grpc_service())
 //! - reporter.set_not_serving::<OrdersServer<Orders>>().await;
 //! + health.drain(Duration::from_secs(5)).await;          // in the future given to serve_with_shutdown
 //! - .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -115,43 +107,29 @@
 //! | a name goes away | its streams end with `OK` | they send `SERVICE_UNKNOWN` |
 //! | a status that is set again | is sent again | is not |
 //! | `List` | `UNIMPLEMENTED` | answered |
-//! | a name of 1 MB | looked up | `INVALID_ARGUMENT` |
+//! | a name of 1 MB | looked up | `OUT_OF_RANGE` |
 //! | open watches at a graceful shutdown | hold it up | end when the drain is over |
-//! | `Check`, in process | 8,789 instructions, 14 allocations | 3,926 and 2 |
-//!
-//! Clients, generated or not, stay as they are. Messages are those that tonic-health generates, `List`'s
-//! derived with prost, and decoded by it; a status in an answer is one of three frames kept encoded, since
-//! tonic's codec takes two buffers of 8 KiB for each call.
 
-mod asked;
-mod body;
-mod call;
-mod feed;
-mod head;
-mod intercept;
-mod kept;
-mod memo;
-mod message;
-mod names;
-mod read;
-#[cfg(test)]
-mod read_properties;
+mod codec;
+#[rustfmt::skip]
+#[allow(clippy::all, missing_docs, missing_debug_implementations)] // Not edited by hand.
+#[allow(unnameable_types, unreachable_pub, dead_code)]
+mod generated;
 mod service;
-mod status;
-mod watchers;
-mod watching;
+mod watch;
 
-pub use self::service::{GrpcFuture, GrpcService};
-pub(crate) use self::{
-    body::GrpcBody,
-    call::{Answering, Rules},
-    intercept::{Interception, body_as, holds_trailers},
-};
+pub use self::service::GrpcService;
 
 const SERVICE: &str = "grpc.health.v1.Health";
 
-/// Below it are the methods.
-pub(crate) const PATH: &str = "/grpc.health.v1.Health";
+/// Whether `path` is one of the three calls.
+#[allow(dead_code)] // Until the layer routes calls.
+pub(crate) fn is_call(path: &str) -> bool {
+    let method = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(SERVICE));
+    matches!(method, Some("/Check" | "/Watch" | "/List"))
+}
 
 /// `grpc/health/v1/health.proto`, encoded as a `FileDescriptorSet`: what reflection serves.
 ///
@@ -165,3 +143,29 @@ pub(crate) const PATH: &str = "/grpc.health.v1.Health";
 /// # drop(reflection);
 /// ```
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("proto/health.bin");
+
+#[cfg(test)]
+mod tests {
+    use super::is_call;
+
+    #[test]
+    fn exactly_three_paths_are_calls() {
+        for method in ["Check", "Watch", "List"] {
+            assert!(is_call(&format!("/grpc.health.v1.Health/{method}")));
+        }
+        for path in [
+            "",
+            "/",
+            "/grpc.health.v1.Health",
+            "/grpc.health.v1.Health/",
+            "/grpc.health.v1.Health/check",
+            "/grpc.health.v1.Health/Check/",
+            "/grpc.health.v1.Health/Cheque",
+            "grpc.health.v1.Health/Check",
+            "//grpc.health.v1.Health/Check",
+            "/grpc.health.v2.Health/Check",
+        ] {
+            assert!(!is_call(path), "{path:?}");
+        }
+    }
+}

@@ -1,38 +1,51 @@
 use std::{
     convert::Infallible,
-    fmt,
-    future::Future,
+    error::Error,
+    future::{Future, ready},
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
-use tonic::server::NamedService;
+use tokio::time::Instant;
+use tonic::{Status, async_trait, server::NamedService};
 use tower_service::Service;
 
 use super::{
     SERVICE,
-    asked::Asked,
-    call::{Answering, Opening, Rules},
+    generated::{
+        HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+        health_check_response::ServingStatus,
+        health_server::{Health as HealthCalls, HealthServer},
+    },
+    watch::WatchStream,
 };
-use crate::{access::Access, health::Health};
+use crate::{
+    access::{Access, Detail, RequestHead},
+    bounds::LONGEST_SERVICE,
+    health::{Health, WatchedStatus},
+    probe::Probe,
+};
+
+/// A longer request is refused before it is read: a name has at most 200 bytes.
+const MAX_REQUEST: usize = 1_024;
 
 /// `grpc.health.v1.Health` as a tonic service. Made by [`Health::grpc_service`].
 #[derive(Clone, Debug)]
 #[must_use = "a service does nothing until it is added to a server"]
 pub struct GrpcService {
     health: Health,
-    allow: Access,
     details: Access,
+    allow: Access,
 }
 
 impl Health {
-    /// The health service for those who route by hand: `Server::builder().add_service(..)`,
-    /// `Routes::new(..)`, or any server that takes a tower service.
+    /// The health service for `Server::builder().add_service(..)`, `Routes::new(..)` or any other server
+    /// that takes a tower service.
     ///
-    /// The same answers as those of a [`HealthLayer`](crate::HealthLayer). Everybody may ask; nobody
-    /// learns of dependencies by name.
+    /// Every caller may call it; no caller sees the names of groups and dependencies.
     ///
     /// ```
     /// use tower_health::{Access, Health};
@@ -43,22 +56,26 @@ impl Health {
     /// # drop(server);
     /// ```
     pub fn grpc_service(&self) -> GrpcService {
-        GrpcService {
-            health: self.clone(),
-            allow: Access::everybody(),
-            details: Access::nobody(),
-        }
+        GrpcService::new(self.clone(), Access::nobody(), Access::everybody())
     }
 }
 
 impl GrpcService {
-    /// Who may ask at all; others get `PERMISSION_DENIED`. Default: everybody.
+    pub(crate) fn new(health: Health, details: Access, allow: Access) -> Self {
+        Self {
+            health,
+            details,
+            allow,
+        }
+    }
+
+    /// Sets which callers may call the service; others get `PERMISSION_DENIED`. Default: every caller.
     pub fn allow(mut self, access: Access) -> Self {
         self.allow = access;
         self
     }
 
-    /// Who may ask for dependencies by name and sees them listed. Default: nobody.
+    /// Sets which callers see the names of groups and dependencies. Default: no caller.
     pub fn details(mut self, access: Access) -> Self {
         self.details = access;
         self
@@ -69,48 +86,129 @@ impl NamedService for GrpcService {
     const NAME: &'static str = SERVICE;
 }
 
-impl<A> Service<Request<A>> for GrpcService
+impl<B> Service<Request<B>> for GrpcService
 where
-    A: Body + Send + 'static,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
     type Response = Response<tonic::body::Body>;
     type Error = Infallible;
-    type Future = GrpcFuture;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<A>) -> GrpcFuture {
-        let rules = Rules {
-            health: &self.health,
-            allow: &self.allow,
-            details: &self.details,
-        };
-        let opening = Opening::of(rules, &request);
-        let (parts, body) = request.into_parts();
-        GrpcFuture {
-            answer: opening.answer(&self.health, parts.headers, Asked::any(body)),
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if request.version() < Version::HTTP_2 {
+            return Box::pin(ready(Ok(needs_http2())));
         }
+        let head = RequestHead::of(&request, self.health.missing_peer());
+        if !self.allow.allows(&head) {
+            let denied = Status::permission_denied("not allowed");
+            return Box::pin(ready(Ok(denied.into_http())));
+        }
+        let caller = Caller {
+            health: self.health.clone(),
+            sees_details: self.details.detail(&head) == Detail::Full,
+            peer: head.recorded_peer(),
+        };
+        HealthServer::new(caller)
+            .max_decoding_message_size(MAX_REQUEST)
+            .call(request)
     }
 }
 
-/// The future of a [`GrpcService`]. Dropping it cancels no run.
-pub struct GrpcFuture {
-    answer: Answering,
+/// An open `Watch` over HTTP/1.x would hold its connection through a graceful shutdown.
+fn needs_http2() -> Response<tonic::body::Body> {
+    let mut response = Status::unimplemented("gRPC needs HTTP/2").into_http();
+    *response.status_mut() = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+    response
 }
 
-impl Future for GrpcFuture {
-    type Output = Result<Response<tonic::body::Body>, Infallible>;
+/// The caller of one call.
+struct Caller {
+    health: Health,
+    sees_details: bool,
+    peer: Option<SocketAddr>,
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = self.answer.poll(cx);
-        answer.map(|response| Ok(response.map(tonic::body::Body::new)))
+#[async_trait]
+impl HealthCalls for Caller {
+    type WatchStream = WatchStream;
+
+    async fn check(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<HealthCheckResponse>, Status> {
+        let name = service_name(&request)?;
+        let unknown = || Status::not_found("unknown service");
+        let target = self.health.resolve(name, self.sees_details);
+        let target = target.ok_or_else(unknown)?;
+        let now = Instant::now();
+        let mut current = self.health.glance(target, now, false);
+        if !current.holds(now) {
+            // `None` if it was removed meanwhile.
+            let run = self.health.gather_subject(target);
+            run.ok_or_else(unknown)?.settle().await;
+            current = self.health.glance(target, Instant::now(), false);
+        }
+        let status = WatchedStatus::from(current.status);
+        Ok(tonic::Response::new(status.into()))
+    }
+
+    async fn watch(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<WatchStream>, Status> {
+        let name = service_name(&request)?;
+        let watch = self.health.watch(name, self.sees_details, self.peer);
+        let watch = watch.map_err(|_| Status::resource_exhausted("too many open watches"))?;
+        Ok(tonic::Response::new(WatchStream::new(watch)))
+    }
+
+    async fn list(
+        &self,
+        _: tonic::Request<HealthListRequest>,
+    ) -> Result<tonic::Response<HealthListResponse>, Status> {
+        let names = self.health.listed_names(self.sees_details);
+        let names = names.ok_or_else(|| Status::resource_exhausted("more than 100 services"))?;
+        // All runs that are due go side by side.
+        self.health.gather(&Probe::Full).settle().await;
+        let now = Instant::now();
+        let status_of = |name: &str| {
+            let target = self.health.resolve(name, self.sees_details)?;
+            let current = self.health.glance(target, now, false);
+            Some(WatchedStatus::from(current.status))
+        };
+        let statuses = names.into_iter().filter_map(|name| {
+            let status = status_of(&name)?;
+            Some((name, status.into()))
+        });
+        Ok(tonic::Response::new(HealthListResponse {
+            statuses: statuses.collect(),
+        }))
     }
 }
 
-impl fmt::Debug for GrpcFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrpcFuture").finish_non_exhaustive()
+fn service_name(request: &tonic::Request<HealthCheckRequest>) -> Result<&str, Status> {
+    let name = &request.get_ref().service;
+    if name.len() > LONGEST_SERVICE {
+        let message = "the service name is longer than 200 bytes";
+        return Err(Status::invalid_argument(message));
+    }
+    Ok(name)
+}
+
+impl From<WatchedStatus> for HealthCheckResponse {
+    fn from(status: WatchedStatus) -> Self {
+        let status = match status {
+            WatchedStatus::Serving => ServingStatus::Serving,
+            WatchedStatus::NotServing => ServingStatus::NotServing,
+            WatchedStatus::UnknownName => ServingStatus::ServiceUnknown,
+        };
+        Self {
+            status: status.into(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! When streams that stay open end while the app drains.
+//! When open gRPC watches end while the app drains.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,31 +10,32 @@ use tokio::time::Instant;
 use super::Health;
 use crate::bounds::MAX_DURATION;
 
-/// After draining was set without a delay of its own: long enough to take it back, too
-/// short to hold up a shutdown.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// The delay after `set_draining(true)`: long enough to take it back, too short to hold up a shutdown.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// Their end, if the app is still draining then.
+/// When watches end, if the app is still draining then.
 #[derive(Debug, Default)]
-pub(super) struct Closing(Mutex<Option<End>>);
+pub(super) struct StreamShutdown(Mutex<Option<End>>);
 
 #[derive(Clone, Copy, Debug)]
 enum End {
+    /// Draining was set without a delay.
     Lingers(Instant),
-    /// The caller said how long it drains.
+    /// The app named a delay.
     Drains(Instant),
 }
 
-impl Closing {
-    /// Draining has been set or taken back.
+impl StreamShutdown {
+    /// Notes that draining was set or taken back.
     pub(super) fn drains(&self, draining: bool) {
         self.change(|end| {
             draining.then(|| end.unwrap_or_else(|| End::Lingers(Instant::now() + LINGER)))
         });
     }
 
-    /// The app drains for `delay`. Of several delays the first to be over counts: that is when the
-    /// server is told to stop.
+    /// Notes that the app drains for `delay`.
+    ///
+    /// Of several delays the one that ends first counts: then the server is stopped.
     pub(super) fn drains_for(&self, delay: Duration) {
         let at = Instant::now() + delay.min(MAX_DURATION);
         self.change(|end| {
@@ -57,8 +58,8 @@ impl Closing {
 }
 
 impl Health {
-    /// When streams end, if the app is draining then.
-    pub(crate) fn streams_close_at(&self) -> Option<Instant> {
+    /// When open watches end, if the app is draining then.
+    pub(super) fn streams_close_at(&self) -> Option<Instant> {
         self.shared().closing.at()
     }
 }

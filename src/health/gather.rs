@@ -153,12 +153,6 @@ impl Gathering {
         }
     }
 
-    /// Waits until `deadline` at most.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn hurry(&mut self, deadline: Instant) {
-        self.patience = self.patience.min(deadline);
-    }
-
     /// Makes the answer of what is known now.
     pub(crate) fn finish(&self) -> Answered {
         // Read before the cells: a verdict published meanwhile must spoil the answer, not slip past it.

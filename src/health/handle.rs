@@ -61,10 +61,9 @@ pub(super) struct Shared {
     #[cfg(feature = "grpc")]
     pub(super) services: super::services::Services,
     #[cfg(feature = "grpc")]
-    pub(super) closing: super::closing::Closing,
-    /// Of a type that only the face for gRPC knows.
+    pub(super) closing: super::closing::StreamShutdown,
     #[cfg(feature = "grpc")]
-    kept: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
+    pub(super) watches: super::watch::Watches,
 }
 
 impl Health {
@@ -99,9 +98,9 @@ impl Health {
                 #[cfg(feature = "grpc")]
                 services: builder.services,
                 #[cfg(feature = "grpc")]
-                closing: super::closing::Closing::default(),
+                closing: super::closing::StreamShutdown::default(),
                 #[cfg(feature = "grpc")]
-                kept: std::sync::OnceLock::new(),
+                watches: super::watch::Watches::default(),
             }),
         };
         #[cfg(feature = "grpc")]
@@ -237,18 +236,6 @@ impl Health {
     #[cfg(feature = "grpc")]
     pub(crate) fn services(&self) -> &super::services::Services {
         &self.shared.services
-    }
-
-    /// What a face keeps for all that are made of this handle; made by the first that asks.
-    ///
-    /// # Panics
-    ///
-    /// When two faces keep something: there is room for one.
-    #[cfg(feature = "grpc")]
-    pub(crate) fn kept<T: Default + Send + Sync + 'static>(&self) -> &T {
-        let kept = self.shared.kept.get_or_init(|| Box::<T>::default());
-        // No other type is asked for: gRPC's is the one face that keeps anything.
-        kept.downcast_ref().expect("one face keeps something")
     }
 
     /// The cells of all dependencies, in the order of their addition, as of now.

@@ -9,7 +9,7 @@
 //! - `members`: what is checked may change while the app runs.
 //! - `refresh`: runs in the background, so that no asker waits.
 //! - `rotation`: out of traffic and back: draining, maintenance.
-//! - `services`, `closing`: what the face for gRPC asks: the app's own services, and when streams end.
+//! - `services`, `watch`, `watch_limits`, `closing`: names of gRPC services, open watches and their end.
 //! - `start`: waiting until the app is ready, or the reason why it is not.
 //! - `warning`: settings that cannot work together.
 
@@ -29,6 +29,10 @@ mod rotation;
 mod services;
 mod start;
 mod warning;
+#[cfg(feature = "grpc")]
+mod watch;
+#[cfg(feature = "grpc")]
+mod watch_limits;
 
 pub(crate) use self::gather::Gathering;
 pub use self::{
@@ -39,4 +43,7 @@ pub use self::{
     warning::{ConfigWarning, ConfigWarningKind},
 };
 #[cfg(feature = "grpc")]
-pub(crate) use self::{closing::LINGER, glance::Subject};
+pub(crate) use self::{
+    glance::Subject,
+    watch::{Watch, WatchedStatus},
+};

@@ -1,13 +1,23 @@
-//! Services of the app's own, and the probe that says what each needs.
+//! Names of gRPC services, and what each stands for.
+//!
+//! In this order: `""` is readiness; the names that the app maps; `liveness`, `readiness` and
+//! `startup`; for callers with details the names of groups, then those of dependencies.
 
 use std::{borrow::Cow, panic::Location};
 
-use super::HealthBuilder;
+use super::{Health, HealthBuilder, Subject, watch_limits::WatchLimits};
 use crate::{bounds::LONGEST_SERVICE, probe::Probe};
 
-/// The names that the app has mapped.
+/// `List` answers at most this many names, as in grpc-go.
+const MAX_LISTED: usize = 100;
+
+/// The settings of the gRPC health service.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Services(Vec<Service>);
+pub(crate) struct Services {
+    /// The names that the app has mapped.
+    mapped: Vec<Service>,
+    pub(super) limits: WatchLimits,
+}
 
 #[derive(Clone, Debug)]
 struct Service {
@@ -19,7 +29,7 @@ struct Service {
 impl Services {
     /// Panics when a group is mapped to that has no member.
     pub(super) fn check(&self, has_group: impl Fn(&str) -> bool) {
-        for service in &self.0 {
+        for service in &self.mapped {
             if let Probe::Group(group) = &service.probe {
                 assert!(
                     has_group(group),
@@ -31,20 +41,52 @@ impl Services {
     }
 
     /// What the service called `name` needs.
-    pub(crate) fn find(&self, name: &str) -> Option<&Probe> {
-        let found = self.0.iter().find(|service| service.name == name)?;
+    fn find(&self, name: &str) -> Option<&Probe> {
+        let found = self.mapped.iter().find(|service| service.name == name)?;
         Some(&found.probe)
     }
+}
 
-    /// All names, in the order in which they were mapped.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|service| &*service.name)
+impl Health {
+    /// What `name` stands for; `None` if it is unknown to such a caller.
+    pub(crate) fn resolve<'a>(&'a self, name: &'a str, sees_details: bool) -> Option<Subject<'a>> {
+        if let Some(probe) = self.services().find(name) {
+            return Some(Subject::Probe(probe));
+        }
+        match name {
+            "" | "readiness" => Some(Subject::Probe(&Probe::Readiness)),
+            "liveness" => Some(Subject::Probe(&Probe::Liveness)),
+            "startup" => Some(Subject::Probe(&Probe::Startup)),
+            _ if !sees_details => None,
+            _ if self.has_group(name) => Some(Subject::Group(name)),
+            _ => self
+                .has_dependency(name)
+                .then_some(Subject::Dependency(name)),
+        }
+    }
+
+    /// Every name that `List` answers to such a caller, each once; `None` if there are too many.
+    pub(crate) fn listed_names(&self, sees_details: bool) -> Option<Vec<String>> {
+        let mapped = self.services().mapped.iter();
+        let mut names = vec![String::new()];
+        names.extend(mapped.map(|service| service.name.clone().into_owned()));
+        if sees_details {
+            let (groups, dependencies) = self.names();
+            for name in groups.into_iter().chain(dependencies) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        (names.len() <= MAX_LISTED).then_some(names)
     }
 }
 
 impl HealthBuilder {
-    /// Maps the gRPC service called `name`, as in `my.package.Service`, to `probe`: it is
-    /// `NOT_SERVING` when what it needs is down.
+    /// Maps the gRPC service called `name`, as in `my.package.Service`, to `probe`.
+    ///
+    /// The service is `NOT_SERVING` if the result of `probe` is down or unknown. Every caller may check,
+    /// watch and list a mapped name; the names of groups and dependencies need details.
     ///
     /// ```
     /// use tower_health::{Dependency, Health, Outcome, Probe};
@@ -58,28 +100,56 @@ impl HealthBuilder {
     ///
     /// # Panics
     ///
-    /// When the name is empty (that is readiness), longer than 200 bytes or mapped
-    /// already; [`build`](Self::build) does when no dependency is in the group that `probe` names.
+    /// If the name is empty (that is readiness), longer than 200 bytes or already mapped.
+    /// [`build`](Self::build) panics if no dependency is in the group that `probe` names.
     #[track_caller]
     pub fn map_grpc_service(mut self, name: impl Into<Cow<'static, str>>, probe: Probe) -> Self {
         let name = name.into();
         assert!(
             !name.is_empty(),
-            "the empty name is the server's as a whole"
+            "the empty service name is readiness and cannot be mapped"
         );
         assert!(
             name.len() <= LONGEST_SERVICE,
-            "the service name {name:?} is longer than 200 bytes"
+            "service name {name:?} is longer than 200 bytes"
         );
         assert!(
             self.services.find(&name).is_none(),
-            "the service {name:?} is mapped already"
+            "service {name:?} is already mapped"
         );
-        self.services.0.push(Service {
+        self.services.mapped.push(Service {
             name,
             probe,
             mapped_at: Location::caller(),
         });
+        self
+    }
+
+    /// Limits how many gRPC watches one connection may hold open. Default: 100.
+    ///
+    /// A tenth of the limit may be watches of unknown names. A watch over the limit is answered with
+    /// `RESOURCE_EXHAUSTED`. The limit applies where the peer's address is known.
+    pub fn max_watches_per_connection(mut self, limit: usize) -> Self {
+        self.services.limits.per_connection = limit;
+        self
+    }
+
+    /// Limits how many gRPC watches one IP address (IPv6: one /64 network) may hold open. Default: 1,000.
+    ///
+    /// A tenth of the limit may be watches of unknown names. All clients behind a proxy share its address:
+    /// raise both limits there. A [`Health`] holds at most 10,000 watches open in any case.
+    ///
+    /// ```
+    /// use tower_health::Health;
+    ///
+    /// let behind_proxy = Health::builder()
+    ///     .max_watches_per_connection(2_000)
+    ///     .max_watches_per_ip(8_000)
+    ///     .build();
+    /// # drop(behind_proxy);
+    /// ```
+    pub fn max_watches_per_ip(mut self, limit: usize) -> Self {
+        self.services.limits.per_ip = limit;
         self
     }
 }

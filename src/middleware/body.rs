@@ -8,8 +8,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::grpc::GrpcBody;
-
 pin_project! {
     /// The body of a response: the inner service's, forwarded whole, or a probe's answer.
     ///
@@ -27,7 +25,6 @@ pin_project! {
     enum Kind<B> {
         Inner { #[pin] body: B },
         Answer { bytes: Bytes },
-        Grpc { body: GrpcBody },
     }
 }
 
@@ -41,12 +38,6 @@ impl<B> ResponseBody<B> {
     pub(super) fn answer(bytes: Bytes) -> Self {
         Self {
             kind: Kind::Answer { bytes },
-        }
-    }
-
-    pub(super) fn grpc(body: GrpcBody) -> Self {
-        Self {
-            kind: Kind::Grpc { body },
         }
     }
 }
@@ -69,9 +60,6 @@ where
                 let bytes = mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes.into()))))
             }
-            KindProjection::Grpc { body } => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|Ok(frame)| Ok(frame.map_data(Into::into)))),
         }
     }
 
@@ -79,7 +67,6 @@ where
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Answer { bytes } => bytes.is_empty(),
-            Kind::Grpc { body } => body.is_end_stream(),
         }
     }
 
@@ -87,7 +74,6 @@ where
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
             Kind::Answer { bytes } => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Grpc { body } => body.size_hint(),
         }
     }
 }

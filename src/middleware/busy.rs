@@ -5,8 +5,6 @@
 //! once, and a request that passes through waits for readiness inside its own
 //! future, on a clone of the inner service.
 
-#[cfg(feature = "grpc")]
-use std::ops::ControlFlow;
 use std::{
     fmt,
     future::Future,
@@ -22,8 +20,7 @@ use tower::util::Oneshot;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{HealthLayer, HealthService, MaybeStatic, ResponseBody, future::Probe};
-use crate::grpc::Answering;
+use super::{HealthLayer, HealthService, ResponseBody, future::Probe};
 
 /// A [`HealthLayer`] that answers while the inner service is busy. Made by [`HealthLayer::answer_when_busy`].
 #[derive(Clone, Debug)]
@@ -57,7 +54,6 @@ pub struct BusyService<S> {
 impl<S, A, B> Service<Request<A>> for BusyService<S>
 where
     S: Service<Request<A>, Response = Response<B>> + Clone,
-    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
@@ -71,15 +67,6 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let (front, inner) = self.service.parts_mut();
-        #[cfg(feature = "grpc")]
-        match front.grpc(request) {
-            ControlFlow::Break(answer) => {
-                return BusyFuture {
-                    kind: Kind::Grpc { answer },
-                };
-            }
-            ControlFlow::Continue(other) => request = other,
-        }
         let kind = match front.probe(&mut request) {
             Some(probe) => Kind::Probe { probe },
             None => Kind::Inner {
@@ -103,7 +90,6 @@ pin_project! {
     enum Kind<S: Service<R>, R> {
         Inner { #[pin] future: Oneshot<S, R> },
         Probe { probe: Probe },
-        Grpc { answer: Answering },
     }
 }
 
@@ -121,9 +107,6 @@ where
             KindProjection::Probe { probe } => probe
                 .poll(cx)
                 .map(|response| Ok(response.map(ResponseBody::answer))),
-            KindProjection::Grpc { answer } => answer
-                .poll(cx)
-                .map(|response| Ok(response.map(ResponseBody::grpc))),
         }
     }
 }

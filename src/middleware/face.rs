@@ -1,7 +1,5 @@
 //! What a layer's services share: the probes behind the paths, and who may see what.
 
-#[cfg(feature = "grpc")]
-use std::ops::ControlFlow;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
@@ -42,8 +40,6 @@ pub(super) struct Face {
     pub(super) stable: bool,
     /// Whether its answers carry a mark.
     pub(super) marks: bool,
-    #[cfg(feature = "grpc")]
-    pub(super) grpc: crate::grpc::Interception,
 }
 
 impl Face {
@@ -69,37 +65,6 @@ impl Face {
             Turn::Stay(Stay::Wait(_)) | Turn::Pass => {}
         }
         turn
-    }
-
-    /// Whether what was found is no probe but gRPC.
-    #[cfg(feature = "grpc")]
-    pub(super) fn is_grpc(&self, found: Match) -> bool {
-        found.index == self.routes.len()
-    }
-
-    /// Starts to answer a gRPC call, or gives back what is to pass.
-    #[cfg(feature = "grpc")]
-    pub(super) fn call<A: 'static>(
-        &self,
-        found: Match,
-        request: Request<A>,
-    ) -> ControlFlow<crate::grpc::Answering, Request<A>> {
-        if !found.is_below {
-            return ControlFlow::Continue(request);
-        }
-        let rules = crate::grpc::Rules {
-            health: &self.health,
-            allow: &self.allow,
-            details: &self.details,
-        };
-        let answer = match self.grpc.answer(rules, self.forward_denied, request) {
-            ControlFlow::Break(answer) => answer,
-            passed => return passed,
-        };
-        if self.marks {
-            return ControlFlow::Break(answer.then(super::mark::marked));
-        }
-        ControlFlow::Break(answer)
     }
 
     #[inline(always)]

@@ -10,7 +10,6 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use super::ResponseBody;
-use crate::grpc::Answering;
 
 pin_project! {
     /// The future of a [`HealthService`](super::HealthService).
@@ -28,7 +27,6 @@ pin_project! {
     enum Kind<F> {
         Inner { #[pin] future: F },
         Probe { probe: Probe },
-        Grpc { answer: Answering },
     }
 }
 
@@ -65,20 +63,12 @@ impl<F> ResponseFuture<F> {
             kind: Kind::Probe { probe },
         }
     }
-
-    #[cfg(feature = "grpc")]
-    pub(super) fn grpc(answer: Answering) -> Self {
-        Self {
-            kind: Kind::Grpc { answer },
-        }
-    }
 }
 
 /// Whom a future asks for its response.
 pub(super) enum Source<'a, F> {
     Inner(Pin<&'a mut F>),
     Probe(&'a mut Probe),
-    Grpc(&'a mut Answering),
 }
 
 impl<F> ResponseFuture<F> {
@@ -87,7 +77,6 @@ impl<F> ResponseFuture<F> {
         match self.project().kind.project() {
             KindProjection::Inner { future } => Source::Inner(future),
             KindProjection::Probe { probe } => Source::Probe(probe),
-            KindProjection::Grpc { answer } => Source::Grpc(answer),
         }
     }
 }
@@ -107,9 +96,6 @@ where
             Source::Probe(probe) => probe
                 .poll(cx)
                 .map(|response| Ok(response.map(ResponseBody::answer))),
-            Source::Grpc(answer) => answer
-                .poll(cx)
-                .map(|response| Ok(response.map(ResponseBody::grpc))),
         }
     }
 }

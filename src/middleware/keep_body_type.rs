@@ -17,10 +17,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    HealthLayer, HealthService, MaybeStatic,
+    HealthLayer, HealthService,
     future::{ResponseFuture, Source},
 };
-use crate::grpc;
 
 /// A [`HealthLayer`] that keeps the inner service's response body. Made by [`HealthLayer::keep_body_type`].
 #[derive(Clone, Debug)]
@@ -54,8 +53,7 @@ pub struct KeepBodyService<S> {
 impl<S, A, B> Service<Request<A>> for KeepBodyService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
-    A: MaybeStatic,
-    B: From<Bytes> + MaybeStatic,
+    B: From<Bytes>,
 {
     type Response = Response<B>;
     type Error = S::Error;
@@ -75,7 +73,7 @@ where
                 future: ResponseFuture::inner(service.parts_mut().1.call(request)),
             },
             Some(found) => KeepBodyFuture {
-                future: service.answer(request, found, grpc::holds_trailers::<B>()),
+                future: service.answer(request, found),
             },
         }
     }
@@ -92,7 +90,7 @@ pin_project! {
 impl<F, B, E> Future for KeepBodyFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: From<Bytes> + MaybeStatic,
+    B: From<Bytes>,
 {
     type Output = Result<Response<B>, E>;
 
@@ -101,9 +99,6 @@ where
         match self.project().future.source() {
             Source::Inner(future) => future.poll(cx),
             Source::Probe(probe) => probe.poll(cx).map(|response| Ok(response.map(B::from))),
-            Source::Grpc(answer) => answer
-                .poll(cx)
-                .map(|response| Ok(response.map(grpc::body_as))),
         }
     }
 }

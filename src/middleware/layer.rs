@@ -51,8 +51,6 @@ pub(super) struct Settings {
     format: Format,
     stable: bool,
     pub(super) marks: bool,
-    #[cfg(feature = "grpc")]
-    grpc: crate::grpc::Interception,
 }
 
 #[derive(Clone, Debug)]
@@ -80,8 +78,6 @@ impl HealthLayer {
                 format: Format::json(),
                 stable: false,
                 marks: false,
-                #[cfg(feature = "grpc")]
-                grpc: crate::grpc::Interception::default(),
             },
             face: Arc::default(),
         }
@@ -170,21 +166,6 @@ impl HealthLayer {
         self.with(|settings| settings.codes.set(status, code))
     }
 
-    /// Leaves calls of `grpc.health.v1.Health` to the inner service. Default: they are answered here.
-    #[cfg(feature = "grpc")]
-    pub fn without_grpc(self) -> Self {
-        self.with(|settings| settings.grpc.on = false)
-    }
-
-    /// Answers gRPC calls also where a request's body is an `A`. Others pass through: known are the
-    /// bodies of axum, hyper and tonic, and the usual boxes around them.
-    ///
-    /// For a layer further out that changes the body's type, such as a limit on its size.
-    #[cfg(feature = "grpc")]
-    pub fn grpc_body<A: http_body::Body + Send + 'static>(self) -> Self {
-        self.with(|settings| settings.grpc.named.add::<A>())
-    }
-
     /// Keeps the inner service's response body, where that can be made from `Bytes`, as axum's can.
     ///
     /// For `axum::serve`, which takes no other body than axum's.
@@ -245,12 +226,6 @@ impl Settings {
                 None => Route::negotiated(path, probe, self.format.clone()),
             });
         }
-        // After all routes: a call is what has no route.
-        #[cfg(feature = "grpc")]
-        if self.grpc.on {
-            let service = crate::grpc::PATH;
-            paths.add(service).map_err(|fault| (service, fault))?;
-        }
         Ok((paths, routes))
     }
 
@@ -269,8 +244,6 @@ impl Settings {
             born: Instant::now(),
             stable: self.stable,
             marks: self.marks,
-            #[cfg(feature = "grpc")]
-            grpc: self.grpc.clone(),
         }
     }
 }

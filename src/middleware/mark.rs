@@ -35,8 +35,7 @@ impl HealthLayer {
         self.with(|settings| settings.marks = true)
     }
 
-    /// Whether this layer takes a request for `uri` as a probe: its path is one, or one below it, or a gRPC
-    /// health call where those are answered here.
+    /// Whether this layer takes a request for `uri` as a probe: its path is one, or one below it.
     ///
     /// For layers further out, with a clone of this layer. It knows nothing of who asks: a request that
     /// [`forward_denied`](Self::forward_denied) hands on is one all the same.

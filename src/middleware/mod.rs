@@ -24,7 +24,6 @@ mod future;
 mod keep_body_type;
 mod layer;
 mod mark;
-mod maybe_static;
 mod paths;
 #[cfg(test)]
 mod paths_properties;
@@ -43,7 +42,6 @@ pub use self::{
     keep_body_type::{KeepBodyFuture, KeepBodyLayer, KeepBodyService},
     layer::HealthLayer,
     mark::ProbeMark,
-    maybe_static::MaybeStatic,
     service::HealthService,
     signal::{AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService},
 };

@@ -1,5 +1,3 @@
-#[cfg(feature = "grpc")]
-use std::ops::ControlFlow;
 use std::{
     mem,
     task::{Context, Poll},
@@ -11,7 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    MaybeStatic, ResponseBody, ResponseFuture,
+    ResponseBody, ResponseFuture,
     face::{Face, Stay, Turn},
     future::Probe,
     paths::{Filter, Match},
@@ -54,18 +52,13 @@ impl<S> HealthService<S> {
     /// Answers `request`, or passes it to the inner service.
     // Always: returned by a function of its own, the inner future would be copied once more.
     #[inline(always)]
-    pub(super) fn start<A>(
-        &mut self,
-        request: Request<A>,
-        answers_grpc: bool,
-    ) -> ResponseFuture<S::Future>
+    pub(super) fn start<A>(&mut self, request: Request<A>) -> ResponseFuture<S::Future>
     where
         S: Service<Request<A>>,
-        A: MaybeStatic,
     {
         match self.find(request.uri()) {
             None => ResponseFuture::inner(self.inner.call(request)),
-            Some(found) => self.answer(request, found, answers_grpc),
+            Some(found) => self.answer(request, found),
         }
     }
 
@@ -81,15 +74,12 @@ impl<S> HealthService<S> {
         &mut self,
         request: Request<A>,
         found: Match,
-        answers_grpc: bool,
     ) -> ResponseFuture<S::Future>
     where
         S: Service<Request<A>>,
-        A: MaybeStatic,
     {
-        self.front.answer(request, found, answers_grpc, |request| {
-            self.inner.call(request)
-        })
+        self.front
+            .answer(request, found, |request| self.inner.call(request))
     }
 }
 
@@ -97,10 +87,6 @@ impl Front {
     /// The probe's part of the future, if `request` is one whose sender may know that.
     pub(super) fn probe<A>(&self, request: &mut Request<A>) -> Option<Probe> {
         let found = self.find(request.uri())?;
-        #[cfg(feature = "grpc")]
-        if self.face.is_grpc(found) {
-            return None;
-        }
         match self.face.value().turn(request, found) {
             Turn::Pass => None,
             Turn::Stay(stay) => {
@@ -110,18 +96,6 @@ impl Front {
                 }
                 Some(probe)
             }
-        }
-    }
-
-    /// Starts to answer a gRPC call, or gives back what is none or is to pass.
-    #[cfg(feature = "grpc")]
-    pub(super) fn grpc<A: 'static>(
-        &self,
-        request: Request<A>,
-    ) -> ControlFlow<crate::grpc::Answering, Request<A>> {
-        match self.find(request.uri()) {
-            Some(found) if self.face.is_grpc(found) => self.face.call(found, request),
-            _ => ControlFlow::Continue(request),
         }
     }
 
@@ -138,25 +112,12 @@ impl Front {
 
     // Out of the way of the requests that pass through.
     #[cold]
-    fn answer<A: MaybeStatic, F>(
+    fn answer<A, F>(
         &self,
         mut request: Request<A>,
         found: Match,
-        #[cfg_attr(not(feature = "grpc"), allow(unused_variables))] answers_grpc: bool,
         inner: impl FnOnce(Request<A>) -> F,
     ) -> ResponseFuture<F> {
-        #[cfg(feature = "grpc")]
-        if self.face.is_grpc(found) {
-            let answer = if answers_grpc {
-                self.face.call(found, request)
-            } else {
-                ControlFlow::Continue(request)
-            };
-            return match answer {
-                ControlFlow::Break(answer) => ResponseFuture::grpc(answer),
-                ControlFlow::Continue(request) => ResponseFuture::inner(inner(request)),
-            };
-        }
         match self.face.value().turn(&mut request, found) {
             Turn::Pass => ResponseFuture::inner(inner(request)),
             // The request is dropped here, before anything is awaited: hyper reuses its
@@ -184,7 +145,6 @@ fn marked(stay: Stay, face: &Face, headers: HeaderMap) -> Probe {
 impl<S, A, B> Service<Request<A>> for HealthService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
-    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
@@ -199,7 +159,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        self.start(request, true)
+        self.start(request)
     }
 }
 
@@ -209,7 +169,6 @@ where
 impl<S, A, B> hyper::service::Service<Request<A>> for HealthService<S>
 where
     S: hyper::service::Service<Request<A>, Response = Response<B>>,
-    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
@@ -223,7 +182,7 @@ where
             None => ResponseFuture::inner(self.inner.call(request)),
             Some(found) => self
                 .front
-                .answer(request, found, true, |request| self.inner.call(request)),
+                .answer(request, found, |request| self.inner.call(request)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The most widespread gRPC client, grpcio, by itself and as a balancer that asks for health.
+//! The most widespread gRPC client, grpcio, by itself and as a balancer with health checks.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
-use tower_health::{Access, Health, HealthLayer, Probe};
+use tower_health::{Access, Health, Probe};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -57,8 +57,8 @@ async fn backend(name: &'static str, switch: &Switch) -> (Health, SocketAddr) {
         .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
         .map_grpc_service(name, Probe::Liveness)
         .build();
-    let layer = HealthLayer::new(health.clone()).details(Access::loopback());
-    (health, serve(layer).await)
+    let service = health.grpc_service().details(Access::loopback());
+    (health, serve(service).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +104,7 @@ async fn grpcio_checks_lists_and_watches() {
 /// Client-side health checking (gRFC A17): calls leave the backend whose service does not serve, while
 /// its connection stays up, and come back.
 #[tokio::test(flavor = "multi_thread")]
-async fn round_robin_moves_away_from_a_backend_that_does_not_serve() {
+async fn round_robin_avoids_a_backend_that_is_not_serving() {
     let (a, b) = (Switch::on(), Switch::on());
     let ((_, first), (_, second)) = (backend("a", &a).await, backend("b", &b).await);
     let mut python = Python::start();

@@ -1,5 +1,5 @@
-//! Check, Watch and List through a tonic server and the tonic client: the tables that the
-//! tests of other implementations assert.
+//! `Check`, `Watch` and `List` through a tonic server and the tonic client: the tables that the tests of
+//! other implementations assert.
 
 use crate::helpers::grpc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::helpers::grpc::{
 };
 use crate::helpers::switch::Switch;
 use tonic::Code;
-use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe};
+use tower_health::{Access, Dependency, Health, Outcome, Probe};
 
-/// Two services of the app's: one whose dependency works, one whose dependency is told what it is.
+/// Two services of the app: one whose dependency is up, one whose dependency the test sets.
 fn health(switch: &Switch) -> Health {
     Health::builder()
         .add(Dependency::new("always", async || Ok(Outcome::up())).group("fine"))
@@ -33,10 +33,11 @@ fn health(switch: &Switch) -> Health {
 /// C++ `health_service_end2end_test`, A: what is registered has its status, and shutting down is
 /// `NOT_SERVING` for all of it.
 #[tokio::test]
-async fn check_answers_for_what_there_is() {
+async fn check_answers_every_known_name() {
     let switch = Switch::off();
     let health = health(&switch);
-    let mut client = client(serve(HealthLayer::new(health.clone())).await).await;
+    let service = health.grpc_service().details(Access::loopback());
+    let mut client = client(serve(service).await).await;
     let table = [
         ("", Ok(SERVING), Ok(NOT_SERVING)),
         ("healthy", Ok(SERVING), Ok(NOT_SERVING)),
@@ -46,9 +47,8 @@ async fn check_answers_for_what_there_is() {
         ("moody", Ok(SERVING), Ok(NOT_SERVING)),
         ("ill", Ok(NOT_SERVING), Ok(NOT_SERVING)),
         ("unregistered", Err(Code::NotFound), Err(Code::NotFound)),
-        // Of dependencies strangers hear nothing.
-        ("always", Err(Code::NotFound), Err(Code::NotFound)),
-        // A prober that asks for these would restart the app while it drains.
+        ("always", Ok(SERVING), Ok(NOT_SERVING)),
+        // A prober of these would restart the app while it drains.
         ("liveness", Ok(SERVING), Ok(SERVING)),
         ("startup", Ok(SERVING), Ok(SERVING)),
         ("readiness", Ok(SERVING), Ok(NOT_SERVING)),
@@ -67,10 +67,11 @@ async fn check_answers_for_what_there_is() {
 
 /// The same, B: an unknown service is watched until it becomes known, and follows its changes.
 #[tokio::test]
-async fn watch_of_an_unknown_service_stays_open_until_it_is_known() {
+async fn watch_of_an_unknown_name_follows_it_once_known() {
     let switch = Switch::off();
     let health = Health::builder().build();
-    let mut client = client(serve(HealthLayer::new(health.clone())).await).await;
+    let service = health.grpc_service().details(Access::loopback());
+    let mut client = client(serve(service).await).await;
     let mut watch = watch(&mut client, "later").await;
     assert_eq!(watch.next().await, Ok(SERVICE_UNKNOWN));
     health
@@ -85,10 +86,11 @@ async fn watch_of_an_unknown_service_stays_open_until_it_is_known() {
 
 /// The same, C: nothing that is set after the shutdown shows.
 #[tokio::test]
-async fn draining_is_told_at_once_and_nothing_overrules_it() {
+async fn draining_is_sent_at_once_and_overrules_results() {
     let switch = Switch::on();
     let health = health(&switch);
-    let mut client = client(serve(HealthLayer::new(health.clone())).await).await;
+    let service = health.grpc_service().details(Access::loopback());
+    let mut client = client(serve(service).await).await;
     assert_eq!(check(&mut client, "unhealthy").await, Ok(SERVING));
     let mut watches = Vec::new();
     for name in ["", "healthy", "unhealthy"] {
@@ -127,7 +129,7 @@ async fn draining_is_told_at_once_and_nothing_overrules_it() {
 /// The same, D.
 #[tokio::test]
 async fn a_name_longer_than_200_bytes_is_an_invalid_argument() {
-    let mut client = client(serve(HealthLayer::new(Health::builder().build())).await).await;
+    let mut client = client(serve(Health::builder().build().grpc_service()).await).await;
     let table = [(200, Code::NotFound), (201, Code::InvalidArgument)];
     for (length, expected) in table {
         let found = check(&mut client, &"x".repeat(length)).await;
@@ -138,25 +140,18 @@ async fn a_name_longer_than_200_bytes_is_an_invalid_argument() {
     assert_eq!(code, Code::InvalidArgument);
 }
 
-/// The same, E.
-#[tokio::test]
-async fn without_the_service_it_is_unimplemented() {
-    let layer = HealthLayer::new(Health::builder().build()).without_grpc();
-    let mut client = client(serve(layer).await).await;
-    assert_eq!(check(&mut client, "").await, Err(Code::Unimplemented));
-}
-
 /// grpc-go: `MultipleClients`, `SameStatus`, `ServiceStatusSetBeforeStartingServer`,
 /// `SetServiceStatusBeforeClientCallsWatch`, `DefaultStatusChange`, `OverallServerHealthChange`.
 #[tokio::test]
-async fn each_watcher_hears_each_change_once() {
+async fn each_watch_receives_each_change_once() {
     let switch = Switch::off();
     let health = Health::builder()
         .add(switch.dependency("database").group("orders"))
         .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
         .build();
     health.report().await;
-    let address = serve(HealthLayer::new(health.clone())).await;
+    let service = health.grpc_service().details(Access::loopback());
+    let address = serve(service).await;
     for name in ["", "shop.v1.Orders", "orders"] {
         switch.set(false);
         let (mut one, mut other) = (client(address).await, client(address).await);
@@ -174,7 +169,7 @@ async fn each_watcher_hears_each_change_once() {
         for watch in &mut watches {
             assert!(watch.is_silent_for(Duration::from_millis(60)).await);
         }
-        assert!(switch.runs() > before, "checks run while somebody watches");
+        assert!(switch.runs() > before, "checks run while a watch is open");
         for up in [true, false, true] {
             switch.set(up);
             let expected = if up { SERVING } else { NOT_SERVING };
@@ -186,7 +181,7 @@ async fn each_watcher_hears_each_change_once() {
 }
 
 #[tokio::test]
-async fn before_the_first_verdict_nothing_serves() {
+async fn before_the_first_result_names_are_not_serving() {
     let health = Health::builder()
         .add(
             Dependency::new("hangs", async || {
@@ -197,42 +192,42 @@ async fn before_the_first_verdict_nothing_serves() {
         )
         .answer_within(Duration::from_millis(50))
         .build();
-    let mut client = client(serve(HealthLayer::new(health)).await).await;
+    let mut client = client(serve(health.grpc_service()).await).await;
     let mut watch = watch(&mut client, "").await;
     assert_eq!(watch.next().await, Ok(NOT_SERVING));
     assert_eq!(check(&mut client, "").await, Ok(NOT_SERVING));
 }
 
 #[tokio::test]
-async fn list_is_everything_that_the_asker_may_know_of() {
+async fn list_answers_every_name_with_details_only() {
     let switch = Switch::off();
     let names = |expected: &[(&str, i32)]| {
         let expected = expected.iter().map(|(name, s)| ((*name).to_owned(), *s));
         Ok::<_, Code>(expected.collect::<std::collections::BTreeMap<_, _>>())
     };
-    let stranger = [
+    let mapped = [
         ("", SERVING),
         ("healthy", SERVING),
         ("unhealthy", NOT_SERVING),
+    ];
+    let rest = [
         ("fine", SERVING),
         ("moody", SERVING),
         ("ill", NOT_SERVING),
         ("declared", SERVING),
         ("empty", SERVING),
-    ];
-    let dependencies = [
         ("always", SERVING),
         ("switch", NOT_SERVING),
         ("needed", NOT_SERVING),
     ];
-    let friend: Vec<_> = stranger.into_iter().chain(dependencies).collect();
-    let layer = HealthLayer::new(health(&switch));
-    let to_stranger = list(channel(serve(layer.clone()).await).await).await;
-    assert_eq!(to_stranger, names(&stranger));
-    let address = serve(layer.details(Access::loopback())).await;
-    assert_eq!(list(channel(address).await).await, names(&friend));
+    let all: Vec<_> = mapped.into_iter().chain(rest).collect();
+    let service = health(&switch).grpc_service();
+    let unauthorized = list(channel(serve(service.clone()).await).await).await;
+    assert_eq!(unauthorized, names(&mapped));
+    let address = serve(service.details(Access::loopback())).await;
+    assert_eq!(list(channel(address).await).await, names(&all));
     let mut client = client(address).await;
-    for (name, status) in dependencies {
+    for (name, status) in rest {
         assert_eq!(check(&mut client, name).await, Ok(status), "{name:?}");
         let mut watch = watch(&mut client, name).await;
         assert_eq!(watch.next().await, Ok(status), "{name:?}");
@@ -241,51 +236,47 @@ async fn list_is_everything_that_the_asker_may_know_of() {
 
 /// grpc-go: `TestListResourceExhausted`.
 #[tokio::test]
-async fn a_list_of_more_than_100_is_refused() {
+async fn a_list_of_more_than_100_names_is_refused() {
     for (count, expected) in [(99, Ok(100)), (100, Err(Code::ResourceExhausted))] {
         let mut builder = Health::builder();
         for number in 0..count {
             builder = builder.map_grpc_service(format!("service-{number}"), Probe::Full);
         }
-        let address = serve(HealthLayer::new(builder.build())).await;
+        let address = serve(builder.build().grpc_service()).await;
         let found = list(channel(address).await).await;
         assert_eq!(found.map(|statuses| statuses.len()), expected);
     }
 }
 
 #[tokio::test]
-async fn who_may_not_ask_is_denied_or_hears_of_no_service() {
-    let layer = HealthLayer::new(Health::builder().build()).allow(Access::nobody());
-    for (layer, expected) in [
-        (layer.clone(), Code::PermissionDenied),
-        (layer.forward_denied(), Code::Unimplemented),
-    ] {
-        let address = serve(layer).await;
-        let mut client = client(address).await;
-        assert_eq!(check(&mut client, "").await, Err(expected));
-        let watch = client.watch(grpc::ask("")).await;
-        assert_eq!(watch.expect_err("refused").code(), expected);
-        assert_eq!(list(channel(address).await).await, Err(expected));
-    }
+async fn a_caller_that_is_not_allowed_is_denied() {
+    let service = Health::builder().build().grpc_service();
+    let address = serve(service.allow(Access::nobody())).await;
+    let mut client = client(address).await;
+    let denied = Code::PermissionDenied;
+    assert_eq!(check(&mut client, "").await, Err(denied));
+    let watch = client.watch(grpc::ask("")).await;
+    assert_eq!(watch.expect_err("refused").code(), denied);
+    assert_eq!(list(channel(address).await).await, Err(denied));
 }
 
 #[test]
 #[should_panic(expected = "no dependency is in the group \"orders\"")]
-fn a_service_of_a_group_without_members_is_refused() {
+fn a_service_mapped_to_an_empty_group_panics() {
     let builder = Health::builder().map_grpc_service("shop.v1.Orders", Probe::group("orders"));
     builder.build();
 }
 
-/// The dependency answers well, and the app wants no traffic all the same.
+/// The dependency is up, and the app is draining.
 #[tokio::test]
-async fn draining_that_begins_while_a_check_waits_is_heard() {
+async fn draining_during_a_check_is_not_serving() {
     let gate = Gate::new();
     let health = Health::builder()
         .add(Dependency::new("database", gate.check()).group("orders"))
         .answer_within(Duration::from_secs(60))
         .build();
-    let address = serve(HealthLayer::new(health.clone())).await;
-    let mut client = client(address).await;
+    let service = health.grpc_service().details(Access::loopback());
+    let mut client = client(serve(service).await).await;
     let waiting = tokio::spawn(async move { check(&mut client, "orders").await });
     soon(async {
         while gate.runs() == 0 {

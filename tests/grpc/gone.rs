@@ -1,4 +1,4 @@
-//! Callers that go away in the midst of a call.
+//! Callers that disconnect during a call.
 
 use std::{
     net::{Shutdown, SocketAddr},
@@ -21,9 +21,9 @@ use tokio::{
     time::sleep,
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{body::Body, service::Routes, transport::Server};
+use tonic::{body::Body, transport::Server};
 use tower::util::MapRequestLayer;
-use tower_health::{Health, HealthLayer};
+use tower_health::Health;
 
 /// A request's body, which counts among those that wait from the moment that its message is begun
 /// and no more of it is there, until it is dropped.
@@ -102,8 +102,7 @@ impl Stopped {
                 });
                 let server = Server::builder()
                     .layer(counting)
-                    .layer(HealthLayer::new(Health::builder().build()))
-                    .add_routes(Routes::default())
+                    .add_service(Health::builder().build().grpc_service())
                     .serve_with_incoming(TcpListenerStream::new(listener));
                 let _ = begin.send((address, Handle::current()));
                 server.await.expect("serves");
@@ -133,9 +132,9 @@ impl Stopped {
     }
 }
 
-/// Callers that go away in the midst of their message, by their connection or by the call alone.
+/// The caller closes its connection or resets the call while its message is incomplete.
 #[tokio::test]
-async fn callers_that_go_away_leave_nothing_behind() {
+async fn a_caller_that_disconnects_leaves_no_task() {
     const CALLS: usize = 20;
 
     let mut server = Stopped::start().await;

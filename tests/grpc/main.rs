@@ -15,4 +15,6 @@ mod raw_frames;
 #[cfg(all(feature = "grpc", feature = "axum", feature = "hyper"))]
 mod servers;
 #[cfg(feature = "grpc")]
+mod unauthorized;
+#[cfg(feature = "grpc")]
 mod watchers;

@@ -1,10 +1,12 @@
-//! The same answers on every server that the layer wraps, and from the service that is routed by hand.
+//! The same answers on every server, and what happens to watches when a server stops.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use crate::helpers::grpc::{NOT_SERVING, SERVING, channel, check, client, list, soon, watch};
+use crate::helpers::grpc::{
+    NOT_SERVING, SERVING, ask, channel, check, client, list, serve, soon, watch,
+};
 use crate::helpers::switch::Switch;
-use axum::{Router, body::Body, routing::get};
+use axum::{Router, routing::get};
 use http::{Request, Response};
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -13,11 +15,15 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, transport::Server};
-use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
-use tower_health::{Access, Health, HealthLayer, PeerAddr, ProbeMark};
+use tonic::{
+    Code,
+    service::Routes,
+    transport::{Error, Server},
+};
+use tower::{ServiceBuilder, util::MapRequestLayer};
+use tower_health::{Access, Health, HealthLayer, PeerAddr};
 
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -59,31 +65,6 @@ where
     address
 }
 
-/// The same for one of hyper's own services, which nothing clones.
-async fn hyper_own(layer: HealthLayer) -> SocketAddr {
-    use hyper::service::{Service, service_fn};
-
-    let (listener, address) = listener().await;
-    let service = Arc::new(layer.layer(service_fn(async |_: Request<Incoming>| {
-        Ok::<_, std::io::Error>(Response::new(Body::empty()))
-    })));
-    tokio::spawn(async move {
-        loop {
-            let (stream, peer) = listener.accept().await.expect("accepts");
-            let service = service.clone();
-            let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(PeerAddr(peer));
-                service.call(request)
-            });
-            tokio::spawn(async move {
-                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                let _ = server.serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    address
-}
-
 async fn axum_serve(router: Router) -> SocketAddr {
     let (listener, address) = listener().await;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -108,69 +89,31 @@ async fn every_server_answers_alike() {
         .add(switch.dependency("database").group("orders"))
         .build();
     health.report().await;
-    let layer = || HealthLayer::new(health.clone()).details(Access::loopback());
     let service = || health.grpc_service().details(Access::loopback());
-    let inner = || {
-        service_fn(async |_: Request<Incoming>| {
-            Ok::<_, std::io::Error>(Response::new(Body::empty()))
-        })
-    };
     let limited = ServiceBuilder::new()
         .layer(MapRequestLayer::new(|request: Request<Incoming>| {
             request.map(|body| Limited::new(body, 1 << 20))
         }))
-        .layer(layer().grpc_body::<Limited<Incoming>>())
-        .service(service_fn(async |_: Request<Limited<Incoming>>| {
-            Ok::<_, std::io::Error>(Response::new(Body::empty()))
-        }));
+        .service(service());
     let addresses = [
         (
-            "axum, Router::layer",
-            axum_serve(router().layer(layer())).await,
-        ),
-        ("axum, outside, its own body", {
-            let app = layer().keep_body_type().layer(router());
-            hyper(app.map_request(|request: Request<Incoming>| request.map(Body::new))).await
-        }),
-        (
-            "axum, routed by hand",
+            "axum",
             axum_serve(router().route_service("/grpc.health.v1.Health/{method}", service())).await,
         ),
-        ("hyper", hyper(layer().layer(inner())).await),
+        ("hyper", hyper(service()).await),
+        ("hyper, another body", hyper(limited).await),
+        ("tonic", tonic!(Server::builder().add_service(service()))),
         (
-            "hyper, while busy",
-            hyper(layer().answer_when_busy().layer(inner())).await,
-        ),
-        (
-            "hyper, signalled",
-            hyper(layer().announce_draining().layer(inner())).await,
-        ),
-        ("hyper, a body of its own", hyper(limited).await),
-        ("hyper, its own service", hyper_own(layer()).await),
-        ("hyper, by hand", hyper(service()).await),
-        (
-            "tonic",
+            "tonic, in our layer",
             tonic!(
                 Server::builder()
-                    .layer(layer())
-                    .add_routes(Default::default()),
+                    .layer(HealthLayer::new(health.clone()))
+                    .add_service(service()),
             ),
-        ),
-        (
-            "tonic, by hand",
-            tonic!(Server::builder().add_service(service())),
         ),
         (
             "tonic in axum",
-            axum_serve(tonic::service::Routes::new(service()).into_axum_router()).await,
-        ),
-        (
-            "by hand, within the layer without",
-            tonic!(
-                Server::builder()
-                    .layer(layer().without_grpc())
-                    .add_service(service()),
-            ),
+            axum_serve(Routes::new(service()).into_axum_router()).await,
         ),
     ];
     for (server, address) in addresses {
@@ -198,51 +141,8 @@ async fn every_server_answers_alike() {
     }
 }
 
-/// Where the answer's body cannot hold trailers, or the request's is unknown, calls pass through.
 #[tokio::test]
-async fn calls_that_cannot_be_answered_reach_the_inner_service() {
-    let layer = || HealthLayer::new(Health::builder().build());
-    let ask =
-        || Request::post("/grpc.health.v1.Health/Check").header("content-type", "application/grpc");
-    let reached = layer()
-        .keep_body_type()
-        .layer(service_fn(async |_: Request<Body>| {
-            Ok::<_, std::io::Error>(Response::new(bytes::Bytes::from_static(b"inner")))
-        }));
-    let request = ask().body(Body::from("\0\0\0\0\0")).expect("valid");
-    let response = reached.oneshot(request).await.expect("never fails");
-    assert_eq!(&response.into_body()[..], b"inner");
-
-    let reached = layer().layer(service_fn(async |request: Request<&'static str>| {
-        Ok::<_, std::io::Error>(Response::new(Body::from(*request.body())))
-    }));
-    let request = ask().body("\0\0\0\0\0").expect("valid");
-    let response = reached.oneshot(request).await.expect("never fails");
-    assert!(!response.headers().contains_key("grpc-status"));
-}
-
-/// What is answered at once is marked, and what is waited for.
-#[tokio::test]
-async fn answers_are_marked_as_probes_are() {
-    let layer = HealthLayer::new(Health::builder().build()).mark_probes();
-    for method in ["Check", "Watch", "List", "Cheque"] {
-        let service = layer.layer(service_fn(async |_: Request<Body>| {
-            Ok::<_, std::io::Error>(Response::new(Body::empty()))
-        }));
-        let request = Request::post(format!("/grpc.health.v1.Health/{method}"))
-            .header("content-type", "application/grpc")
-            .body(Body::from("\0\0\0\0\0"));
-        let response = service.oneshot(request.expect("valid")).await;
-        let response = response.expect("never fails");
-        assert!(
-            response.extensions().get::<ProbeMark>().is_some(),
-            "{method}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn reflection_tells_of_all_three_methods() {
+async fn reflection_lists_all_three_methods() {
     use tonic_reflection::pb::v1::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
@@ -279,29 +179,60 @@ async fn reflection_tells_of_all_three_methods() {
     }
 }
 
-/// Nobody waits for a watcher when the server stops.
+/// The peer's address reaches the limits through a real server.
 #[tokio::test]
-async fn open_watches_do_not_hold_up_a_shutdown() {
+async fn one_connection_opens_a_hundred_watches_at_most() {
+    let address = serve(Health::builder().build().grpc_service()).await;
+    let mut first = client(address).await;
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(watch(&mut first, "").await);
+    }
+    let refused = soon(first.watch(ask(""))).await.expect_err("one too many");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let mut second = client(address).await;
+    assert_eq!(watch(&mut second, "").await.next().await, Ok(SERVING));
+    // Room again once one ends.
+    open.pop();
+    soon(async { while first.watch(ask("")).await.is_err() {} }).await;
+}
+
+/// A tonic server that stops gracefully after the sender's message and `before_stop`.
+async fn stoppable(
+    routes: Routes,
+    before_stop: impl Future<Output = ()> + Send + 'static,
+) -> (
+    SocketAddr,
+    oneshot::Sender<()>,
+    JoinHandle<Result<(), Error>>,
+) {
+    let (listener, address) = listener().await;
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async move {
+        let _ = stopped.await;
+        before_stop.await;
+    };
+    let server = Server::builder()
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown);
+    (address, stop, tokio::spawn(server))
+}
+
+#[tokio::test]
+async fn open_watches_do_not_hold_a_shutdown_after_a_drain() {
     for drains in [true, false] {
         let switch = Switch::on();
         let health = Health::builder().add(switch.dependency("database")).build();
         health.report().await;
-        let (listener, address) = listener().await;
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let draining = health.clone();
-        let shutdown = async move {
-            let _ = stopped.await;
+        let routes = Routes::new(health.grpc_service());
+        let (address, stop, server) = stoppable(routes, async move {
             if drains {
-                draining.drain(Duration::from_millis(300)).await;
+                health.drain(Duration::from_millis(300)).await;
             } else {
-                draining.set_draining(true);
+                health.set_draining(true);
             }
-        };
-        let server = Server::builder()
-            .layer(HealthLayer::new(health))
-            .add_routes(Default::default())
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown);
-        let server = tokio::spawn(server);
+        })
+        .await;
         let mut client = client(address).await;
         let mut watches = Vec::new();
         for name in ["", "unknown", "liveness"] {
@@ -315,5 +246,49 @@ async fn open_watches_do_not_hold_up_a_shutdown() {
             assert_eq!(watch.next().await, Err(Code::Unavailable));
         }
         soon(server).await.expect("does not panic").expect("stops");
+    }
+}
+
+/// The server waits for its clients, as around tonic-health, and stops once they are gone.
+#[tokio::test]
+async fn without_a_drain_watches_behave_as_with_tonic_health() {
+    let switch = Switch::on();
+    let health = Health::builder().add(switch.dependency("database")).build();
+    health.report().await;
+    let ours = Routes::new(health.grpc_service());
+    let theirs = Routes::new(tonic_health::server::health_reporter().1);
+    for (name, routes) in [("ours", ours), ("tonic-health", theirs)] {
+        let (address, stop, server) = stoppable(routes, async {}).await;
+        let mut client = client(address).await;
+        let mut open = watch(&mut client, "").await;
+        assert_eq!(open.next().await, Ok(SERVING), "{name}");
+        stop.send(()).expect("still listening");
+        // Neither ends the watch, and neither lets the server stop before the client does.
+        let silent = open.is_silent_for(Duration::from_millis(300)).await;
+        assert!(silent && !server.is_finished(), "{name}");
+        drop((open, client));
+        soon(server).await.expect("does not panic").expect("stops");
+    }
+}
+
+/// An open stream over HTTP/1.1 would keep its connection, and with it a graceful shutdown, open.
+#[tokio::test]
+async fn calls_over_http1_are_refused_before_a_stream_opens() {
+    let health = Health::builder().build();
+    let service = health.grpc_service();
+    let routes = Routes::new(service.clone()).into_axum_router();
+    for address in [hyper(service).await, axum_serve(routes).await] {
+        let mut client = crate::helpers::wire::http1(address).await;
+        for method in ["Watch", "Check", "List", "Cheque"] {
+            let request = Request::post(format!("/grpc.health.v1.Health/{method}"))
+                .header("host", "test")
+                .header("content-type", "application/grpc")
+                .body(http_body_util::Full::from(&b"\0\0\0\0\0"[..]))
+                .expect("valid");
+            let response = soon(client.send_request(request)).await.expect("answered");
+            assert_eq!(response.status(), 505, "{method}");
+            assert_eq!(response.headers()["grpc-status"], "12", "{method}");
+            assert_eq!(response.headers()["content-length"], "0", "{method}");
+        }
     }
 }

@@ -25,9 +25,9 @@ use tower_health::{
     BusyFuture, BusyLayer, BusyService, Check, CheckResult, CheckRun, ConfigWarning,
     ConfigWarningKind, Dependency, Detail, Failure, Format, Health, HealthBuilder, HealthLayer,
     HealthService, InProcessCheck, InvalidDependencyName, InvalidNetwork, KeepBodyFuture,
-    KeepBodyLayer, KeepBodyService, MaybeStatic, NotReady, ObservedValue, Outcome, PeerAddr,
-    PoolStats, Probe, ProbeMark, Reason, Render, Report, ReportEntry, RequestHead, ResponseBody,
-    ResponseFuture, Status, Transition, Transitions, View,
+    KeepBodyLayer, KeepBodyService, NotReady, ObservedValue, Outcome, PeerAddr, PoolStats, Probe,
+    ProbeMark, Reason, Render, Report, ReportEntry, RequestHead, ResponseBody, ResponseFuture,
+    Status, Transition, Transitions, View,
     checks::{Heartbeat, RuntimeLag},
 };
 
@@ -128,11 +128,9 @@ fn checks_of_pools_cross_threads() {
 #[cfg(feature = "grpc")]
 #[test]
 fn the_grpc_service_crosses_threads() {
-    use tower_health::grpc::{GrpcFuture, GrpcService};
+    use tower_health::grpc::GrpcService;
 
-    fn sent<T: Send + Unpin>() {}
     cloned::<GrpcService>();
-    sent::<GrpcFuture>();
 }
 
 /// What has a word is that word.
@@ -193,13 +191,11 @@ fn futures_and_bodies_are_send_where_the_inner_ones_are() {
 /// What a service of response body `B` becomes, for any request body `A`.
 fn wraps<A, B>()
 where
-    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
     fn is_service<S, A, B, E>(_: &S)
     where
-        A: MaybeStatic,
         S: Service<Request<A>, Response = Response<ResponseBody<B>>, Error = E>,
     {
     }
@@ -237,7 +233,7 @@ fn every_usual_body_is_wrapped() {
 
 #[test]
 fn bodies_made_of_bytes_may_stay_as_they_are() {
-    fn same<B: From<Bytes> + MaybeStatic>() {
+    fn same<B: From<Bytes>>() {
         fn is_service<S: Service<Request<()>, Response = Response<B>>, B>(_: &S) {}
         let layer = HealthLayer::new(Health::builder().build()).keep_body_type();
         let _ = |inner: Inner<(), B, std::io::Error>| is_service::<_, B>(&layer.layer(inner));

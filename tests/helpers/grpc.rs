@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    convert::Infallible,
     future::Future,
     net::SocketAddr,
     time::Duration,
@@ -11,11 +12,13 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Code, Request, Streaming,
-    service::Routes,
+    body::Body,
+    server::NamedService,
     transport::{Channel, Endpoint, Server},
 };
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
-use tower_health::HealthLayer;
+use tower::Service;
+use tower_health::grpc::GrpcService;
 
 /// Far more than anything here takes.
 const SOON: Duration = Duration::from_secs(30);
@@ -24,13 +27,28 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(SOON, future).await.expect("in time")
 }
 
-/// A tonic server whose only service is what the layer answers.
-pub async fn serve(layer: HealthLayer) -> SocketAddr {
+/// A tonic server whose only service is this one.
+pub async fn serve(service: GrpcService) -> SocketAddr {
+    serve_any(service).await
+}
+
+pub async fn serve_any<S>(service: S) -> SocketAddr
+where
+    S: Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
+            Error = Infallible,
+            Future: Send,
+        > + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("bound");
     let server = Server::builder()
-        .layer(layer)
-        .add_routes(Routes::default())
+        .add_service(service)
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
     address

@@ -158,43 +158,8 @@ fn a_path_is_known_before_there_is_an_answer() {
             "{uri}"
         );
     }
-    // Where it answers gRPC, such a call is one, too.
-    let call = "/grpc.health.v1.Health/Check".parse().expect("a URI");
-    assert_eq!(layer.is_probe(&call), cfg!(feature = "grpc"));
     let layer = layer.without_default_paths();
     assert!(!layer.is_probe(&"/readyz".parse().expect("a URI")));
-}
-
-#[cfg(feature = "grpc")]
-#[tokio::test]
-async fn a_grpc_call_that_is_answered_is_marked() {
-    type Call = Request<Full<Bytes>>;
-    let service = HealthLayer::new(health())
-        .mark_probes()
-        .grpc_body::<Full<Bytes>>()
-        .layer(service_fn(async |_: Call| {
-            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-        }));
-    let call = |method: &str| {
-        Request::post(format!("/grpc.health.v1.Health/{method}"))
-            .version(http::Version::HTTP_2)
-            .header("content-type", "application/grpc")
-            // One message without a field: the service is the server itself.
-            .body(Full::new(Bytes::from_static(&[0; 5])))
-            .expect("valid")
-    };
-    for method in ["Check", "Watch", "Nothing"] {
-        let Ok(response) = service.clone().oneshot(call(method)).await;
-        assert_eq!(
-            response.headers()["content-type"],
-            "application/grpc",
-            "{method}"
-        );
-        assert!(
-            response.extensions().get::<ProbeMark>().is_some(),
-            "{method}"
-        );
-    }
 }
 
 #[tokio::test]

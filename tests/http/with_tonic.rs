@@ -21,9 +21,6 @@ use tower_health::{Access, Health, HealthLayer, Outcome};
 
 /// tonic's own health service stands for any service of the app.
 async fn serve(layer: HealthLayer) -> SocketAddr {
-    // Or the layer would answer in its place.
-    #[cfg(feature = "grpc")]
-    let layer = layer.without_grpc();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("bound");
     let (reporter, service) = tonic_health::server::health_reporter();
