@@ -92,7 +92,7 @@ pub mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "metrics/off.rs"]
 mod metrics;
-mod middleware;
+mod http;
 mod probe;
 mod render;
 mod report;
@@ -106,7 +106,7 @@ pub use self::{
     health::{
         AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, Health, HealthBuilder, NotReady,
     },
-    middleware::{
+    http::{
         AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService, BusyFuture, BusyLayer,
         BusyService, HealthLayer, HealthService, KeepBodyFuture, KeepBodyLayer, KeepBodyService,
         MaybeStatic, ProbeMark, ResponseBody, ResponseFuture,
