@@ -81,18 +81,15 @@ mod engine;
 mod epoch;
 #[cfg(feature = "grpc")]
 pub mod grpc;
-#[cfg(not(feature = "grpc"))]
-#[path = "grpc/off.rs"]
-mod grpc;
 pub mod guide;
 mod health;
+mod http;
 mod lifecycle;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "metrics/off.rs"]
 mod metrics;
-mod http;
 mod probe;
 mod render;
 mod report;
@@ -107,9 +104,8 @@ pub use self::{
         AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, Health, HealthBuilder, NotReady,
     },
     http::{
-        AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService, BusyFuture, BusyLayer,
-        BusyService, HealthLayer, HealthService, KeepBodyFuture, KeepBodyLayer, KeepBodyService,
-        MaybeStatic, ProbeMark, ResponseBody, ResponseFuture,
+        AnnounceDrainLayer, AnnounceDrainService, BusyService, HealthLayer, HealthService,
+        ProbeMark, ResponseBody, ResponseFuture, mode,
     },
     probe::Probe,
     render::{Detail, Format, Render, View},

@@ -1,15 +1,11 @@
 //! The body of a call, whatever server it came through.
 //!
-//! The layer asks nothing of a request's body but `'static`, so that a request may pass
-//! through whatever it carries. A call's body must be read, and is: where its type
-//! is one of those that servers have, found by its `TypeId`, or was named to
-//! [`HealthLayer::grpc_body`](crate::HealthLayer::grpc_body).
+//! Bodies that servers have are found by their `TypeId` and read without a box.
 
 use std::{
-    any::{Any, TypeId},
+    any::Any,
     convert::Infallible,
     error::Error,
-    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -33,19 +29,6 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// `body`, if it can be read.
-    pub(super) fn of<A: 'static>(body: A, named: &Named) -> Result<Self, A> {
-        let mut slot = Some(body);
-        if let Some(asked) = known(&mut slot).or_else(|| named.find(&mut slot)) {
-            return Ok(asked);
-        }
-        match slot {
-            Some(body) => Err(body),
-            // What empties the slot returns something.
-            None => Ok(Self::Full(Full::default())),
-        }
-    }
-
     /// Any body at all.
     pub(super) fn any<A: Body + Send + 'static>(body: A) -> Self {
         let mut slot = Some(body);
@@ -121,29 +104,4 @@ fn known<A: 'static>(slot: &mut Option<A>) -> Option<Asked> {
 
 fn take<A: 'static>(slot: &mut dyn Any, asked: impl FnOnce(A) -> Asked) -> Option<Asked> {
     slot.downcast_mut::<Option<A>>()?.take().map(asked)
-}
-
-/// The types of bodies that the user has named.
-#[derive(Clone, Default)]
-pub(crate) struct Named(Vec<(TypeId, Take)>);
-
-/// Takes the body out of an `Option` of its type.
-type Take = fn(&mut dyn Any) -> Option<Asked>;
-
-impl Named {
-    pub(crate) fn add<A: Body + Send + 'static>(&mut self) {
-        self.0
-            .push((TypeId::of::<A>(), |slot| take(slot, Asked::boxed::<A>)));
-    }
-
-    fn find<A: 'static>(&self, slot: &mut Option<A>) -> Option<Asked> {
-        let (_, take) = self.0.iter().find(|(id, _)| *id == TypeId::of::<A>())?;
-        take(slot)
-    }
-}
-
-impl fmt::Debug for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Named").field(&self.0.len()).finish()
-    }
 }

@@ -56,20 +56,11 @@ impl Answering {
             Self::Later(answer) => answer.as_mut().poll(cx),
         }
     }
-
-    /// With each response changed.
-    pub(crate) fn then(self, change: fn(Response<GrpcBody>) -> Response<GrpcBody>) -> Self {
-        match self {
-            Self::Now(response) => Self::Now(response.map(change)),
-            Self::Later(answer) => Self::Later(Box::pin(async move { change(answer.await) })),
-        }
-    }
 }
 
 /// What a face says to the calls that come through it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
-    pub(crate) health: &'a Health,
     pub(crate) allow: &'a Access,
     pub(crate) details: &'a Access,
 }

@@ -1,7 +1,7 @@
 //! `grpc.health.v1`: `Check`, `Watch` and `List` from the same verdicts as the HTTP probes.
 //!
-//! A [`HealthLayer`](crate::HealthLayer) answers calls of `/grpc.health.v1.Health/` itself, in front of
-//! any HTTP/2 server: tonic's, axum's, hyper's. Nothing is set and nothing is pushed: a
+//! With [`HealthLayer::grpc`](crate::HealthLayer::grpc) a layer answers calls of `/grpc.health.v1.Health/` itself,
+//! in front of any HTTP/2 server: tonic's, axum's, hyper's. Nothing is set and nothing is pushed: a
 //! name is `SERVING` while what it stands for is.
 //!
 //! ```
@@ -13,7 +13,7 @@
 //!     .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
 //!     .build();
 //! let server = tonic::transport::Server::builder()
-//!     .layer(HealthLayer::new(health).details(Access::loopback()));
+//!     .layer(HealthLayer::new(health).details(Access::loopback()).grpc());
 //! # drop(server);
 //! ```
 //!
@@ -77,16 +77,6 @@
 //! # }
 //! ```
 //!
-//! # Bodies
-//!
-//! A layer can read a call whose body is axum's, hyper's or tonic's, or one of the usual boxes. Where a
-//! layer further out makes it another type, name that:
-//! [`grpc_body`](crate::HealthLayer::grpc_body); calls with bodies of unknown types pass through. With
-//! [`keep_body_type`](crate::HealthLayer::keep_body_type) calls are answered where the response's body is
-//! axum's; others cannot hold trailers, so calls pass through there, too. For those there is
-//! [`Health::grpc_service`](crate::Health::grpc_service), a service of its own, and
-//! [`without_grpc`](crate::HealthLayer::without_grpc) for those who route every call by hand.
-//!
 //! Trap: grpcio makes the authority of a target with several addresses out of all of them, and hyper
 //! refuses such a request. Set `grpc.default_authority` on the channel.
 //!
@@ -100,7 +90,7 @@
 //! - tokio::spawn(async move { loop { ping(&pool).await; reporter.set_service_status(..).await } });
 //! +                                                      // gone: checks run when somebody asks or watches
 //! - Server::builder().add_service(service)
-//! + Server::builder().layer(HealthLayer::new(health))    // or .add_service(health.grpc_service())
+//! + Server::builder().layer(HealthLayer::new(health).grpc())    // or .add_service(health.grpc_service())
 //! - reporter.set_not_serving::<OrdersServer<Orders>>().await;
 //! + health.drain(Duration::from_secs(5)).await;          // in the future given to serve_with_shutdown
 //! - .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -128,7 +118,6 @@ mod body;
 mod call;
 mod feed;
 mod head;
-mod intercept;
 mod kept;
 mod memo;
 mod message;
@@ -141,17 +130,19 @@ mod status;
 mod watchers;
 mod watching;
 
+use self::body::GrpcBody;
 pub use self::service::{GrpcFuture, GrpcService};
-pub(crate) use self::{
-    body::GrpcBody,
-    call::{Answering, Rules},
-    intercept::{Interception, body_as, holds_trailers},
-};
 
 const SERVICE: &str = "grpc.health.v1.Health";
 
 /// Below it are the methods.
-pub(crate) const PATH: &str = "/grpc.health.v1.Health";
+const PATH: &str = "/grpc.health.v1.Health";
+
+/// Whether `path` is that of a method.
+pub(crate) fn is_call(path: &str) -> bool {
+    let method = path.strip_prefix(PATH);
+    matches!(method, Some("/Check" | "/Watch" | "/List"))
+}
 
 /// `grpc/health/v1/health.proto`, encoded as a `FileDescriptorSet`: what reflection serves.
 ///

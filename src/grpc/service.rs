@@ -43,15 +43,19 @@ impl Health {
     /// # drop(server);
     /// ```
     pub fn grpc_service(&self) -> GrpcService {
-        GrpcService {
-            health: self.clone(),
-            allow: Access::everybody(),
-            details: Access::nobody(),
-        }
+        GrpcService::new(self.clone(), Access::nobody(), Access::everybody())
     }
 }
 
 impl GrpcService {
+    pub(crate) fn new(health: Health, details: Access, allow: Access) -> Self {
+        Self {
+            health,
+            allow,
+            details,
+        }
+    }
+
     /// Who may ask at all; others get `PERMISSION_DENIED`. Default: everybody.
     pub fn allow(mut self, access: Access) -> Self {
         self.allow = access;
@@ -83,7 +87,6 @@ where
 
     fn call(&mut self, request: Request<A>) -> GrpcFuture {
         let rules = Rules {
-            health: &self.health,
             allow: &self.allow,
             details: &self.details,
         };

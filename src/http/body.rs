@@ -1,5 +1,4 @@
 use std::{
-    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -8,53 +7,49 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::grpc::GrpcBody;
+use super::mode::{Mode, Plain};
 
 pin_project! {
-    /// The body of a response: the inner service's, forwarded whole, or a probe's answer.
+    /// The body of a response: the inner service's, forwarded unchanged, or the answer to a probe.
     ///
-    /// Data and error are the inner body's own: an answer is made into its data and cannot fail.
+    /// Data and error are those of the inner body: an answer is converted into its data and cannot fail.
     #[derive(Debug)]
-    pub struct ResponseBody<B> {
+    pub struct ResponseBody<B, M: Mode = Plain> {
         #[pin]
-        kind: Kind<B>,
+        kind: Kind<B, M::Answer>,
     }
 }
 
+// Not `http_body_util::Either`: its error is a box, where the inner body's own must stay.
 pin_project! {
     #[derive(Debug)]
     #[project = KindProjection]
-    enum Kind<B> {
+    enum Kind<B, A> {
         Inner { #[pin] body: B },
-        Answer { bytes: Bytes },
-        Grpc { body: GrpcBody },
+        Answer { #[pin] body: A },
     }
 }
 
-impl<B> ResponseBody<B> {
+impl<B, M: Mode> ResponseBody<B, M> {
     pub(super) fn inner(body: B) -> Self {
         Self {
             kind: Kind::Inner { body },
         }
     }
 
-    pub(super) fn answer(bytes: Bytes) -> Self {
+    pub(super) fn answer(body: M::Answer) -> Self {
         Self {
-            kind: Kind::Answer { bytes },
-        }
-    }
-
-    pub(super) fn grpc(body: GrpcBody) -> Self {
-        Self {
-            kind: Kind::Grpc { body },
+            kind: Kind::Answer { body },
         }
     }
 }
 
-impl<B> Body for ResponseBody<B>
+impl<B, M> Body for ResponseBody<B, M>
 where
     B: Body,
     B::Data: From<Bytes>,
+    M: Mode,
+    M::Answer: Body<Data = Bytes>,
 {
     type Data = B::Data;
     type Error = B::Error;
@@ -65,34 +60,30 @@ where
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.project().kind.project() {
             KindProjection::Inner { body } => body.poll_frame(cx),
-            KindProjection::Answer { bytes } => {
-                let bytes = mem::take(bytes);
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes.into()))))
-            }
-            KindProjection::Grpc { body } => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|Ok(frame)| Ok(frame.map_data(Into::into)))),
+            // An error could only be tonic's, of a type that the inner body does not have.
+            KindProjection::Answer { body } => body.poll_frame(cx).map(|frame| {
+                let frame = frame.and_then(Result::ok)?;
+                Some(Ok(frame.map_data(Into::into)))
+            }),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            Kind::Answer { bytes } => bytes.is_empty(),
-            Kind::Grpc { body } => body.is_end_stream(),
+            Kind::Answer { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            Kind::Answer { bytes } => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Grpc { body } => body.size_hint(),
+            Kind::Answer { body } => body.size_hint(),
         }
     }
 }
 
-impl<B: Default> Default for ResponseBody<B> {
+impl<B: Default, M: Mode> Default for ResponseBody<B, M> {
     fn default() -> Self {
         Self::inner(B::default())
     }

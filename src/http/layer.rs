@@ -1,12 +1,17 @@
-use std::sync::{Arc, OnceLock};
+use std::{
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+};
 
-use http::StatusCode;
-use tokio::time::Instant;
+use http::{StatusCode, Uri};
 use tower_layer::Layer;
 
+#[cfg(feature = "grpc")]
+use super::mode::Grpc;
 use super::{
-    AnnounceDrainLayer, BusyLayer, HealthService, KeepBodyLayer, answer::Answer, codes::Codes,
-    face::Face, paths::Paths, route::Route, shard::Sharded,
+    HealthService,
+    endpoints::{Codes, Endpoint, Endpoints, Representation, fault_of},
+    mode::{KeepBody, Mode, Plain},
 };
 use crate::{access::Access, health::Health, probe::Probe, render::Format, report::Status};
 
@@ -31,28 +36,31 @@ const DEFAULT_PATHS: [(&str, Probe); 4] = [
 ///     .details(Access::loopback());
 /// # drop((defaults, customised));
 /// ```
+///
+/// `M` is the [mode](crate::mode). Settings may be called before or after the one that changes it.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
-pub struct HealthLayer {
+pub struct HealthLayer<M = Plain> {
     settings: Settings,
-    /// Made once: `Router::layer` applies a layer to each of its routes.
-    face: Arc<OnceLock<Sharded<Face>>>,
+    /// Made once, so that all routes of a `Router` share the rendered bodies.
+    endpoints: Arc<OnceLock<Arc<Endpoints>>>,
+    mode: PhantomData<M>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+struct Settings {
     health: Health,
     with_defaults: bool,
     paths: Vec<OwnPath>,
+    /// Paths that offer one more format.
+    pages: Vec<(Box<str>, Format)>,
     details: Access,
     allow: Access,
     forward_denied: bool,
     codes: Codes,
     format: Format,
-    stable: bool,
-    pub(super) marks: bool,
-    #[cfg(feature = "grpc")]
-    grpc: crate::grpc::Interception,
+    without_measurements: bool,
+    marks: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -66,42 +74,72 @@ struct OwnPath {
 impl HealthLayer {
     /// A layer with the four default paths: `/livez`, `/readyz`, `/startupz`, `/health`.
     ///
-    /// Everybody may probe; nobody sees details.
+    /// Every caller may probe, and none sees details.
     pub fn new(health: Health) -> Self {
         Self {
             settings: Settings {
                 health,
                 with_defaults: true,
                 paths: Vec::new(),
+                pages: Vec::new(),
                 details: Access::nobody(),
                 allow: Access::everybody(),
                 forward_denied: false,
                 codes: Codes::default(),
                 format: Format::json(),
-                stable: false,
+                without_measurements: false,
                 marks: false,
-                #[cfg(feature = "grpc")]
-                grpc: crate::grpc::Interception::default(),
             },
-            face: Arc::default(),
+            endpoints: Arc::default(),
+            mode: PhantomData,
         }
     }
 
-    /// Answers `probe` at `path`, matched byte for byte, and below it for one dependency each.
+    /// Keeps the inner service's response body type, which must be made from `Bytes`, as axum's is.
+    ///
+    /// For `axum::serve`, which takes no other body than axum's. Default: [`ResponseBody`].
+    ///
+    /// [`ResponseBody`]: crate::ResponseBody
+    pub fn keep_body_type(self) -> HealthLayer<KeepBody> {
+        self.into_mode()
+    }
+
+    /// Answers gRPC health calls on the same server. Default: they pass to the inner service.
+    ///
+    /// Calls of `Check`, `Watch` and `List` of `grpc.health.v1.Health` are answered as by
+    /// [`Health::grpc_service`], with the layer's [`allow`](Self::allow) and [`details`](Self::details). Every
+    /// other path passes through. The request body must be `http_body::Body + Send + 'static`.
+    #[cfg(feature = "grpc")]
+    pub fn grpc(self) -> HealthLayer<Grpc> {
+        self.into_mode()
+    }
+
+    fn into_mode<M>(self) -> HealthLayer<M> {
+        HealthLayer {
+            settings: self.settings,
+            endpoints: self.endpoints,
+            mode: PhantomData,
+        }
+    }
+}
+
+impl<M: Mode> HealthLayer<M> {
+    /// Answers `probe` at `path`, matched byte for byte.
+    ///
+    /// `{path}/{name}` answers `GET` and `HEAD` for one dependency of the probe to callers with
+    /// [`details`](Self::details), and is rendered for each request. A probe at `/` has no such paths.
+    /// Everything else below `path` passes to the inner service.
     ///
     /// # Panics
     ///
-    /// When `path` does not start with a slash, ends with one, has a character that no
-    /// request's path can have, or is a probe's already; when no dependency is in the
-    /// group that `probe` names.
+    /// If `path` does not start with a slash, ends with one, has a character that no request's path
+    /// can have, or is a probe path already; if no dependency is in the group that `probe` names.
     #[track_caller]
     pub fn path(self, path: &str, probe: Probe) -> Self {
         self.with_path(path, probe, None)
     }
 
-    /// The same, always in `format`, whatever the request's `accept` says.
-    ///
-    /// The page gives native JSON, too, to whoever asks for that: its script does.
+    /// Answers `probe` at `path` in `format` only, whatever the request's `accept` names.
     ///
     /// # Panics
     ///
@@ -119,40 +157,63 @@ impl HealthLayer {
                 "no dependency is in the group {group:?}"
             );
         }
+        assert_path(path);
+        assert!(
+            self.settings.endpoints().all(|(other, ..)| other != path),
+            "the path {path:?} is a probe's already"
+        );
         let path = OwnPath {
             path: path.into(),
             probe,
             format,
         };
-        let changed = self.with(|settings| settings.paths.push(path));
-        // Refused here, where the caller's line is known, and not when the layer is applied.
-        if let Err((path, fault)) = changed.settings.table() {
-            panic!("the path {path:?} {fault}");
-        }
-        changed
+        self.with(|settings| settings.paths.push(path))
     }
 
-    /// The form of the answer to whoever names none, on all paths without one of their own.
+    /// Offers the status page at `path`, to requests whose `accept` names `text/html`, as browsers do.
     ///
-    /// Default: [`Format::json`]. A request's `accept` that names another is served that; see [`Format`].
+    /// All others get the layer's [`format`](Self::format), as at every other path. If no probe is
+    /// registered at `path`, it answers [`Probe::Full`]. Default: no path offers the page.
+    ///
+    /// ```
+    /// use tower_health::{Access, Health, HealthLayer};
+    ///
+    /// let health = Health::builder().build();
+    /// let layer = HealthLayer::new(health).page("/health").details(Access::loopback());
+    /// # drop(layer);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `path` does not start with a slash, ends with one, or has a character that no request's path can have.
+    #[cfg(feature = "html")]
+    #[track_caller]
+    pub fn page(self, path: &str) -> Self {
+        assert_path(path);
+        self.with(|settings| settings.pages.push((path.into(), Format::html())))
+    }
+
+    /// The format of answers to requests that name none, on paths without a format of their own.
+    ///
+    /// Default: [`Format::json`]. A request's `accept` can name another one; see [`Format`].
     pub fn format(self, format: Format) -> Self {
         self.with(|settings| settings.format = format)
     }
 
-    /// Leaves out of every answer what differs between two runs that find the same: times, counters,
-    /// pool numbers, observations and messages. For systems that compare bodies, or hashes of them.
+    /// Leaves out everything that differs between two runs with the same result.
     ///
-    /// Two bodies that differ then differ in a status or a reason, or in what is checked.
+    /// These are times, counters, pool statistics, observations and messages. For systems that compare bodies,
+    /// or hashes of them: two bodies then differ only by a status, a reason, or what is checked.
     pub fn without_measurements(self) -> Self {
-        self.with(|settings| settings.stable = true)
+        self.with(|settings| settings.without_measurements = true)
     }
 
-    /// Takes the four default paths away.
+    /// Removes the four default paths.
     pub fn without_default_paths(self) -> Self {
         self.with(|settings| settings.with_defaults = false)
     }
 
-    /// Who sees details: names, reasons, timings, pool numbers, the app's fields. Default: nobody.
+    /// Who sees details: names, reasons, timings, pool statistics, info fields. Default: nobody.
     pub fn details(self, access: Access) -> Self {
         self.with(|settings| settings.details = access)
     }
@@ -162,125 +223,139 @@ impl HealthLayer {
         self.with(|settings| settings.allow = access)
     }
 
-    /// Hands the requests of those who may not probe to the inner service, as if there were no probe.
+    /// Passes requests of callers who may not probe to the inner service. Default: they get 403.
     pub fn forward_denied(self) -> Self {
         self.with(|settings| settings.forward_denied = true)
     }
 
     /// The status code for `status`. Default: 200 for up and degraded, 503 for unknown and down.
+    ///
+    /// # Panics
+    ///
+    /// If `code` allows no body, which every answer has: 1xx, 204, 205 and 304.
+    #[track_caller]
     pub fn status_code(self, status: Status, code: StatusCode) -> Self {
+        let is_empty = matches!(
+            code,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        assert!(
+            !is_empty && !code.is_informational(),
+            "the status code {code} allows no body"
+        );
         self.with(|settings| settings.codes.set(status, code))
     }
 
-    /// Leaves calls of `grpc.health.v1.Health` to the inner service. Default: they are answered here.
-    #[cfg(feature = "grpc")]
-    pub fn without_grpc(self) -> Self {
-        self.with(|settings| settings.grpc.on = false)
-    }
-
-    /// Answers gRPC calls also where a request's body is an `A`. Others pass through: known are the
-    /// bodies of axum, hyper and tonic, and the usual boxes around them.
+    /// Marks each answer with a [`ProbeMark`](crate::ProbeMark), so that outer layers can tell it from traffic.
     ///
-    /// For a layer further out that changes the body's type, such as a limit on its size.
-    #[cfg(feature = "grpc")]
-    pub fn grpc_body<A: http_body::Body + Send + 'static>(self) -> Self {
-        self.with(|settings| settings.grpc.named.add::<A>())
+    /// For access logs and metrics. Default: off, since a mark costs two small allocations. Where there is no
+    /// response yet, as when a span is opened, use [`is_probe`](Self::is_probe).
+    pub fn mark_probes(self) -> Self {
+        self.with(|settings| settings.marks = true)
     }
 
-    /// Keeps the inner service's response body, where that can be made from `Bytes`, as axum's can.
+    /// Whether `uri` is a probe path, or with [`grpc`](HealthLayer::grpc) one of the three health methods.
     ///
-    /// For `axum::serve`, which takes no other body than axum's.
-    pub fn keep_body_type(self) -> KeepBodyLayer {
-        KeepBodyLayer::new(self)
-    }
-
-    /// Answers probes even while the inner service is not ready, as when its concurrency limit is full.
+    /// For outer layers, with a clone of this layer. The caller plays no part in it: with
+    /// [`forward_denied`](Self::forward_denied) the inner service may get such a request. The path
+    /// of one dependency is not a probe path, since the app may have a route there.
     ///
-    /// The service is then always ready: a request that passes through waits for
-    /// readiness inside its own future, so that what is outside feels no
-    /// back-pressure. Needs an inner service that is `Clone`.
-    pub fn answer_when_busy(self) -> BusyLayer {
-        BusyLayer::new(self)
-    }
-
-    /// Tells proxies on ordinary responses that the app drains, so that they move on without another
-    /// probe. Default: responses pass untouched.
+    /// ```
+    /// use tower_health::{Health, HealthLayer};
     ///
-    /// While [`Health::is_draining`] when a request arrives, its response carries
-    /// `x-envoy-immediate-health-check-fail: true`, at which Envoy takes the host out of its
-    /// cluster at once, and over HTTP/1 `connection: close`, at which every client opens its next
-    /// connection elsewhere. Not on a switch of protocols, whose connection lives on, and not for
-    /// a request that arrived before. Clients that are no proxies can read the field, too:
-    /// it says that this process is about to stop, and nothing else. Settings come before this.
-    pub fn announce_draining(self) -> AnnounceDrainLayer<Self> {
-        let health = self.settings.health.clone();
-        AnnounceDrainLayer::new(self, health)
+    /// let layer = HealthLayer::new(Health::builder().build());
+    /// assert!(layer.is_probe(&"/readyz?verbose".parse().expect("a URI")));
+    /// assert!(!layer.is_probe(&"/".parse().expect("a URI")));
+    /// ```
+    pub fn is_probe(&self, uri: &Uri) -> bool {
+        #[cfg(feature = "grpc")]
+        if M::ANSWERS_GRPC && crate::grpc::is_call(uri.path()) {
+            return true;
+        }
+        let found = self.endpoints().find(uri.path());
+        found.is_some_and(|found| found.name.is_none())
     }
 
-    /// The layer with other settings; what was made from the old ones is not its own.
-    pub(super) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    /// The layer with other settings, and nothing of what was made from the old ones.
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
-        self.face = Arc::default();
+        self.endpoints = Arc::default();
         self
     }
 
-    pub(super) fn face(&self) -> &Sharded<Face> {
-        self.face.get_or_init(|| Sharded::new(self.settings.face()))
+    fn endpoints(&self) -> &Arc<Endpoints> {
+        self.endpoints
+            .get_or_init(|| Arc::new(self.settings.build()))
+    }
+}
+
+#[track_caller]
+fn assert_path(path: &str) {
+    if let Some(fault) = fault_of(path) {
+        panic!("the path {path:?} {fault}");
     }
 }
 
 impl Settings {
-    /// The paths with their probes, or the first one that cannot be.
-    fn table(&self) -> Result<(Paths, Vec<Route>), (&str, &'static str)> {
-        let mut paths = Paths::default();
-        let mut routes = Vec::new();
+    /// Path, probe and sole format of each endpoint.
+    fn endpoints(&self) -> impl Iterator<Item = (&str, &Probe, Option<&Format>)> {
         let defaults = DEFAULT_PATHS.iter().filter(|_| self.with_defaults);
-        for (path, probe) in defaults {
-            paths.add(path).map_err(|fault| (*path, fault))?;
-            routes.push(Route::negotiated(path, probe.clone(), self.format.clone()));
-        }
-        for own in &self.paths {
-            let (path, probe) = (&*own.path, own.probe.clone());
-            paths.add(path).map_err(|fault| (path, fault))?;
-            routes.push(match &own.format {
-                Some(format) => Route::fixed(path, probe, format.clone()),
-                None => Route::negotiated(path, probe, self.format.clone()),
-            });
-        }
-        // After all routes: a call is what has no route.
-        #[cfg(feature = "grpc")]
-        if self.grpc.on {
-            let service = crate::grpc::PATH;
-            paths.add(service).map_err(|fault| (service, fault))?;
-        }
-        Ok((paths, routes))
+        let defaults = defaults.map(|(path, probe)| (*path, probe, None));
+        let own = self.paths.iter();
+        defaults.chain(own.map(|own| (&*own.path, &own.probe, own.format.as_ref())))
     }
 
-    fn face(&self) -> Face {
-        // `path` refuses what `table` would; taking the defaults away only takes refusals away.
-        let (paths, routes) = self.table().unwrap_or_default();
-        Face {
+    fn build(&self) -> Endpoints {
+        let mut endpoints: Vec<Endpoint> = self
+            .endpoints()
+            .map(|(path, probe, format)| self.endpoint(path, probe.clone(), format))
+            .collect();
+        for (path, _) in &self.pages {
+            if endpoints.iter().all(|endpoint| endpoint.path() != &**path) {
+                endpoints.push(self.endpoint(path, Probe::Full, None));
+            }
+        }
+        Endpoints {
             health: self.health.clone(),
-            paths,
-            routes,
+            endpoints,
             details: self.details.clone(),
             allow: self.allow.clone(),
             forward_denied: self.forward_denied,
             codes: self.codes,
-            words: Answer::words(self.codes),
-            born: Instant::now(),
-            stable: self.stable,
+            without_measurements: self.without_measurements,
             marks: self.marks,
             #[cfg(feature = "grpc")]
-            grpc: self.grpc.clone(),
+            grpc: crate::grpc::GrpcService::new(
+                self.health.clone(),
+                self.details.clone(),
+                self.allow.clone(),
+            ),
         }
+    }
+
+    fn endpoint(&self, path: &str, probe: Probe, sole: Option<&Format>) -> Endpoint {
+        let pages = self.pages.iter().filter(|(page, _)| &**page == path);
+        let pages = pages.map(|(_, format)| format);
+        let (first, negotiable) = match sole {
+            Some(format) => (Representation::by_name(format.clone()), [].as_slice()),
+            None => (
+                Representation::by_default(self.format.clone()),
+                Format::NEGOTIABLE,
+            ),
+        };
+        let offered: Vec<&Format> = negotiable.iter().chain(pages).collect();
+        // What comes with a page: its script's data.
+        let with = [&first.format].into_iter().chain(offered.iter().copied());
+        let besides: Vec<Format> = with.flat_map(Format::besides).cloned().collect();
+        let others = offered.into_iter().cloned().chain(besides);
+        Endpoint::new(path, probe, first, others, self.codes)
     }
 }
 
-impl<S> Layer<S> for HealthLayer {
-    type Service = HealthService<S>;
+impl<S, M: Mode> Layer<S> for HealthLayer<M> {
+    type Service = HealthService<S, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HealthService::new(inner, self.face().share())
+        HealthService::new(inner, self.endpoints().clone())
     }
 }

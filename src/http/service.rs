@@ -1,190 +1,64 @@
-#[cfg(feature = "grpc")]
-use std::ops::ControlFlow;
 use std::{
-    mem,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Uri, request::Parts, uri::PathAndQuery};
+use http::{Request, Response};
 use http_body::Body;
+use pin_project_lite::pin_project;
 use tower_service::Service;
 
+#[cfg(feature = "grpc")]
+use super::mode::Grpc;
 use super::{
-    MaybeStatic, ResponseBody, ResponseFuture,
-    face::{Face, Stay, Turn},
-    future::Probe,
-    paths::{Filter, Match},
-    shard::Sharded,
+    ResponseBody,
+    endpoints::Endpoints,
+    mode::{KeepBody, Mode, Plain},
+    respond::Answer,
 };
 
-/// The service that a [`HealthLayer`](super::HealthLayer) makes.
+/// The service that a [`HealthLayer`](crate::HealthLayer) makes.
 ///
-/// With the feature `hyper` also a `hyper::service::Service` around one of those.
+/// Its readiness is the inner service's. A probe takes no part in it; see [`BusyService`](crate::BusyService).
 #[derive(Clone, Debug)]
-pub struct HealthService<S> {
+pub struct HealthService<S, M = Plain> {
     inner: S,
-    front: Front,
+    endpoints: Arc<Endpoints>,
+    mode: PhantomData<M>,
 }
 
-/// What stands before the inner service, apart from it: a call needs that one mutable, or not.
-#[derive(Clone, Debug)]
-pub(super) struct Front {
-    // Here and not behind the pointer: a request that passes through reads nothing else.
-    filter: Filter,
-    face: Sharded<Face>,
-}
-
-impl<S> HealthService<S> {
-    pub(super) fn new(inner: S, face: Sharded<Face>) -> Self {
+impl<S, M: Mode> HealthService<S, M> {
+    pub(super) fn new(inner: S, endpoints: Arc<Endpoints>) -> Self {
         Self {
             inner,
-            front: Front {
-                filter: face.paths.filter(),
-                face,
+            endpoints,
+            mode: PhantomData,
+        }
+    }
+
+    fn respond<A>(&mut self, mut request: Request<A>) -> ResponseFuture<S::Future, M>
+    where
+        S: Service<Request<A>>,
+    {
+        match self.endpoints.answer::<M, A>(&mut request) {
+            Some(answer) => ResponseFuture::answer(answer),
+            None => ResponseFuture {
+                kind: Kind::Inner {
+                    future: self.inner.call(request),
+                },
             },
         }
     }
-
-    #[inline]
-    pub(super) fn parts_mut(&mut self) -> (&Front, &mut S) {
-        (&self.front, &mut self.inner)
-    }
-
-    /// Answers `request`, or passes it to the inner service.
-    // Always: returned by a function of its own, the inner future would be copied once more.
-    #[inline(always)]
-    pub(super) fn start<A>(
-        &mut self,
-        request: Request<A>,
-        answers_grpc: bool,
-    ) -> ResponseFuture<S::Future>
-    where
-        S: Service<Request<A>>,
-        A: MaybeStatic,
-    {
-        match self.find(request.uri()) {
-            None => ResponseFuture::inner(self.inner.call(request)),
-            Some(found) => self.answer(request, found, answers_grpc),
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn find(&self, uri: &Uri) -> Option<Match> {
-        self.front.find(uri)
-    }
-
-    // The one closure for all who call: with two, everything below them is there twice, and less
-    // of it inlined.
-    #[inline(always)]
-    pub(super) fn answer<A>(
-        &mut self,
-        request: Request<A>,
-        found: Match,
-        answers_grpc: bool,
-    ) -> ResponseFuture<S::Future>
-    where
-        S: Service<Request<A>>,
-        A: MaybeStatic,
-    {
-        self.front.answer(request, found, answers_grpc, |request| {
-            self.inner.call(request)
-        })
-    }
-}
-
-impl Front {
-    /// The probe's part of the future, if `request` is one whose sender may know that.
-    pub(super) fn probe<A>(&self, request: &mut Request<A>) -> Option<Probe> {
-        let found = self.find(request.uri())?;
-        #[cfg(feature = "grpc")]
-        if self.face.is_grpc(found) {
-            return None;
-        }
-        match self.face.value().turn(request, found) {
-            Turn::Pass => None,
-            Turn::Stay(stay) => {
-                let mut probe = stay.into_probe(&self.face, mem::take(request.headers_mut()));
-                if self.face.marks {
-                    probe.mark();
-                }
-                Some(probe)
-            }
-        }
-    }
-
-    /// Starts to answer a gRPC call, or gives back what is none or is to pass.
-    #[cfg(feature = "grpc")]
-    pub(super) fn grpc<A: 'static>(
-        &self,
-        request: Request<A>,
-    ) -> ControlFlow<crate::grpc::Answering, Request<A>> {
-        match self.find(request.uri()) {
-            Some(found) if self.face.is_grpc(found) => self.face.call(found, request),
-            _ => ControlFlow::Continue(request),
-        }
-    }
-
-    #[inline]
-    fn find(&self, uri: &Uri) -> Option<Match> {
-        // With its query: to find where that starts costs more than the filter itself.
-        let target = uri.path_and_query().map_or("", PathAndQuery::as_str);
-        if self.filter.passes(target) {
-            self.face.paths.find(target)
-        } else {
-            None
-        }
-    }
-
-    // Out of the way of the requests that pass through.
-    #[cold]
-    fn answer<A: MaybeStatic, F>(
-        &self,
-        mut request: Request<A>,
-        found: Match,
-        #[cfg_attr(not(feature = "grpc"), allow(unused_variables))] answers_grpc: bool,
-        inner: impl FnOnce(Request<A>) -> F,
-    ) -> ResponseFuture<F> {
-        #[cfg(feature = "grpc")]
-        if self.face.is_grpc(found) {
-            let answer = if answers_grpc {
-                self.face.call(found, request)
-            } else {
-                ControlFlow::Continue(request)
-            };
-            return match answer {
-                ControlFlow::Break(answer) => ResponseFuture::grpc(answer),
-                ControlFlow::Continue(request) => ResponseFuture::inner(inner(request)),
-            };
-        }
-        match self.face.value().turn(&mut request, found) {
-            Turn::Pass => ResponseFuture::inner(inner(request)),
-            // The request is dropped here, before anything is awaited: hyper reuses its
-            // buffer once nothing of the request refers to it.
-            Turn::Stay(stay) => {
-                let Parts { headers, .. } = request.into_parts().0;
-                // Apart, and each in its place: an answer that is named before it is returned is copied.
-                if self.face.marks {
-                    return ResponseFuture::probe(marked(stay, &self.face, headers));
-                }
-                ResponseFuture::probe(stay.into_probe(&self.face, headers))
-            }
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn marked(stay: Stay, face: &Face, headers: HeaderMap) -> Probe {
-    let mut probe = stay.into_probe(face, headers);
-    probe.mark();
-    probe
 }
 
 impl<S, A, B> Service<Request<A>> for HealthService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
-    A: MaybeStatic,
     B: Body,
     B::Data: From<Bytes>,
 {
@@ -192,38 +66,142 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
-    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        self.start(request, true)
+        self.respond(request)
     }
 }
 
-/// Hyper calls such a service where it stands, and clones nothing: a whole request that is a cached probe
-/// costs 7 % less than through `TowerToHyperService` around this one.
-#[cfg(feature = "hyper")]
-impl<S, A, B> hyper::service::Service<Request<A>> for HealthService<S>
+impl<S, A, B> Service<Request<A>> for HealthService<S, KeepBody>
 where
-    S: hyper::service::Service<Request<A>, Response = Response<B>>,
-    A: MaybeStatic,
+    S: Service<Request<A>, Response = Response<B>>,
+    B: From<Bytes>,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, KeepBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        self.respond(request)
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl<S, A, B> Service<Request<A>> for HealthService<S, Grpc>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    A: Body + Send + 'static,
+    A::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
     B: Body,
     B::Data: From<Bytes>,
 {
-    type Response = Response<ResponseBody<B>>;
+    type Response = Response<ResponseBody<B, Grpc>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, Grpc>;
 
-    #[inline]
-    fn call(&self, request: Request<A>) -> Self::Future {
-        match self.front.find(request.uri()) {
-            None => ResponseFuture::inner(self.inner.call(request)),
-            Some(found) => self
-                .front
-                .answer(request, found, true, |request| self.inner.call(request)),
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        if self.endpoints.takes_call(&request) {
+            ResponseFuture::answer(self.endpoints.answer_call(request))
+        } else {
+            self.respond(request)
         }
+    }
+}
+
+pin_project! {
+    /// The future of a [`HealthService`].
+    ///
+    /// Dropping it drops the future of the inner service, or stops waiting for the checks. No run of a
+    /// check is canceled.
+    pub struct ResponseFuture<F, M: Mode = Plain> {
+        #[pin]
+        kind: Kind<F, M::Answer>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<F, A> {
+        Inner { #[pin] future: F },
+        Answer { answer: Answer<A> },
+    }
+}
+
+impl<F, M: Mode> ResponseFuture<F, M> {
+    fn answer(answer: Answer<M::Answer>) -> Self {
+        Self {
+            kind: Kind::Answer { answer },
+        }
+    }
+
+    fn poll_into<I, B, E>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        inner: impl FnOnce(I) -> B,
+        answered: impl FnOnce(M::Answer) -> B,
+    ) -> Poll<Result<Response<B>, E>>
+    where
+        F: Future<Output = Result<Response<I>, E>>,
+    {
+        match self.project().kind.project() {
+            KindProjection::Inner { future } => {
+                future.poll(cx).map_ok(|response| response.map(inner))
+            }
+            KindProjection::Answer { answer } => {
+                answer.poll(cx).map(|response| Ok(response.map(answered)))
+            }
+        }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_into(cx, ResponseBody::inner, ResponseBody::answer)
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, KeepBody>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: From<Bytes>,
+{
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_into(cx, |body| body, B::from)
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl<F, B, E> Future for ResponseFuture<F, Grpc>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<ResponseBody<B, Grpc>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_into(cx, ResponseBody::inner, ResponseBody::answer)
+    }
+}
+
+impl<F, M: Mode> fmt::Debug for ResponseFuture<F, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

@@ -160,10 +160,6 @@ impl Format {
         Self::spring(),
         Self::text(),
         Self::openmetrics(),
-        #[cfg(feature = "html")]
-        Self::html(),
-        #[cfg(feature = "html")]
-        Self::page_data(),
     ];
 
     pub(crate) fn content_type(&self) -> &'static str {
@@ -208,11 +204,6 @@ impl Format {
             Kind::Html => OF_PAGE,
             _ => &[],
         }
-    }
-
-    /// Whether it is native JSON, whose words to strangers are static.
-    pub(crate) fn is_json(&self) -> bool {
-        matches!(self.kind, Kind::Json)
     }
 
     /// Whether it spells out a query's `verbose` and `exclude`, whatever the probe.
