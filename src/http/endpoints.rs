@@ -70,7 +70,12 @@ impl Endpoints {
 
 fn find<'e, 'p>(endpoints: impl Iterator<Item = &'e str>, path: &'p str) -> Option<Found<'p>> {
     let mut below = None;
+    let initial = path.as_bytes().get(1);
     for (endpoint, own) in endpoints.enumerate() {
+        // Most other paths differ here, and nothing is below the root: its path has no such byte.
+        if own.as_bytes().get(1) != initial {
+            continue;
+        }
         let Some(rest) = path.strip_prefix(own) else {
             continue;
         };
@@ -82,7 +87,6 @@ fn find<'e, 'p>(endpoints: impl Iterator<Item = &'e str>, path: &'p str) -> Opti
         }
         // An exact match further on takes precedence: `/health/detail` over `/health`.
         if let Some(name) = rest.strip_prefix('/')
-            && own != "/"
             && !name.is_empty()
             && !name.contains('/')
         {

@@ -19,6 +19,8 @@ mod body;
 mod busy;
 mod drain;
 mod endpoints;
+#[cfg(feature = "hyper")]
+mod hyper;
 mod layer;
 pub mod mode;
 mod query;

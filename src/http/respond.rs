@@ -105,7 +105,9 @@ pub(super) struct CachedAnswer {
     epoch: u64,
     valid_until: Instant,
     code: StatusCode,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    content_type: HeaderValue,
+    /// Those that not every answer has.
+    further_headers: Vec<(HeaderName, HeaderValue)>,
     /// For `HEAD`, which has no body that tells it.
     length: HeaderValue,
     body: Bytes,
@@ -120,16 +122,18 @@ impl Endpoints {
         let found = self.find(request.uri().path())?;
         let endpoint = found.endpoint;
         let handling = self.handle(found, request)?;
-        // hyper reuses this map for the next request of the connection.
-        let headers = mem::take(request.headers_mut());
+        let headers = request.headers_mut();
         let (asked, mut evaluation, query) = match handling {
             Handling::Reject(code) => {
-                return Some(self.ready::<M>(endpoint, rejection(code, headers)));
+                let body = reject(code, headers);
+                let response = self.response::<M>(endpoint, code, body, headers);
+                return Some(Answer::Ready(Some(response)));
             }
             Handling::Shared(asked) => {
-                if let Some(answer) = self.cached(asked).as_ref() {
-                    let response = answer.response(asked.is_head, headers);
-                    return Some(self.ready::<M>(endpoint, response));
+                let cached = self.cache(asked).load();
+                if let Some(answer) = cached.as_ref().filter(|answer| self.is_valid(answer)) {
+                    let response = self.response_of::<M>(asked, answer, headers);
+                    return Some(Answer::Ready(Some(response)));
                 }
                 let evaluation = self.health.gather(&self.endpoints[endpoint].probe);
                 (asked, evaluation, None)
@@ -138,13 +142,15 @@ impl Endpoints {
         };
         if evaluation.is_settled() {
             let answer = self.rendered(asked, &evaluation, query.as_ref());
-            return Some(self.ready::<M>(endpoint, answer.response(asked.is_head, headers)));
+            let response = self.response_of::<M>(asked, &answer, headers);
+            return Some(Answer::Ready(Some(response)));
         }
         let endpoints = self.clone();
+        let mut headers = mem::take(headers);
         Some(Answer::Waiting(Box::pin(async move {
             evaluation.settle().await;
             let answer = endpoints.rendered(asked, &evaluation, query.as_ref());
-            endpoints.finish::<M>(endpoint, answer.response(asked.is_head, headers))
+            endpoints.response_of::<M>(asked, &answer, &mut headers)
         })))
     }
 
@@ -215,12 +221,8 @@ impl Endpoints {
         }
     }
 
-    /// The shared body, if it is still valid.
-    fn cached(&self, asked: ProbeRequest) -> Option<Arc<CachedAnswer>> {
-        let kept = self.cache(asked).load();
-        let answer = kept.as_ref()?;
-        let is_valid = answer.epoch == self.health.epoch() && Instant::now() < answer.valid_until;
-        is_valid.then(|| answer.clone())
+    fn is_valid(&self, answer: &CachedAnswer) -> bool {
+        answer.epoch == self.health.epoch() && Instant::now() < answer.valid_until
     }
 
     /// The body for an evaluation that is complete; without a `query` it is shared.
@@ -234,11 +236,14 @@ impl Endpoints {
             return Arc::new(self.render(asked, evaluation, query));
         }
         // Of all that waited for the same runs the first one renders.
-        self.cached(asked).unwrap_or_else(|| {
-            let answer = Arc::new(self.render(asked, evaluation, &Query::default()));
-            self.cache(asked).store(Some(answer.clone()));
-            answer
-        })
+        let cached = self.cache(asked).load_full();
+        cached
+            .filter(|answer| self.is_valid(answer))
+            .unwrap_or_else(|| {
+                let answer = Arc::new(self.render(asked, evaluation, &Query::default()));
+                self.cache(asked).store(Some(answer.clone()));
+                answer
+            })
     }
 
     fn render(&self, asked: ProbeRequest, evaluation: &Gathering, query: &Query) -> CachedAnswer {
@@ -274,16 +279,32 @@ impl Endpoints {
         )
     }
 
-    fn ready<M: Mode>(&self, endpoint: usize, response: Response<Bytes>) -> Answer<M::Answer> {
-        Answer::Ready(Some(self.finish::<M>(endpoint, response)))
+    fn response_of<M: Mode>(
+        &self,
+        asked: ProbeRequest,
+        answer: &CachedAnswer,
+        headers: &mut HeaderMap,
+    ) -> Response<M::Answer> {
+        let body = answer.write(asked.is_head, headers);
+        self.response::<M>(asked.endpoint, answer.code, body, headers)
     }
 
-    /// Counts and marks a response that is about to leave.
+    /// Makes, counts and marks the response of an endpoint.
+    ///
+    /// The map of `headers` is the request's own, which hyper reuses for the next one: none is allocated.
     #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-    fn finish<M: Mode>(&self, endpoint: usize, response: Response<Bytes>) -> Response<M::Answer> {
+    fn response<M: Mode>(
+        &self,
+        endpoint: usize,
+        code: StatusCode,
+        body: Bytes,
+        headers: &mut HeaderMap,
+    ) -> Response<M::Answer> {
         #[cfg(feature = "metrics")]
-        self.endpoints[endpoint].requests.count(response.status());
-        let mut response = response.map(M::answer);
+        self.endpoints[endpoint].requests.count(code);
+        let mut response = Response::new(M::answer(body));
+        *response.status_mut() = code;
+        mem::swap(response.headers_mut(), headers);
         if self.marks {
             response.extensions_mut().insert(ProbeMark);
         }
@@ -296,7 +317,7 @@ impl Endpoints {
     /// Whether `request` is a health call that is answered here.
     pub(super) fn takes_call<A>(&self, request: &Request<A>) -> bool {
         crate::grpc::is_call(request.uri().path())
-            && !(self.forward_denied && !self.may_probe(&RequestHead::of(request)))
+            && (!self.forward_denied || self.may_probe(&RequestHead::of(request)))
     }
 
     pub(super) fn answer_call<A>(&self, request: Request<A>) -> Answer<GrpcAnswer>
@@ -319,13 +340,7 @@ impl Endpoints {
 
 impl CachedAnswer {
     fn new(epoch: u64, valid_until: Instant, code: StatusCode, rendered: Rendered) -> Self {
-        let mut headers = vec![
-            (
-                CONTENT_TYPE,
-                HeaderValue::from_static(rendered.content_type),
-            ),
-            (CACHE_CONTROL, NO_STORE),
-        ];
+        let mut headers = Vec::new();
         if code == StatusCode::SERVICE_UNAVAILABLE {
             headers.push((RETRY_AFTER, SOON));
         }
@@ -340,27 +355,31 @@ impl CachedAnswer {
             epoch,
             valid_until,
             code,
-            headers,
+            content_type: HeaderValue::from_static(rendered.content_type),
+            further_headers: headers,
             length: rendered.body.len().into(),
             body: rendered.body,
         }
     }
 
-    fn response(&self, is_head: bool, mut headers: HeaderMap) -> Response<Bytes> {
+    /// Puts the headers in the place of `headers`, and returns the body.
+    fn write(&self, is_head: bool, headers: &mut HeaderMap) -> Bytes {
         headers.clear();
-        for (name, value) in &self.headers {
-            headers.append(name, value.clone());
+        headers.insert(CONTENT_TYPE, self.content_type.clone());
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        for (name, value) in &self.further_headers {
+            headers.insert(name, value.clone());
         }
         if is_head {
             headers.insert(CONTENT_LENGTH, self.length.clone());
-            return response(self.code, headers, Bytes::new());
+            return Bytes::new();
         }
-        response(self.code, headers, self.body.clone())
+        self.body.clone()
     }
 }
 
 /// 403 and 405: an empty body, and the same head for every endpoint.
-fn rejection(code: StatusCode, mut headers: HeaderMap) -> Response<Bytes> {
+fn reject(code: StatusCode, headers: &mut HeaderMap) -> Bytes {
     headers.clear();
     headers.insert(CACHE_CONTROL, NO_STORE);
     // hyper adds it to the response to GET over HTTP/1.1 only.
@@ -368,12 +387,5 @@ fn rejection(code: StatusCode, mut headers: HeaderMap) -> Response<Bytes> {
     if code == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
-    response(code, headers, Bytes::new())
-}
-
-fn response(code: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = code;
-    *response.headers_mut() = headers;
-    response
+    Bytes::new()
 }

@@ -27,8 +27,8 @@ use super::{
 /// Its readiness is the inner service's. A probe takes no part in it; see [`BusyService`](crate::BusyService).
 #[derive(Clone, Debug)]
 pub struct HealthService<S, M = Plain> {
-    inner: S,
-    endpoints: Arc<Endpoints>,
+    pub(super) inner: S,
+    pub(super) endpoints: Arc<Endpoints>,
     mode: PhantomData<M>,
 }
 
@@ -40,19 +40,21 @@ impl<S, M: Mode> HealthService<S, M> {
             mode: PhantomData,
         }
     }
+}
 
-    fn respond<A>(&mut self, mut request: Request<A>) -> ResponseFuture<S::Future, M>
-    where
-        S: Service<Request<A>>,
-    {
-        match self.endpoints.answer::<M, A>(&mut request) {
-            Some(answer) => ResponseFuture::answer(answer),
-            None => ResponseFuture {
-                kind: Kind::Inner {
-                    future: self.inner.call(request),
-                },
+/// Answers `request`, or hands it to `inner`.
+pub(super) fn respond<M: Mode, A, F>(
+    endpoints: &Arc<Endpoints>,
+    mut request: Request<A>,
+    inner: impl FnOnce(Request<A>) -> F,
+) -> ResponseFuture<F, M> {
+    match endpoints.answer::<M, A>(&mut request) {
+        Some(answer) => ResponseFuture::answer(answer),
+        None => ResponseFuture {
+            kind: Kind::Inner {
+                future: inner(request),
             },
-        }
+        },
     }
 }
 
@@ -71,7 +73,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        self.respond(request)
+        respond(&self.endpoints, request, |request| self.inner.call(request))
     }
 }
 
@@ -89,7 +91,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        self.respond(request)
+        respond(&self.endpoints, request, |request| self.inner.call(request))
     }
 }
 
@@ -114,7 +116,7 @@ where
         if self.endpoints.takes_call(&request) {
             ResponseFuture::answer(self.endpoints.answer_call(request))
         } else {
-            self.respond(request)
+            respond(&self.endpoints, request, |request| self.inner.call(request))
         }
     }
 }
