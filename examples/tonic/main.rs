@@ -85,7 +85,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Server::builder()
         // For the probes of those who speak no HTTP/2.
         .accept_http1(true)
-        .layer(HealthLayer::new(health.clone()).details(Access::loopback()))
+        .layer(
+            HealthLayer::new(health.clone())
+                .details(Access::loopback())
+                .grpc(),
+        )
         .add_service(reflection)
         .add_service(orders)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {

@@ -18,7 +18,7 @@ use http_body_util::Full;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
-use tower_health::{Failure, Health, HealthLayer, Outcome, Reason};
+use tower_health::{AnnounceDrainLayer, Failure, Health, HealthLayer, Outcome, Reason};
 
 /// An app that says which of them it is, and whose database can be told to fail.
 struct Instance {
@@ -54,7 +54,8 @@ impl Instance {
         });
         let router = Router::new().route("/app.Echo/Call", call);
         let server = Server::builder()
-            .layer(HealthLayer::new(health.clone()).announce_draining())
+            .layer(HealthLayer::new(health.clone()).grpc())
+            .layer(AnnounceDrainLayer::new(health.clone()))
             .add_routes(router.into())
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);

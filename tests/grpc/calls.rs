@@ -9,7 +9,9 @@ use crate::helpers::grpc::{
     NOT_SERVING, SERVICE_UNKNOWN, SERVING, channel, check, client, list, serve, soon, watch,
 };
 use crate::helpers::switch::Switch;
-use tonic::Code;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, service::Routes, transport::Server};
 use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe};
 
 /// Two services of the app's: one whose dependency works, one whose dependency is told what it is.
@@ -141,8 +143,15 @@ async fn a_name_longer_than_200_bytes_is_an_invalid_argument() {
 /// The same, E.
 #[tokio::test]
 async fn without_the_service_it_is_unimplemented() {
-    let layer = HealthLayer::new(Health::builder().build()).without_grpc();
-    let mut client = client(serve(layer).await).await;
+    let layer = HealthLayer::new(Health::builder().build());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    let server = Server::builder()
+        .layer(layer)
+        .add_routes(Routes::default())
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    let mut client = client(address).await;
     assert_eq!(check(&mut client, "").await, Err(Code::Unimplemented));
 }
 

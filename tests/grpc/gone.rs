@@ -102,7 +102,7 @@ impl Stopped {
                 });
                 let server = Server::builder()
                     .layer(counting)
-                    .layer(HealthLayer::new(Health::builder().build()))
+                    .layer(HealthLayer::new(Health::builder().build()).grpc())
                     .add_routes(Routes::default())
                     .serve_with_incoming(TcpListenerStream::new(listener));
                 let _ = begin.send((address, Handle::current()));

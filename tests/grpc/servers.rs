@@ -1,11 +1,11 @@
 //! The same answers on every server that the layer wraps, and from the service that is routed by hand.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use crate::helpers::grpc::{NOT_SERVING, SERVING, channel, check, client, list, soon, watch};
 use crate::helpers::switch::Switch;
 use axum::{Router, body::Body, routing::get};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::Limited;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -17,7 +17,9 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, transport::Server};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
-use tower_health::{Access, Health, HealthLayer, PeerAddr, ProbeMark};
+use tower_health::{
+    Access, AnnounceDrainLayer, BusyService, Health, HealthLayer, PeerAddr, ProbeMark,
+};
 
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -59,31 +61,6 @@ where
     address
 }
 
-/// The same for one of hyper's own services, which nothing clones.
-async fn hyper_own(layer: HealthLayer) -> SocketAddr {
-    use hyper::service::{Service, service_fn};
-
-    let (listener, address) = listener().await;
-    let service = Arc::new(layer.layer(service_fn(async |_: Request<Incoming>| {
-        Ok::<_, std::io::Error>(Response::new(Body::empty()))
-    })));
-    tokio::spawn(async move {
-        loop {
-            let (stream, peer) = listener.accept().await.expect("accepts");
-            let service = service.clone();
-            let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(PeerAddr(peer));
-                service.call(request)
-            });
-            tokio::spawn(async move {
-                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                let _ = server.serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    address
-}
-
 async fn axum_serve(router: Router) -> SocketAddr {
     let (listener, address) = listener().await;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -108,7 +85,8 @@ async fn every_server_answers_alike() {
         .add(switch.dependency("database").group("orders"))
         .build();
     health.report().await;
-    let layer = || HealthLayer::new(health.clone()).details(Access::loopback());
+    let plain = || HealthLayer::new(health.clone()).details(Access::loopback());
+    let layer = || plain().grpc();
     let service = || health.grpc_service().details(Access::loopback());
     let inner = || {
         service_fn(async |_: Request<Incoming>| {
@@ -119,7 +97,7 @@ async fn every_server_answers_alike() {
         .layer(MapRequestLayer::new(|request: Request<Incoming>| {
             request.map(|body| Limited::new(body, 1 << 20))
         }))
-        .layer(layer().grpc_body::<Limited<Incoming>>())
+        .layer(layer())
         .service(service_fn(async |_: Request<Limited<Incoming>>| {
             Ok::<_, std::io::Error>(Response::new(Body::empty()))
         }));
@@ -128,8 +106,8 @@ async fn every_server_answers_alike() {
             "axum, Router::layer",
             axum_serve(router().layer(layer())).await,
         ),
-        ("axum, outside, its own body", {
-            let app = layer().keep_body_type().layer(router());
+        ("axum, outside", {
+            let app = layer().layer(router());
             hyper(app.map_request(|request: Request<Incoming>| request.map(Body::new))).await
         }),
         (
@@ -139,14 +117,13 @@ async fn every_server_answers_alike() {
         ("hyper", hyper(layer().layer(inner())).await),
         (
             "hyper, while busy",
-            hyper(layer().answer_when_busy().layer(inner())).await,
+            hyper(layer().layer(BusyService::new(inner()))).await,
         ),
         (
             "hyper, signalled",
-            hyper(layer().announce_draining().layer(inner())).await,
+            hyper(layer().layer(AnnounceDrainLayer::new(health.clone()).layer(inner()))).await,
         ),
         ("hyper, a body of its own", hyper(limited).await),
-        ("hyper, its own service", hyper_own(layer()).await),
         ("hyper, by hand", hyper(service()).await),
         (
             "tonic",
@@ -166,11 +143,7 @@ async fn every_server_answers_alike() {
         ),
         (
             "by hand, within the layer without",
-            tonic!(
-                Server::builder()
-                    .layer(layer().without_grpc())
-                    .add_service(service()),
-            ),
+            tonic!(Server::builder().layer(plain()).add_service(service()),),
         ),
     ];
     for (server, address) in addresses {
@@ -198,34 +171,60 @@ async fn every_server_answers_alike() {
     }
 }
 
-/// Where the answer's body cannot hold trailers, or the request's is unknown, calls pass through.
+/// Without the opt-in, and for a method that there is not, calls reach the inner service.
 #[tokio::test]
-async fn calls_that_cannot_be_answered_reach_the_inner_service() {
-    let layer = || HealthLayer::new(Health::builder().build());
-    let ask =
-        || Request::post("/grpc.health.v1.Health/Check").header("content-type", "application/grpc");
-    let reached = layer()
-        .keep_body_type()
-        .layer(service_fn(async |_: Request<Body>| {
-            Ok::<_, std::io::Error>(Response::new(bytes::Bytes::from_static(b"inner")))
-        }));
-    let request = ask().body(Body::from("\0\0\0\0\0")).expect("valid");
-    let response = reached.oneshot(request).await.expect("never fails");
-    assert_eq!(&response.into_body()[..], b"inner");
-
-    let reached = layer().layer(service_fn(async |request: Request<&'static str>| {
-        Ok::<_, std::io::Error>(Response::new(Body::from(*request.body())))
-    }));
-    let request = ask().body("\0\0\0\0\0").expect("valid");
-    let response = reached.oneshot(request).await.expect("never fails");
-    assert!(!response.headers().contains_key("grpc-status"));
+async fn calls_pass_unless_the_layer_answers_grpc() {
+    let layer = HealthLayer::new(Health::builder().build());
+    let inner = || {
+        service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::from("inner"))))
+    };
+    let (plain, kept) = (layer.clone(), layer.clone().keep_body_type());
+    let call = |method: &str| {
+        Request::post(format!("/grpc.health.v1.Health/{method}"))
+            .version(Version::HTTP_2)
+            .header("content-type", "application/grpc")
+            .body(Body::from("\0\0\0\0\0"))
+            .expect("valid")
+    };
+    for (passed, method) in [
+        (
+            plain
+                .layer(inner())
+                .oneshot(call("Check"))
+                .await
+                .map(|response| response.status()),
+            "Check",
+        ),
+        (
+            kept.layer(inner())
+                .oneshot(call("Check"))
+                .await
+                .map(|response| response.status()),
+            "Check",
+        ),
+    ] {
+        assert_eq!(passed, Ok(StatusCode::OK), "{method}");
+    }
+    let grpc = layer.grpc().layer(inner());
+    for (method, is_answered) in [
+        ("Check", true),
+        ("List", true),
+        ("Cheque", false),
+        ("", false),
+    ] {
+        let Ok(response) = grpc.clone().oneshot(call(method)).await;
+        let is_grpc = response.headers().contains_key("content-type");
+        assert_eq!(is_grpc, is_answered, "{method}");
+    }
 }
 
 /// What is answered at once is marked, and what is waited for.
 #[tokio::test]
 async fn answers_are_marked_as_probes_are() {
-    let layer = HealthLayer::new(Health::builder().build()).mark_probes();
-    for method in ["Check", "Watch", "List", "Cheque"] {
+    let layer = HealthLayer::new(Health::builder().build())
+        .mark_probes()
+        .grpc();
+    for method in ["Check", "Watch", "List"] {
         let service = layer.layer(service_fn(async |_: Request<Body>| {
             Ok::<_, std::io::Error>(Response::new(Body::empty()))
         }));
@@ -298,7 +297,7 @@ async fn open_watches_do_not_hold_up_a_shutdown() {
             }
         };
         let server = Server::builder()
-            .layer(HealthLayer::new(health))
+            .layer(HealthLayer::new(health).grpc())
             .add_routes(Default::default())
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown);
         let server = tokio::spawn(server);

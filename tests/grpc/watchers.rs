@@ -18,18 +18,23 @@ use http_body_util::Full;
 use tokio::{runtime::Handle, time::sleep};
 use tonic_health::pb::HealthCheckRequest;
 use tower::{Layer, Service, service_fn};
-use tower_health::{Dependency, Failure, Health, HealthLayer, Outcome, Reason, ResponseBody};
+use tower_health::{
+    Dependency, Failure, Health, HealthLayer, Outcome, Reason, ResponseBody, mode::Grpc,
+};
 
-type Stream = ResponseBody<Full<Bytes>>;
+type Stream = ResponseBody<Full<Bytes>, Grpc>;
 
 const SERVING: &[u8] = b"\0\0\0\0\x02\x08\x01";
 const NOT_SERVING: &[u8] = b"\0\0\0\0\x02\x08\x02";
 
 /// Watches `name` in process: what servers and connections cost is not the question here.
 async fn watch(layer: &HealthLayer, name: &str) -> Response<Stream> {
-    let mut service = layer.layer(service_fn(async |_: Request<Full<Bytes>>| {
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-    }));
+    let mut service = layer
+        .clone()
+        .grpc()
+        .layer(service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        }));
     let asked = HealthCheckRequest {
         service: name.to_owned(),
     };

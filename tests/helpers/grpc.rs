@@ -29,7 +29,7 @@ pub async fn serve(layer: HealthLayer) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address = listener.local_addr().expect("bound");
     let server = Server::builder()
-        .layer(layer)
+        .layer(layer.grpc())
         .add_routes(Routes::default())
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);

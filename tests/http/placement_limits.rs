@@ -17,10 +17,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::{task::JoinHandle, time::timeout};
 use tower::{
-    BoxError, Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit,
+    BoxError, Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn, limit::ConcurrencyLimit,
     load_shed::error::Overloaded, service_fn, timeout::error::Elapsed, util::BoxCloneService,
 };
-use tower_health::{BusyLayer, Health, HealthLayer, Outcome};
+use tower_health::{BusyService, Health, HealthLayer, HealthService, Outcome};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// So long that only a limit's own end can come first.
@@ -53,8 +53,8 @@ fn layer() -> HealthLayer {
     )
 }
 
-fn busy() -> BusyLayer {
-    layer().answer_when_busy()
+fn busy<S>() -> impl Layer<S, Service = HealthService<BusyService<S>>> {
+    layer_fn(|inner| layer().layer(BusyService::new(inner)))
 }
 
 /// Each stack has a type of its own; what matters is the status, and the error.
@@ -161,7 +161,7 @@ async fn outermost_and_answering_when_busy_a_full_app_holds_up_no_probe() {
     }
 }
 
-/// What `answer_when_busy` is for: without it back-pressure holds the probe up, too.
+/// What `BusyService` is for: without it back-pressure holds the probe up, too.
 #[tokio::test]
 async fn outermost_without_it_a_probe_waits_with_the_others() {
     let stuck = Stuck::new();
@@ -207,7 +207,7 @@ async fn around_a_load_shed_probes_are_answered_and_the_rest_is_shed() {
     }
 }
 
-/// The trap of `answer_when_busy`: it is always ready, so what stands outside never sheds.
+/// The trap of `BusyService`: it is always ready, so what stands outside never sheds.
 #[tokio::test]
 async fn inside_a_load_shed_a_probe_is_shed_or_else_nothing_is() {
     let stuck = Stuck::new();

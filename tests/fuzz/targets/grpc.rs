@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
-use tower_health::{Dependency, Health, HealthLayer, HealthService, Outcome, Probe};
+use tower_health::{Dependency, Health, HealthLayer, HealthService, Outcome, Probe, mode::Grpc};
 use tower_health_fuzz::Inner;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -35,7 +35,7 @@ const MAX_MESSAGE: usize = 64 * 1024;
 const MAX_NAME: usize = 200;
 
 thread_local! {
-    static WORLD: (Runtime, HealthService<Inner>) = world();
+    static WORLD: (Runtime, HealthService<Inner, Grpc>) = world();
 }
 
 // The method, how the body is cut, and the body.
@@ -53,7 +53,7 @@ fuzz_target!(|input: (u8, u8, &[u8])| {
     });
 });
 
-async fn check(service: &mut HealthService<Inner>, cut: u8, body: &[u8]) {
+async fn check(service: &mut HealthService<Inner, Grpc>, cut: u8, body: &[u8]) {
     let (code, answer) = outcome(call(service, "Check", cut, body).await).await;
     match Asked::by(body) {
         Asked::Nothing(expected) => assert_eq!((code, answer.len()), (expected, 0)),
@@ -69,7 +69,7 @@ async fn check(service: &mut HealthService<Inner>, cut: u8, body: &[u8]) {
     }
 }
 
-async fn watch(service: &mut HealthService<Inner>, cut: u8, body: &[u8]) {
+async fn watch(service: &mut HealthService<Inner, Grpc>, cut: u8, body: &[u8]) {
     let response = call(service, "Watch", cut, body).await;
     let unknown = &b"\0\0\0\0\x02\x08\x03"[..];
     let serving = &b"\0\0\0\0\x02\x08\x01"[..];
@@ -93,7 +93,7 @@ async fn watch(service: &mut HealthService<Inner>, cut: u8, body: &[u8]) {
     }
 }
 
-async fn list(service: &mut HealthService<Inner>, cut: u8, body: &[u8]) {
+async fn list(service: &mut HealthService<Inner, Grpc>, cut: u8, body: &[u8]) {
     let (code, answer) = outcome(call(service, "List", cut, body).await).await;
     // The request has no fields: what a name is to the others is unknown here.
     match Framed::by(body) {
@@ -177,7 +177,7 @@ impl Asked {
 }
 
 async fn call(
-    service: &mut HealthService<Inner>,
+    service: &mut HealthService<Inner, Grpc>,
     method: &str,
     cut: u8,
     body: &[u8],
@@ -212,7 +212,7 @@ where
     (code, body.to_bytes())
 }
 
-fn world() -> (Runtime, HealthService<Inner>) {
+fn world() -> (Runtime, HealthService<Inner, Grpc>) {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().start_paused(true).build();
     let runtime = runtime.expect("starts");
@@ -223,7 +223,7 @@ fn world() -> (Runtime, HealthService<Inner>) {
             .add(dependency.group("orders"))
             .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
             .build();
-        HealthLayer::new(health).layer(Inner)
+        HealthLayer::new(health).grpc().layer(Inner)
     };
     (runtime, service)
 }
