@@ -359,3 +359,18 @@ impl<S, M: Mode> Layer<S> for HealthLayer<M> {
         HealthService::new(inner, self.endpoints().clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::HealthLayer;
+    use crate::{health::Health, report::Status};
+
+    #[test]
+    #[should_panic(expected = "the status code 204 No Content allows no body")]
+    fn a_refused_status_code_is_named() {
+        let layer = HealthLayer::new(Health::builder().build());
+        let _ = layer.status_code(Status::Up, StatusCode::NO_CONTENT);
+    }
+}
