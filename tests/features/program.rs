@@ -53,9 +53,12 @@ fn borrows(body: &str) {
 
 async fn print<S, B>(name: &str, service: S)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send,
-    B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync + 'static>,
+    B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
     for method in METHODS {
         for target in TARGETS {
