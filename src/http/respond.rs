@@ -146,11 +146,11 @@ impl Endpoints {
             return Some(Answer::Ready(Some(response)));
         }
         let endpoints = self.clone();
-        let mut headers = mem::take(headers);
         Some(Answer::Waiting(Box::pin(async move {
             evaluation.settle().await;
             let answer = endpoints.rendered(asked, &evaluation, query.as_ref());
-            endpoints.response_of::<M>(asked, &answer, &mut headers)
+            // Not the request's: a waiter would keep it.
+            endpoints.response_of::<M>(asked, &answer, &mut HeaderMap::new())
         })))
     }
 
