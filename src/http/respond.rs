@@ -365,8 +365,8 @@ impl CachedAnswer {
     /// Puts the headers in the place of `headers`, and returns the body.
     fn write(&self, is_head: bool, headers: &mut HeaderMap) -> Bytes {
         headers.clear();
-        headers.insert(CONTENT_TYPE, self.content_type.clone());
-        headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.append(CONTENT_TYPE, self.content_type.clone());
+        headers.append(CACHE_CONTROL, NO_STORE);
         for (name, value) in &self.further_headers {
             headers.insert(name, value.clone());
         }

@@ -23,13 +23,13 @@ use crate::report::Status;
 ///
 /// 1. The path's own, set by [`path_with_format`](crate::HealthLayer::path_with_format): whatever
 ///    `accept` says.
-/// 2. The one that the request's `accept` names with the highest quality, the first of equals; any in
-///    the table can be named.
+/// 2. The one that the request's `accept` names with the highest quality, the first of equals. All in
+///    the table can be named but `html`, which only paths set by `HealthLayer::page` offer.
 /// 3. The layer's, set by [`format`](crate::HealthLayer::format), for `*/*`, for no `accept` and for
 ///    one that names nothing served here. Default: `json`. Never 406.
 ///
-/// Each verdict is rendered once for each form and audience, however many ask. Samples:
-/// [`guide::formats`](crate::guide::formats).
+/// Each result is rendered once for each format and detail, and once a second where ages show. A body for a
+/// query or for one dependency is rendered per request. Samples: [`guide::formats`](crate::guide::formats).
 #[derive(Clone)]
 pub struct Format {
     kind: Kind,
