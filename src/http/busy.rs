@@ -38,7 +38,7 @@ impl<S> BusyService<S> {
         Self { inner }
     }
 
-    /// A layer that applies [`new`](Self::new).
+    /// Makes a layer that applies [`new`](Self::new).
     pub fn layer() -> LayerFn<fn(S) -> Self> {
         layer_fn(Self::new)
     }

@@ -40,7 +40,7 @@ pub struct AnnounceDrainLayer {
 }
 
 impl AnnounceDrainLayer {
-    /// A layer that announces the drain of `health`.
+    /// Makes a layer that announces the drain of `health`.
     pub fn new(health: Health) -> Self {
         Self { health }
     }

@@ -72,7 +72,7 @@ struct OwnPath {
 }
 
 impl HealthLayer {
-    /// A layer with the four default paths: `/livez`, `/readyz`, `/startupz`, `/health`.
+    /// Makes a layer with the four default paths: `/livez`, `/readyz`, `/startupz`, `/health`.
     ///
     /// Every caller may probe, and none sees details.
     pub fn new(health: Health) -> Self {
@@ -95,7 +95,7 @@ impl HealthLayer {
         }
     }
 
-    /// Keeps the inner service's response body type, which must be made from `Bytes`, as axum's is.
+    /// Keeps the inner service's response body type, which must implement `From<Bytes>`.
     ///
     /// For `axum::serve`, which takes no other body than axum's. Default: [`ResponseBody`].
     ///
@@ -193,7 +193,7 @@ impl<M: Mode> HealthLayer<M> {
         self.with(|settings| settings.pages.push((path.into(), Format::html())))
     }
 
-    /// The format of answers to requests that name none, on paths without a format of their own.
+    /// Sets the format of answers to requests that name none, on paths that have no sole format.
     ///
     /// Default: [`Format::json`]. A request's `accept` can name another one; see [`Format`].
     pub fn format(self, format: Format) -> Self {
@@ -213,12 +213,12 @@ impl<M: Mode> HealthLayer<M> {
         self.with(|settings| settings.with_defaults = false)
     }
 
-    /// Who sees details: names, reasons, timings, pool statistics, info fields. Default: nobody.
+    /// Sets which callers see names, reasons, timings, pool statistics and info fields. Default: none.
     pub fn details(self, access: Access) -> Self {
         self.with(|settings| settings.details = access)
     }
 
-    /// Who may probe at all; others get 403. Default: everybody.
+    /// Sets which callers may probe at all; others get 403. Default: every caller.
     pub fn allow(self, access: Access) -> Self {
         self.with(|settings| settings.allow = access)
     }
@@ -228,7 +228,7 @@ impl<M: Mode> HealthLayer<M> {
         self.with(|settings| settings.forward_denied = true)
     }
 
-    /// The status code for `status`. Default: 200 for up and degraded, 503 for unknown and down.
+    /// Sets the status code for `status`. Default: 200 for up and degraded, 503 for unknown and down.
     ///
     /// # Panics
     ///
@@ -246,15 +246,15 @@ impl<M: Mode> HealthLayer<M> {
         self.with(|settings| settings.codes.set(status, code))
     }
 
-    /// Marks each answer with a [`ProbeMark`](crate::ProbeMark), so that outer layers can tell it from traffic.
+    /// Marks each answer with a [`ProbeMark`](crate::ProbeMark), for outer layers.
     ///
-    /// For access logs and metrics. Default: off, since a mark costs two small allocations. Where there is no
+    /// Access logs and metrics can leave marked responses out. Default: off, since a mark costs two small allocations. Where there is no
     /// response yet, as when a span is opened, use [`is_probe`](Self::is_probe).
     pub fn mark_probes(self) -> Self {
         self.with(|settings| settings.marks = true)
     }
 
-    /// Whether `uri` is a probe path, or with [`grpc`](HealthLayer::grpc) one of the three health methods.
+    /// Returns whether `uri` is a probe path, or with [`grpc`](HealthLayer::grpc) one of the three health methods.
     ///
     /// For outer layers, with a clone of this layer. The caller plays no part in it: with
     /// [`forward_denied`](Self::forward_denied) the inner service may get such a request. The path

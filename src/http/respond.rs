@@ -123,34 +123,34 @@ impl Endpoints {
         let endpoint = found.endpoint;
         let handling = self.handle(found, request)?;
         let headers = request.headers_mut();
-        let (asked, mut evaluation, query) = match handling {
+        let (probe, mut evaluation, query) = match handling {
             Handling::Reject(code) => {
                 let body = reject(code, headers);
                 let response = self.response::<M>(endpoint, code, body, headers);
                 return Some(Answer::Ready(Some(response)));
             }
-            Handling::Shared(asked) => {
-                let cached = self.cache(asked).load();
+            Handling::Shared(probe) => {
+                let cached = self.cache(probe).load();
                 if let Some(answer) = cached.as_ref().filter(|answer| self.is_valid(answer)) {
-                    let response = self.response_of::<M>(asked, answer, headers);
+                    let response = self.response_of::<M>(probe, answer, headers);
                     return Some(Answer::Ready(Some(response)));
                 }
                 let evaluation = self.health.gather(&self.endpoints[endpoint].probe);
-                (asked, evaluation, None)
+                (probe, evaluation, None)
             }
-            Handling::Own(asked, evaluation, query) => (asked, evaluation, Some(query)),
+            Handling::Own(probe, evaluation, query) => (probe, evaluation, Some(query)),
         };
         if evaluation.is_settled() {
-            let answer = self.rendered(asked, &evaluation, query.as_ref());
-            let response = self.response_of::<M>(asked, &answer, headers);
+            let answer = self.rendered(probe, &evaluation, query.as_ref());
+            let response = self.response_of::<M>(probe, &answer, headers);
             return Some(Answer::Ready(Some(response)));
         }
         let endpoints = self.clone();
         Some(Answer::Waiting(Box::pin(async move {
             evaluation.settle().await;
-            let answer = endpoints.rendered(asked, &evaluation, query.as_ref());
+            let answer = endpoints.rendered(probe, &evaluation, query.as_ref());
             // Not the request's: a waiter would keep it.
-            endpoints.response_of::<M>(asked, &answer, &mut HeaderMap::new())
+            endpoints.response_of::<M>(probe, &answer, &mut HeaderMap::new())
         })))
     }
 
@@ -161,7 +161,7 @@ impl Endpoints {
         let is_readable = is_head || *request.method() == Method::GET;
         let may_probe = self.may_probe(&head);
         let detail = || self.detail(&head);
-        let asked = |detail| ProbeRequest {
+        let probe = |detail| ProbeRequest {
             endpoint: found.endpoint,
             representation: endpoint.negotiate(request.headers()),
             detail,
@@ -174,8 +174,8 @@ impl Endpoints {
             }
             let name = percent_decoded(name)?;
             let evaluation = self.health.gather_one(&endpoint.probe, &name)?;
-            let asked = asked(Detail::Full);
-            return Some(Handling::Own(asked, evaluation, Query::default()));
+            let probe = probe(Detail::Full);
+            return Some(Handling::Own(probe, evaluation, Query::default()));
         }
         if !may_probe {
             let code = StatusCode::FORBIDDEN;
@@ -184,18 +184,18 @@ impl Endpoints {
         if !is_readable {
             return Some(Handling::Reject(StatusCode::METHOD_NOT_ALLOWED));
         }
-        let asked = asked(detail());
-        if asked.detail == Detail::Full
+        let probe = probe(detail());
+        if probe.detail == Detail::Full
             && let Some(query) = request.uri().query()
-            && endpoint.reads_query(asked.representation)
+            && endpoint.reads_query(probe.representation)
         {
             let query = Query::parse(query);
             if query != Query::default() {
                 let evaluation = self.health.gather_without(&endpoint.probe, &query.excluded);
-                return Some(Handling::Own(asked, evaluation, query));
+                return Some(Handling::Own(probe, evaluation, query));
             }
         }
-        Some(Handling::Shared(asked))
+        Some(Handling::Shared(probe))
     }
 
     /// Whether the sender of a request may probe at all.
@@ -212,10 +212,10 @@ impl Endpoints {
         }
     }
 
-    fn cache(&self, asked: ProbeRequest) -> &ArcSwapOption<CachedAnswer> {
-        let endpoint = &self.endpoints[asked.endpoint];
-        let representation = &endpoint.representations[asked.representation];
-        match asked.detail {
+    fn cache(&self, probe: ProbeRequest) -> &ArcSwapOption<CachedAnswer> {
+        let endpoint = &self.endpoints[probe.endpoint];
+        let representation = &endpoint.representations[probe.representation];
+        match probe.detail {
             Detail::Status => &representation.status_only,
             Detail::Full => &representation.full,
         }
@@ -228,39 +228,39 @@ impl Endpoints {
     /// The body for an evaluation that is complete; without a `query` it is shared.
     fn rendered(
         &self,
-        asked: ProbeRequest,
+        probe: ProbeRequest,
         evaluation: &Gathering,
         query: Option<&Query>,
     ) -> Arc<CachedAnswer> {
         if let Some(query) = query {
-            return Arc::new(self.render(asked, evaluation, query));
+            return Arc::new(self.render(probe, evaluation, query));
         }
         // Of all that waited for the same runs the first one renders.
-        let cached = self.cache(asked).load_full();
+        let cached = self.cache(probe).load_full();
         cached
             .filter(|answer| self.is_valid(answer))
             .unwrap_or_else(|| {
-                let answer = Arc::new(self.render(asked, evaluation, &Query::default()));
-                self.cache(asked).store(Some(answer.clone()));
+                let answer = Arc::new(self.render(probe, evaluation, &Query::default()));
+                self.cache(probe).store(Some(answer.clone()));
                 answer
             })
     }
 
-    fn render(&self, asked: ProbeRequest, evaluation: &Gathering, query: &Query) -> CachedAnswer {
-        let endpoint = &self.endpoints[asked.endpoint];
-        let representation = &endpoint.representations[asked.representation];
+    fn render(&self, probe: ProbeRequest, evaluation: &Gathering, query: &Query) -> CachedAnswer {
+        let endpoint = &self.endpoints[probe.endpoint];
+        let representation = &endpoint.representations[probe.representation];
         let mut answered = evaluation.finish();
         if self.without_measurements {
             answered.report = answered.report.stable();
         }
         let mut view = if evaluation.is_for_one() {
-            View::single(&answered.report, asked.detail)
+            View::single(&answered.report, probe.detail)
         } else {
-            View::new(&answered.report, asked.detail)
+            View::new(&answered.report, probe.detail)
         };
         if self.without_measurements {
             view = view.timeless();
-        } else if asked.detail == Detail::Full {
+        } else if probe.detail == Detail::Full {
             answered.valid_until = answered.valid_until.min(Instant::now() + AGES_HOLD);
         }
         let (unmatched, groups) = (evaluation.unmatched(&query.excluded), evaluation.groups());
@@ -281,12 +281,12 @@ impl Endpoints {
 
     fn response_of<M: Mode>(
         &self,
-        asked: ProbeRequest,
+        probe: ProbeRequest,
         answer: &CachedAnswer,
         headers: &mut HeaderMap,
     ) -> Response<M::Answer> {
-        let body = answer.write(asked.is_head, headers);
-        self.response::<M>(asked.endpoint, answer.code, body, headers)
+        let body = answer.write(probe.is_head, headers);
+        self.response::<M>(probe.endpoint, answer.code, body, headers)
     }
 
     /// Makes, counts and marks the response of an endpoint.
