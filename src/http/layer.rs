@@ -7,11 +7,11 @@ use http::{StatusCode, Uri};
 use tower_layer::Layer;
 
 #[cfg(feature = "grpc")]
-use super::mode::Grpc;
+use super::body::Grpc;
 use super::{
     HealthService,
+    body::{KeepBody, Mode, Plain},
     endpoints::{Codes, Endpoint, Endpoints, Representation, fault_of},
-    mode::{KeepBody, Mode, Plain},
 };
 use crate::{access::Access, health::Health, probe::Probe, render::Format, report::Status};
 

@@ -12,7 +12,7 @@
 //! 7. `respond`: the body rendered last for this format and detail, while its results are valid. Otherwise
 //!    the checks that are due run, and the request waits for them.
 //!
-//! `mode` says which body the response has and whether gRPC calls are answered. `drain` and `busy` are
+//! The mode says which body the response has and whether gRPC calls are answered. `drain` and `busy` are
 //! layers for the inner service.
 
 mod body;
@@ -22,10 +22,16 @@ mod endpoints;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod layer;
-pub mod mode;
 mod query;
 mod respond;
 mod service;
+
+/// The modes of a [`HealthLayer`]: which body its responses have, and whether gRPC calls are answered.
+pub mod mode {
+    #[cfg(feature = "grpc")]
+    pub use super::body::Grpc;
+    pub use super::body::{KeepBody, Mode, Plain};
+}
 
 pub use self::{
     body::ResponseBody,

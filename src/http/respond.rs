@@ -27,10 +27,10 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 #[cfg(feature = "grpc")]
-use super::mode::GrpcAnswer;
+use super::body::GrpcAnswer;
 use super::{
+    body::Mode,
     endpoints::{Endpoints, Found},
-    mode::Mode,
     query::{Query, percent_decoded},
 };
 use crate::{

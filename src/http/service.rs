@@ -14,11 +14,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 #[cfg(feature = "grpc")]
-use super::mode::Grpc;
+use super::body::Grpc;
 use super::{
     ResponseBody,
+    body::{KeepBody, Mode, Plain},
     endpoints::Endpoints,
-    mode::{KeepBody, Mode, Plain},
     respond::Answer,
 };
 
