@@ -30,12 +30,6 @@ which all variants took turns: compare them within a table and not between machi
 - $(nproc) processors, $(cpu), Linux $(uname -r | cut -d- -f1), $(rustc --version | cut -d' ' -f1,2), \`codegen-units = 1\`
 $(for crate in hyper hyper-util tower axum axum-health tonic-health tokio http; do echo "- $crate $(version "$crate")"; done)
 
-## One request in process, by instructions
-
-\`\`\`
-$(bench hyper instructions)
-\`\`\`
-
 ## A whole connection, by instructions
 
 hyper's HTTP/1.1 without sockets; a request with three headers, as a kubelet and as curl send it.

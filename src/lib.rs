@@ -83,13 +83,13 @@ mod epoch;
 pub mod grpc;
 pub mod guide;
 mod health;
+mod http;
 mod lifecycle;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "metrics/off.rs"]
 mod metrics;
-mod middleware;
 mod probe;
 mod render;
 mod report;
@@ -103,10 +103,9 @@ pub use self::{
     health::{
         AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, Health, HealthBuilder, NotReady,
     },
-    middleware::{
-        AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService, BusyFuture, BusyLayer,
-        BusyService, HealthLayer, HealthService, KeepBodyFuture, KeepBodyLayer, KeepBodyService,
-        ProbeMark, ResponseBody, ResponseFuture,
+    http::{
+        AnnounceDrainLayer, AnnounceDrainService, BusyService, HealthLayer, HealthService,
+        ProbeMark, ResponseBody, ResponseFuture, mode,
     },
     probe::Probe,
     render::{Format, Render, View},

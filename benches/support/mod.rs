@@ -23,7 +23,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
-use tower_health::{Health, HealthLayer, Outcome, Probe};
+use tower_health::{Health, HealthLayer, Outcome};
 use tower_service::Service;
 
 /// The size of an axum route's future, roughly.
@@ -86,15 +86,6 @@ pub fn layer() -> HealthLayer {
         .check("cache", async || Ok(Outcome::up()))
         .build();
     HealthLayer::new(health)
-}
-
-/// Four more.
-pub fn layer_of_eight() -> HealthLayer {
-    layer()
-        .path("/healthz", Probe::Full)
-        .path("/internal/ready", Probe::Readiness)
-        .path("/internal/live", Probe::Liveness)
-        .path("/status", Probe::Full)
 }
 
 /// Calls and polls once as hyper does: into a slot on the heap.

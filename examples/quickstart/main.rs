@@ -24,7 +24,7 @@ use tokio::{
     time::sleep,
 };
 use tower::Layer;
-use tower_health::{Access, Health, HealthLayer};
+use tower_health::{Access, AnnounceDrainLayer, Health, HealthLayer};
 
 /// With its jitter of a tenth less than a second: whoever asks each second then starts a run each time.
 /// The default, 1 s, would tell every other one the last verdict, and a failure would cost two periods.
@@ -75,11 +75,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .build();
 
     // Around the whole router; `keep_body_type` keeps axum's response type for `axum::serve`.
-    let app = HealthLayer::new(health.clone())
+    let app = app::router(database.store(), cache.store());
+    let layer = HealthLayer::new(health.clone())
         .details(Access::loopback())
-        .announce_draining()
-        .keep_body_type()
-        .layer(app::router(database.store(), cache.store()));
+        .keep_body_type();
+    #[cfg(feature = "html")]
+    let layer = layer.page("/health");
+    let app = layer.layer(AnnounceDrainLayer::new(health.clone()).layer(app));
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
 
     let listener = TcpListener::bind(addr).await?;

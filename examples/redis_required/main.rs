@@ -40,7 +40,7 @@ use std::{
 use axum::{ServiceExt, extract::Request};
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_health::{Access, Format, Health, HealthLayer, KeepBodyLayer, NotReady, Probe};
+use tower_health::{Access, Format, Health, HealthLayer, NotReady, Probe, mode::KeepBody};
 
 use crate::{
     answer::{Admin, Overview},
@@ -141,7 +141,7 @@ fn health(store: &Store, environment: &str, required: bool) -> Health {
 }
 
 /// Two faces of one handle: one for everybody, one for this host.
-fn faces(health: Health, demo: bool) -> (KeepBodyLayer, KeepBodyLayer) {
+fn faces(health: Health, demo: bool) -> (HealthLayer<KeepBody>, HealthLayer<KeepBody>) {
     let overview = HealthLayer::new(health.clone())
         .without_default_paths()
         .path_with_format("/health", Probe::Full, Format::custom(Overview))

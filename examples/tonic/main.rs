@@ -85,8 +85,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Server::builder()
         // For probers that do not speak HTTP/2. gRPC calls over HTTP/1.1 are refused.
         .accept_http1(true)
-        .layer(HealthLayer::new(health.clone()).details(Access::loopback()))
-        .add_service(health.grpc_service().details(Access::loopback()))
+        .layer(
+            HealthLayer::new(health.clone())
+                .details(Access::loopback())
+                .grpc(),
+        )
         .add_service(reflection)
         .add_service(orders)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {

@@ -123,7 +123,6 @@ pub use self::service::GrpcService;
 const SERVICE: &str = "grpc.health.v1.Health";
 
 /// Whether `path` is one of the three calls.
-#[allow(dead_code)] // Until the layer routes calls.
 pub(crate) fn is_call(path: &str) -> bool {
     let method = path
         .strip_prefix('/')

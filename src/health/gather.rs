@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{
     runtime::Handle,
@@ -7,15 +7,13 @@ use tokio::{
 
 use super::Health;
 use crate::{
+    bounds::MAX_DURATION,
     cell::{Ask, Cell, Seen},
     dependency::Dependency,
     engine::{flight::Wait, verdict::Verdict},
     probe::Probe,
     report::{Excluded, Reason, Report, Rotation, Status},
 };
-
-/// An answer that depends on no run is renewed this often all the same.
-const LONGEST_VALIDITY: Duration = Duration::from_secs(1);
 
 /// One question to several cells, all asked at once; their runs go side by side.
 ///
@@ -161,7 +159,7 @@ impl Gathering {
         let cells = self.health.cells();
         // One added since is missing here: the answer serves who asked before, and nobody after.
         let mut valid_until = if Arc::ptr_eq(&cells, &self.members) {
-            now + LONGEST_VALIDITY
+            now + MAX_DURATION
         } else {
             now
         };

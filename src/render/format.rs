@@ -23,12 +23,13 @@ use crate::report::Status;
 ///
 /// 1. A path with a format of its own, set by
 ///    [`path_with_format`](crate::HealthLayer::path_with_format), always answers in that format.
-/// 2. Otherwise the format that the request's `accept` names with the highest quality, the first of equals.
+/// 2. Otherwise the format that the request's `accept` names with the highest quality, the first of equals. All
+///    in the table can be named but `html`, which only paths set by `HealthLayer::page` offer.
 /// 3. Otherwise the layer's, set by [`format`](crate::HealthLayer::format): for `*/*`, without `accept`, and
 ///    if `accept` names no known format. Default: `json`. Never 406.
 ///
-/// A body is rendered once for each new result, format and [`Detail`](crate::Detail), and then served to
-/// all callers. Samples: [`guide::formats`](crate::guide::formats).
+/// Each result is rendered once for each format and detail, and once a second where ages show. A body for a
+/// query or for one dependency is rendered per request. Samples: [`guide::formats`](crate::guide::formats).
 #[derive(Clone)]
 pub struct Format {
     kind: Kind,
@@ -149,8 +150,6 @@ impl Format {
         Self::spring(),
         Self::text(),
         Self::openmetrics(),
-        #[cfg(feature = "html")]
-        Self::html(),
     ];
 
     pub(crate) fn content_type(&self) -> &'static str {
@@ -178,12 +177,7 @@ impl Format {
         matches!(self.kind, Kind::OpenMetrics)
     }
 
-    /// Whether it is native JSON, whose bodies without details are static.
-    pub(crate) fn is_json(&self) -> bool {
-        matches!(self.kind, Kind::Json)
-    }
-
-    /// Whether a query's `verbose` and `exclude` change it, whatever the probe.
+    /// Whether it writes out a query's `verbose` and `exclude`, whatever the probe.
     pub(crate) fn is_text(&self) -> bool {
         matches!(self.kind, Kind::Text)
     }

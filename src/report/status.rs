@@ -19,9 +19,6 @@ pub enum Status {
 }
 
 impl Status {
-    /// All of them, each at the index of its number.
-    pub(crate) const EACH: [Self; 4] = [Self::Up, Self::Degraded, Self::Unknown, Self::Down];
-
     /// Whether traffic can be served: up or degraded.
     pub const fn is_serving(self) -> bool {
         matches!(self, Self::Up | Self::Degraded)

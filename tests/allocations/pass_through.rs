@@ -15,8 +15,8 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 use tower_health::{
-    Access, Dependency, Failure, Health, HealthLayer, KeepBodyFuture, Outcome, Reason,
-    ResponseBody, ResponseFuture,
+    Access, Dependency, Failure, Health, HealthLayer, Outcome, Reason, ResponseBody,
+    ResponseFuture, mode::KeepBody,
 };
 
 use super::counting::ALLOCATIONS;
@@ -211,7 +211,10 @@ fn the_future_and_the_body_are_as_small_as_an_answer_lets_them() {
         let future = N.max(152) + 8;
         assert!(mem::size_of::<ResponseFuture<[u64; 33]>>() <= 264 + 8);
         assert!(mem::size_of::<ResponseFuture<[u8; N]>>() <= future, "{N}");
-        assert!(mem::size_of::<KeepBodyFuture<[u8; N]>>() <= future, "{N}");
+        assert!(
+            mem::size_of::<ResponseFuture<[u8; N], KeepBody>>() <= future,
+            "{N}"
+        );
         let body = N.max(32) + 8;
         assert!(mem::size_of::<ResponseBody<[u8; N]>>() <= body, "{N}");
     }

@@ -1,4 +1,4 @@
-//! Three gRPC servers behind a real Envoy that checks them with `grpc.health.v1`.
+//! Three gRPC servers behind a real Envoy, whose health checks are of the protocol's own.
 
 use crate::helpers::wire;
 use std::{
@@ -17,10 +17,10 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{service::Routes, transport::Server};
-use tower_health::{Failure, Health, HealthLayer, Outcome, Reason};
+use tonic::transport::Server;
+use tower_health::{AnnounceDrainLayer, Failure, Health, HealthLayer, Outcome, Reason};
 
-/// An app that answers with its own address, and whose database the test sets.
+/// An app that says which of them it is, and whose database can be told to fail.
 struct Instance {
     address: SocketAddr,
     health: Health,
@@ -54,8 +54,9 @@ impl Instance {
         });
         let router = Router::new().route("/app.Echo/Call", call);
         let server = Server::builder()
-            .layer(HealthLayer::new(health.clone()).announce_draining())
-            .add_routes(Routes::from(router).add_service(health.grpc_service()))
+            .layer(HealthLayer::new(health.clone()).grpc())
+            .layer(AnnounceDrainLayer::new(health.clone()))
+            .add_routes(router.into())
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
         Self {
@@ -66,7 +67,7 @@ impl Instance {
     }
 }
 
-/// The servers that answer ten calls.
+/// Who answers ten calls.
 async fn served_by(envoy: &Envoy) -> HashSet<String> {
     let mut client = wire::http2(envoy.address()).await;
     let mut served = HashSet::new();
@@ -87,7 +88,7 @@ async fn served_by(envoy: &Envoy) -> HashSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_serving_gets_no_calls() {
+async fn whoever_is_not_serving_gets_no_calls_until_it_serves_again() {
     let instances = [
         Instance::start().await,
         Instance::start().await,
@@ -95,7 +96,7 @@ async fn a_server_that_is_not_serving_gets_no_calls() {
     ];
     let addresses = instances.each_ref().map(|instance| instance.address);
     let envoy = Envoy::start(Cluster::Grpc, addresses).await;
-    // Envoy's main thread, which `until` reads, knows a moment before its workers do.
+    // Envoy's main thread, which is asked, knows a moment before its workers do.
     let until_serving = async |servers: &[SocketAddr]| {
         let expected: HashSet<_> = servers.iter().map(ToString::to_string).collect();
         wait_until("the others serve", LIMIT, async || {

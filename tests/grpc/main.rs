@@ -10,6 +10,8 @@ mod support;
 mod calls;
 #[cfg(feature = "grpc")]
 mod gone;
+#[cfg(all(feature = "grpc", feature = "axum", feature = "hyper"))]
+mod layered;
 #[cfg(feature = "grpc")]
 mod raw_frames;
 #[cfg(all(feature = "grpc", feature = "axum", feature = "hyper"))]

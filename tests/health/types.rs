@@ -21,14 +21,14 @@ use tower::{Layer, Service};
 #[cfg(feature = "pool")]
 use tower_health::checks::{ConnectTimeoutError, ConnectTimeoutManager, PingFuture, PoolCheck};
 use tower_health::{
-    Access, AddError, AddErrorKind, AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService,
-    BusyFuture, BusyLayer, BusyService, Check, CheckResult, CheckRun, ConfigWarning,
-    ConfigWarningKind, Dependency, Detail, Failure, Format, Health, HealthBuilder, HealthLayer,
-    HealthService, InProcessCheck, InvalidDependencyName, InvalidNetwork, KeepBodyFuture,
-    KeepBodyLayer, KeepBodyService, NotReady, ObservedValue, Outcome, PeerAddr, PoolStats, Probe,
-    ProbeMark, Reason, Render, Report, ReportEntry, RequestHead, ResponseBody, ResponseFuture,
-    Status, Transition, Transitions, View,
+    Access, AddError, AddErrorKind, AnnounceDrainLayer, AnnounceDrainService, BusyService, Check,
+    CheckResult, CheckRun, ConfigWarning, ConfigWarningKind, Dependency, Detail, Failure, Format,
+    Health, HealthBuilder, HealthLayer, HealthService, InProcessCheck, InvalidDependencyName,
+    InvalidNetwork, NotReady, ObservedValue, Outcome, PeerAddr, PoolStats, Probe, ProbeMark,
+    Reason, Render, Report, ReportEntry, RequestHead, ResponseBody, ResponseFuture, Status,
+    Transition, Transitions, View,
     checks::{Heartbeat, RuntimeLag},
+    mode::{KeepBody, Mode, Plain},
 };
 
 fn shared<T: Send + Sync + Debug>() {}
@@ -42,11 +42,10 @@ fn public_types_cross_threads_and_clone() {
     cloned::<Health>();
     cloned::<HealthLayer>();
     cloned::<HealthService<()>>();
-    cloned::<KeepBodyLayer>();
-    cloned::<KeepBodyService<()>>();
-    cloned::<BusyLayer>();
+    cloned::<HealthLayer<KeepBody>>();
+    cloned::<HealthService<(), KeepBody>>();
     cloned::<BusyService<()>>();
-    cloned::<AnnounceDrainLayer<HealthLayer>>();
+    cloned::<AnnounceDrainLayer>();
     cloned::<AnnounceDrainService<()>>();
     cloned::<Access>();
     cloned::<Dependency>();
@@ -83,8 +82,7 @@ fn public_types_cross_threads_and_clone() {
     error::<NotReady>();
     unpinned::<ResponseBody<Full<Bytes>>>();
     unpinned::<ResponseFuture<std::future::Ready<()>>>();
-    unpinned::<KeepBodyFuture<std::future::Ready<()>>>();
-    unpinned::<AnnounceDrainFuture<std::future::Ready<()>>>();
+    unpinned::<ResponseFuture<std::future::Ready<()>, KeepBody>>();
 }
 
 #[test]
@@ -128,9 +126,13 @@ fn checks_of_pools_cross_threads() {
 #[cfg(feature = "grpc")]
 #[test]
 fn the_grpc_service_crosses_threads() {
-    use tower_health::grpc::GrpcService;
+    use tower_health::{grpc::GrpcService, mode::Grpc};
+
+    fn sent<T: Send + Unpin>() {}
 
     cloned::<GrpcService>();
+    cloned::<HealthLayer<Grpc>>();
+    sent::<ResponseBody<Full<Bytes>, Grpc>>();
 }
 
 /// What has a word is that word.
@@ -156,6 +158,7 @@ fn no_public_type_is_left_out() {
     let modules = [
         ("checks", include_str!("../../src/checks/mod.rs")),
         ("grpc", include_str!("../../src/grpc/mod.rs")),
+        ("mode", "pub use Mode, Plain, KeepBody, Grpc;"),
         ("metrics", include_str!("../../src/metrics/mod.rs")),
         // Prose.
         ("guide", ""),
@@ -180,12 +183,11 @@ fn no_public_type_is_left_out() {
 fn futures_and_bodies_are_send_where_the_inner_ones_are() {
     fn send<T: Send>() {}
     send::<ResponseFuture<std::future::Ready<()>>>();
-    send::<KeepBodyFuture<std::future::Ready<()>>>();
+    send::<ResponseFuture<std::future::Ready<()>, KeepBody>>();
     // Neither of these is Sync.
     send::<ResponseFuture<std::cell::Cell<()>>>();
     send::<ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>>();
     send::<HealthService<std::cell::Cell<()>>>();
-    send::<BusyFuture<Inner<(), Full<Bytes>, std::io::Error>, Request<()>>>();
 }
 
 /// What a service of response body `B` becomes, for any request body `A`.
@@ -231,6 +233,40 @@ fn every_usual_body_is_wrapped() {
     wraps::<fn(), AxumBody>();
 }
 
+/// Whatever features are on: a request's body may even be borrowed.
+#[test]
+fn a_request_body_need_not_be_static() {
+    fn borrowed<'a>(body: &'a str) {
+        let layer = HealthLayer::new(Health::builder().build());
+        let inner = |_: Request<&'a str>| async {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        };
+        let plain = layer
+            .layer(tower::service_fn(inner))
+            .call(Request::new(body));
+        let kept = layer.keep_body_type().layer(tower::service_fn(inner));
+        drop((plain, { kept }.call(Request::new(body))));
+    }
+    borrowed(&String::from("a body"));
+}
+
+/// In the order of calls that reads best: the mode last, first or in between.
+#[test]
+fn settings_come_before_and_after_the_mode() {
+    fn any<M: Mode>(layer: HealthLayer<M>) -> HealthLayer<M> {
+        layer
+            .path("/x", Probe::Full)
+            .details(Access::nobody())
+            .mark_probes()
+    }
+    let layer = || HealthLayer::new(Health::builder().build());
+    let _: HealthLayer<Plain> = any(layer());
+    let _: HealthLayer<KeepBody> = any(layer().keep_body_type());
+    let _: HealthLayer<KeepBody> = layer().details(Access::nobody()).keep_body_type();
+    #[cfg(feature = "grpc")]
+    let _: HealthLayer<tower_health::mode::Grpc> = any(layer().grpc());
+}
+
 #[test]
 fn bodies_made_of_bytes_may_stay_as_they_are() {
     fn same<B: From<Bytes>>() {
@@ -250,11 +286,11 @@ fn every_type_of_the_middleware_can_be_named() {
     #[allow(dead_code)] // To be named is all they are for.
     struct Holds<S, F, B> {
         layer: HealthLayer,
-        same_body_layer: KeepBodyLayer,
+        same_body_layer: HealthLayer<KeepBody>,
         service: HealthService<S>,
-        same_body_service: KeepBodyService<S>,
+        same_body_service: HealthService<S, KeepBody>,
         future: ResponseFuture<F>,
-        same_body_future: KeepBodyFuture<F>,
+        same_body_future: ResponseFuture<F, KeepBody>,
         body: ResponseBody<B>,
     }
     fn held<T: Send + Debug>() {}

@@ -36,6 +36,11 @@ impl Stuck {
         all.expect("they get in").expect("never closed").forget();
     }
 
+    /// How many are inside that `holds` has not counted.
+    pub fn held(&self) -> usize {
+        self.entered.available_permits()
+    }
+
     /// Lets as many out, now or when they come in.
     pub fn release(&self, requests: usize) {
         self.gate.add_permits(requests);

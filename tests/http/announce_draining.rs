@@ -14,13 +14,26 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::oneshot};
-use tower::{Layer, Service, service_fn};
-use tower_health::{Health, HealthLayer};
+use tower::{Layer, Service, layer::layer_fn, service_fn};
+use tower_health::{
+    AnnounceDrainLayer, AnnounceDrainService, BusyService, Health, HealthLayer, HealthService,
+};
 
 const ENVOY: &str = "x-envoy-immediate-health-check-fail";
 
 fn health() -> Health {
     Health::builder().build()
+}
+
+/// Probes outside, and the announcement on what the app answers.
+fn layer<S>(
+    health: &Health,
+) -> impl Layer<S, Service = HealthService<AnnounceDrainService<S>>> + Clone {
+    let (probes, announces) = (
+        HealthLayer::new(health.clone()),
+        AnnounceDrainLayer::new(health.clone()),
+    );
+    layer_fn(move |inner| probes.layer(announces.layer(inner)))
 }
 
 /// One server for HTTP/1 and HTTP/2, as most apps are.
@@ -63,7 +76,7 @@ fn hello() -> impl Service<
 #[tokio::test]
 async fn over_http1_the_response_is_marked_and_the_connection_ends() {
     let health = health();
-    let layer = HealthLayer::new(health.clone()).announce_draining();
+    let layer = layer(&health);
     let address = serve(layer.layer(hello())).await;
     let mut kept = Wire::connect(address).await;
     let before = kept.get("/work").await;
@@ -90,7 +103,7 @@ async fn over_http1_the_response_is_marked_and_the_connection_ends() {
 #[tokio::test]
 async fn over_http2_the_response_is_marked_and_the_connection_serves_on() {
     let health = health();
-    let layer = HealthLayer::new(health.clone()).announce_draining();
+    let layer = layer(&health);
     let mut client = wire::http2(serve(layer.layer(hello())).await).await;
     health.set_draining(true);
     for _ in 0..2 {
@@ -106,7 +119,7 @@ async fn over_http2_the_response_is_marked_and_the_connection_serves_on() {
 #[tokio::test]
 async fn a_probe_speaks_for_itself() {
     let health = health();
-    let layer = HealthLayer::new(health.clone()).announce_draining();
+    let layer = layer(&health);
     let address = serve(layer.layer(hello())).await;
     health.set_draining(true);
     let mut kept = Wire::connect(address).await;
@@ -141,7 +154,7 @@ async fn a_connection_that_switches_protocols_is_left_alone() {
         headers.insert("upgrade", "echo".parse().expect("valid"));
         Ok::<_, Infallible>(response)
     });
-    let layer = HealthLayer::new(health.clone()).announce_draining();
+    let layer = layer(&health);
     let address = serve(layer.layer(switch)).await;
     health.set_draining(true);
     let mut wire = Wire::connect(address).await;
@@ -157,9 +170,10 @@ async fn a_connection_that_switches_protocols_is_left_alone() {
 async fn it_goes_with_axum_and_beside_a_full_limit() {
     let health = health();
     let app = Router::new().route("/work", get(async || "hello"));
-    let layer = HealthLayer::new(health.clone()).announce_draining();
-    let keep_body_type = serve(layer.clone().keep_body_type().layer(app.clone())).await;
-    let busy = serve(layer.answer_when_busy().layer(app)).await;
+    let announced = AnnounceDrainLayer::new(health.clone()).layer(app);
+    let layer = HealthLayer::new(health.clone());
+    let busy = serve(layer.layer(BusyService::new(announced.clone()))).await;
+    let keep_body_type = serve(layer.keep_body_type().layer(announced)).await;
     health.set_draining(true);
     for address in [keep_body_type, busy] {
         let answer = wire::get(address, "/work").await;
@@ -184,7 +198,7 @@ async fn a_request_that_arrived_before_is_answered_as_it_was_asked() {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("late")))
         }
     });
-    let layer = HealthLayer::new(health.clone()).announce_draining();
+    let layer = layer(&health);
     let address = serve(layer.layer(slow)).await;
     let asker = tokio::spawn(wire::get(address, "/work"));
     soon(here).await.expect("arrived");

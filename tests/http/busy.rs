@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::{sync::Semaphore, time::timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_health::{Health, HealthLayer, Outcome};
+use tower_health::{BusyService, Health, HealthLayer, Outcome};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -30,7 +30,7 @@ async fn probes_are_answered_while_the_limit_is_full_and_requests_wait_their_tur
         .check("a", async || Ok(Outcome::up()))
         .build();
     let inner = ServiceBuilder::new().concurrency_limit(1).service(stuck);
-    let mut service = HealthLayer::new(health).answer_when_busy().layer(inner);
+    let mut service = HealthLayer::new(health).layer(BusyService::new(inner));
 
     let first = tokio::spawn(service.clone().oneshot(request("/work")));
     let second = tokio::spawn(service.clone().oneshot(request("/work")));

@@ -100,6 +100,38 @@ async fn each_verdict_is_rendered_once_for_each_form_and_audience() {
     }
 }
 
+/// A result that holds for an hour is not rendered each second, but for the ages in its details.
+#[tokio::test(start_paused = true)]
+async fn a_long_lived_result_is_rendered_once_unless_ages_show() {
+    let own = Counts::default();
+    let hour = Duration::from_secs(3_600);
+    let health = Health::builder()
+        .add(Dependency::new("database", async || Ok(Outcome::up())).cache_for(hour))
+        .build();
+    health.set_started();
+    let layer = HealthLayer::new(health)
+        .details(Access::bearer(["operator"]))
+        .format(Format::custom(own.clone()));
+    let with_ages = service(layer.clone());
+    let without = service(layer.without_measurements());
+    for path in ["/readyz", "/livez"] {
+        let before = own.now();
+        for _ in 0..100 {
+            ask(&with_ages, path, STRANGER).await;
+            ask(&without, path, OPERATOR).await;
+            advance(Duration::from_secs(30)).await;
+        }
+        assert_eq!(own.now() - before, 2, "{path}");
+    }
+    let before = own.now();
+    for _ in 0..100 {
+        ask(&with_ages, "/health", OPERATOR).await;
+        advance(Duration::from_millis(100)).await;
+    }
+    // Ten seconds pass.
+    assert_eq!(own.now() - before, 10);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_query_that_asks_for_nothing_gets_what_is_kept() {
     let own = Counts::default();

@@ -27,11 +27,6 @@ impl Render for Words {
 #[tokio::test]
 async fn accept_names_the_form() {
     let address = serve(open(broken())).await;
-    let html = if cfg!(feature = "html") {
-        "text/html; charset=utf-8"
-    } else {
-        JSON
-    };
     let table = [
         ("", JSON, r#"{"status":"down","checks":{"#),
         ("*/*", JSON, r#"{"status":"down","#),
@@ -60,8 +55,9 @@ async fn accept_names_the_form() {
         ),
         ("text/plain;q=0.5, application/health+json;q=0.4", TEXT, ""),
         (
+            // A browser's, whatever features are on: no path offers the page unless it is set to.
             "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-            html,
+            JSON,
             "",
         ),
         // What nobody here speaks is no reason to fail a probe.
@@ -168,7 +164,9 @@ async fn a_path_keeps_its_own_format_whatever_accept_says() {
 #[cfg(feature = "html")]
 #[tokio::test]
 async fn the_page_has_a_strict_policy() {
-    let layer = open(healthy()).path_with_format("/page", Probe::Full, Format::html());
+    let layer = open(healthy())
+        .path_with_format("/page", Probe::Full, Format::html())
+        .page("/health");
     let address = serve(layer).await;
     for (path, accept) in [
         ("/page", ""),
@@ -185,6 +183,51 @@ async fn the_page_has_a_strict_policy() {
         let policy = page.header("content-security-policy").expect("has one");
         assert!(policy.starts_with("default-src 'none'; "), "{policy}");
         assert!(page.body.starts_with("<!doctype html>"));
+    }
+}
+
+/// What a browser sends.
+#[cfg(feature = "html")]
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+#[cfg(feature = "html")]
+#[tokio::test]
+async fn a_page_is_offered_beside_the_other_formats() {
+    const HTML: &str = "text/html; charset=utf-8";
+    // The order of calls does not matter, nor whether a probe is there already.
+    let layer = open(healthy())
+        .page("/status")
+        .page("/health")
+        .page("/ready")
+        .path("/ready", Probe::Readiness);
+    let address = serve(layer).await;
+    for path in ["/status", "/health", "/ready", "/health/database"] {
+        for (accept, expected) in [
+            (BROWSER, HTML),
+            ("text/html", HTML),
+            ("", JSON),
+            ("*/*", JSON),
+            ("text/plain", TEXT),
+        ] {
+            let found = content_type(address, path, accept).await;
+            assert_eq!(found, expected, "{path} {accept}");
+        }
+    }
+    for path in ["/readyz", "/livez", "/readyz/database"] {
+        assert_eq!(content_type(address, path, BROWSER).await, JSON, "{path}");
+    }
+}
+
+#[cfg(feature = "html")]
+#[tokio::test]
+async fn a_layer_whose_format_is_the_page_offers_the_others_too() {
+    let address = serve(open(healthy()).format(Format::html())).await;
+    for (accept, expected) in [
+        ("", "text/html; charset=utf-8"),
+        (JSON, JSON),
+        ("text/plain", TEXT),
+    ] {
+        assert_eq!(content_type(address, "/readyz", accept).await, expected);
     }
 }
 

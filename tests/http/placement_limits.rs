@@ -17,10 +17,15 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::{task::JoinHandle, time::timeout};
 use tower::{
-    BoxError, Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit,
-    load_shed::error::Overloaded, service_fn, timeout::error::Elapsed, util::BoxCloneService,
+    BoxError, Layer, Service, ServiceBuilder, ServiceExt,
+    layer::layer_fn,
+    limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer},
+    load_shed::error::Overloaded,
+    service_fn,
+    timeout::error::Elapsed,
+    util::BoxCloneService,
 };
-use tower_health::{BusyLayer, Health, HealthLayer, Outcome};
+use tower_health::{BusyService, Health, HealthLayer, HealthService, Outcome};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// So long that only a limit's own end can come first.
@@ -53,8 +58,8 @@ fn layer() -> HealthLayer {
     )
 }
 
-fn busy() -> BusyLayer {
-    layer().answer_when_busy()
+fn busy<S>() -> impl Layer<S, Service = HealthService<BusyService<S>>> {
+    layer_fn(|inner| layer().layer(BusyService::new(inner)))
 }
 
 /// Each stack has a type of its own; what matters is the status, and the error.
@@ -161,7 +166,7 @@ async fn outermost_and_answering_when_busy_a_full_app_holds_up_no_probe() {
     }
 }
 
-/// What `answer_when_busy` is for: without it back-pressure holds the probe up, too.
+/// What `BusyService` is for: without it back-pressure holds the probe up, too.
 #[tokio::test]
 async fn outermost_without_it_a_probe_waits_with_the_others() {
     let stuck = Stuck::new();
@@ -175,6 +180,58 @@ async fn outermost_without_it_a_probe_waits_with_the_others() {
     for request in inside {
         request.await.expect("no panic").expect("served");
     }
+}
+
+/// tower has no way to give a reserved place back: behind a buffer a probe keeps one until the next
+/// request, unless [`BusyService`] is between.
+#[tokio::test]
+async fn behind_a_buffer_a_probe_keeps_a_place_unless_always_ready() {
+    for always_ready in [false, true] {
+        let stuck = Stuck::new();
+        let limited = GlobalConcurrencyLimitLayer::new(1).layer(app(&stuck));
+        let buffered = ServiceBuilder::new().buffer(1);
+        let stack = if always_ready {
+            erased(buffered.layer(busy()).service(limited.clone()))
+        } else {
+            erased(buffered.layer(layer()).service(limited.clone()))
+        };
+        for _ in 0..3 {
+            probe(&stack).await.expect("answered");
+        }
+        let other = tokio::spawn(limited.oneshot(request("/work")));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(stuck.held() == 1, always_ready);
+        // The next request through the buffer uses the place, and leaves it.
+        let next = work(&stack);
+        stuck.release_all();
+        for request in [
+            timeout(LIMIT, next)
+                .await
+                .map(|next| next.expect("no panic")),
+            timeout(LIMIT, other)
+                .await
+                .map(|other| other.expect("no panic").map(drop)),
+        ] {
+            request.expect("in time").expect("served");
+        }
+    }
+}
+
+/// Servers call a clone for each request, and drop it: then nothing is kept.
+#[tokio::test]
+async fn a_clone_that_answered_a_probe_keeps_no_place() {
+    let stuck = Stuck::new();
+    let limited = GlobalConcurrencyLimitLayer::new(1).layer(app(&stuck));
+    let stack = erased(layer().layer(limited.clone()));
+    for _ in 0..3 {
+        probe(&stack).await.expect("answered");
+    }
+    let other = tokio::spawn(limited.oneshot(request("/work")));
+    stuck.holds(1).await;
+    stuck.release_all();
+    other.await.expect("no panic").expect("served");
 }
 
 /// Whoever sheds load never makes a probe wait: then plain `HealthLayer` is enough.
@@ -207,7 +264,7 @@ async fn around_a_load_shed_probes_are_answered_and_the_rest_is_shed() {
     }
 }
 
-/// The trap of `answer_when_busy`: it is always ready, so what stands outside never sheds.
+/// The trap of `BusyService`: it is always ready, so what stands outside never sheds.
 #[tokio::test]
 async fn inside_a_load_shed_a_probe_is_shed_or_else_nothing_is() {
     let stuck = Stuck::new();

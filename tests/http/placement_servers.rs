@@ -23,7 +23,7 @@ use tower::{
     limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer},
     service_fn,
 };
-use tower_health::{Health, HealthLayer, Outcome};
+use tower_health::{BusyService, Health, HealthLayer, Outcome};
 
 /// Requests that the app takes at a time.
 const PLACES: usize = 4;
@@ -111,9 +111,7 @@ async fn hyper_with_a_full_limit_answers_probes_when_busy() {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
         }
     });
-    let app = layer()
-        .answer_when_busy()
-        .layer(ConcurrencyLimit::new(app, PLACES));
+    let app = layer().layer(BusyService::new(ConcurrencyLimit::new(app, PLACES)));
     let (listener, address) = listen().await;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -164,7 +162,8 @@ async fn tonic_with_a_full_connection_answers_probes_on_another() {
         .concurrency_limit_per_connection(1)
         .layer(
             ServiceBuilder::new()
-                .layer(layer().answer_when_busy())
+                .layer(layer())
+                .layer(BusyService::layer())
                 .layer(GlobalConcurrencyLimitLayer::new(PLACES))
                 .into_inner(),
         )

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_health::{Access, Health, HealthLayer, Outcome, ProbeMark, ResponseBody};
+use tower_health::{
+    Access, AnnounceDrainLayer, BusyService, Health, HealthLayer, Outcome, ProbeMark, ResponseBody,
+};
 use tower_http::trace::TraceLayer;
 
 type Inner = Response<Full<Bytes>>;
@@ -57,11 +59,7 @@ async fn answers_and_refusals_are_marked_and_traffic_is_not() {
             "/livez",
             (StatusCode::METHOD_NOT_ALLOWED, true),
         ),
-        (
-            Method::GET,
-            "/health/nothing",
-            (StatusCode::NOT_FOUND, true),
-        ),
+        (Method::GET, "/health/nothing", (ok, false)),
         (Method::GET, "/", (ok, false)),
         (Method::GET, "/readyz/", (ok, false)),
     ] {
@@ -81,13 +79,13 @@ async fn every_kind_of_layer_marks() {
         )
         .await,
         asked(
-            layer().answer_when_busy().layer(service_fn(inner)),
+            layer().layer(BusyService::new(service_fn(inner))),
             Method::GET,
             "/readyz",
         )
         .await,
         asked(
-            layer().announce_draining().layer(service_fn(inner)),
+            layer().layer(AnnounceDrainLayer::new(health()).layer(service_fn(inner))),
             Method::GET,
             "/readyz",
         )
@@ -99,7 +97,7 @@ async fn every_kind_of_layer_marks() {
         asked(keep_body_type, Method::GET, "/").await,
         (StatusCode::OK, false)
     );
-    let busy = layer().answer_when_busy().layer(service_fn(inner));
+    let busy = layer().layer(BusyService::new(service_fn(inner)));
     assert_eq!(asked(busy, Method::GET, "/").await, (StatusCode::OK, false));
 }
 
@@ -145,7 +143,8 @@ fn a_path_is_known_before_there_is_an_answer() {
         ("/readyz", true),
         ("/readyz?verbose", true),
         ("http://host/livez", true),
-        ("/health/database", true),
+        // Not every caller may know of it, and the app may have a route there.
+        ("/health/database", false),
         ("/", false),
         ("/readyz/", false),
         ("/READYZ", false),
@@ -158,8 +157,61 @@ fn a_path_is_known_before_there_is_an_answer() {
             "{uri}"
         );
     }
+    let method = |name: &str| {
+        format!("/grpc.health.v1.Health/{name}")
+            .parse()
+            .expect("a URI")
+    };
+    for name in ["Check", "Watch", "List"] {
+        assert!(!layer.is_probe(&method(name)), "{name}");
+        #[cfg(feature = "grpc")]
+        assert!(layer.clone().grpc().is_probe(&method(name)), "{name}");
+    }
+    #[cfg(feature = "grpc")]
+    for uri in [
+        "/grpc.health.v1.Health",
+        "/grpc.health.v1.Health/",
+        "/grpc.health.v1.Health/Check/x",
+    ] {
+        assert!(
+            !layer.clone().grpc().is_probe(&uri.parse().expect("a URI")),
+            "{uri}"
+        );
+    }
     let layer = layer.without_default_paths();
     assert!(!layer.is_probe(&"/readyz".parse().expect("a URI")));
+}
+
+#[cfg(feature = "grpc")]
+#[tokio::test]
+async fn a_grpc_call_that_is_answered_is_marked() {
+    type Call = Request<Full<Bytes>>;
+    let service = HealthLayer::new(health())
+        .mark_probes()
+        .grpc()
+        .layer(service_fn(async |_: Call| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        }));
+    let call = |method: &str| {
+        Request::post(format!("/grpc.health.v1.Health/{method}"))
+            .version(http::Version::HTTP_2)
+            .header("content-type", "application/grpc")
+            // One message without a field: the service is the server itself.
+            .body(Full::new(Bytes::from_static(&[0; 5])))
+            .expect("valid")
+    };
+    for method in ["Check", "Watch", "List"] {
+        let Ok(response) = service.clone().oneshot(call(method)).await;
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/grpc",
+            "{method}"
+        );
+        assert!(
+            response.extensions().get::<ProbeMark>().is_some(),
+            "{method}"
+        );
+    }
 }
 
 #[tokio::test]

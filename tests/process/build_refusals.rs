@@ -6,8 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use http::StatusCode;
 use tower_health::{
-    Access, CheckResult, Dependency, Format, Health, HealthLayer, Outcome, Probe, Render, View,
+    Access, CheckResult, Dependency, Format, Health, HealthLayer, Outcome, Probe, Render, Status,
+    View,
 };
 
 async fn up() -> CheckResult {
@@ -74,6 +76,12 @@ fn refusals_point_at_the_callers_line() {
     refused_here!(layer().path("/a", Probe::group("nobody")));
     refused_here!(layer().path_with_format("/a/", Probe::Full, Format::text()));
     refused_here!(layer().path_with_format("/a", Probe::group("nobody"), Format::text()));
+    refused_here!(layer().status_code(Status::Up, StatusCode::CONTINUE));
+    refused_here!(layer().status_code(Status::Up, StatusCode::SWITCHING_PROTOCOLS));
+    refused_here!(layer().status_code(Status::Down, StatusCode::NO_CONTENT));
+    refused_here!(layer().status_code(Status::Down, StatusCode::RESET_CONTENT));
+    refused_here!(layer().status_code(Status::Degraded, StatusCode::NOT_MODIFIED));
+    assert_eq!(panics_at(|| drop(layer().status_code(Status::Up, StatusCode::IM_A_TEAPOT))), None);
     refused_here!(Format::custom(Misnamed("no media type")));
     refused_here!(Format::custom(Misnamed("text/plain\r\nx: y")));
     refused_here!(Access::bearer([""]));

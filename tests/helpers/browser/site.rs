@@ -15,12 +15,12 @@ pub struct Site {
 impl Site {
     /// Shows everybody everything.
     pub async fn open(health: &Health) -> Self {
-        Self::of(HealthLayer::new(health.clone()).details(Access::everybody())).await
+        Self::of(pages(health).details(Access::everybody())).await
     }
 
     /// Shows everybody the status.
     pub async fn closed(health: &Health) -> Self {
-        Self::of(HealthLayer::new(health.clone())).await
+        Self::of(pages(health)).await
     }
 
     pub async fn of(layer: HealthLayer) -> Self {
@@ -44,6 +44,17 @@ impl Site {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
+}
+
+fn pages(health: &Health) -> HealthLayer {
+    let layer = HealthLayer::new(health.clone());
+    #[cfg(feature = "html")]
+    let layer = layer
+        .page("/health")
+        .page("/readyz")
+        .page("/livez")
+        .page("/startupz");
+    layer
 }
 
 impl Drop for Site {

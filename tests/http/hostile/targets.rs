@@ -37,8 +37,8 @@ const TARGETS: [(&str, &str); 35] = [
     ("/x/../readyz", "inner 404"),
     ("/readyz/", "inner 404"),
     ("/readyz//", "inner 404"),
-    ("/readyz/..", "probe 404"),
-    ("/readyz/%2e%2e", "probe 404"),
+    ("/readyz/..", "inner 404"),
+    ("/readyz/%2e%2e", "inner 404"),
     ("/%72eadyz", "inner 404"),
     ("/READYZ", "inner 404"),
     ("/readyz%00", "inner 404"),
@@ -51,14 +51,14 @@ const TARGETS: [(&str, &str); 35] = [
     ("/readyz?%00%0d%0a", "probe 200"),
     ("/health/database", "probe 200"),
     ("/health/data%62ase", "probe 200"),
-    ("/health/%", "probe 404"),
-    ("/health/%zz", "probe 404"),
-    ("/health/%ff%fe", "probe 404"),
-    ("/health/%00", "probe 404"),
-    ("/health/%2fdatabase", "probe 404"),
+    ("/health/%", "inner 404"),
+    ("/health/%zz", "inner 404"),
+    ("/health/%ff%fe", "inner 404"),
+    ("/health/%00", "inner 404"),
+    ("/health/%2fdatabase", "inner 404"),
     ("/health/database/", "inner 404"),
-    ("/health/database%0d%0aset-cookie:%20a=b", "probe 404"),
-    ("/health/b\u{fc}ro", "probe 404"),
+    ("/health/database%0d%0aset-cookie:%20a=b", "inner 404"),
+    ("/health/b\u{fc}ro", "inner 404"),
 ];
 
 const REFUSED_TARGETS: [(&str, &str); 8] = [
@@ -121,13 +121,13 @@ fn long() -> Vec<Row> {
         Row::new(
             "a name of 60 kB",
             get(&format!("/health/{}", of(60_000))),
-            "probe 404",
+            "inner 404",
             End::Open,
         ),
         Row::new(
             "an encoded name of 60 kB",
             get(&format!("/health/{}", "%61".repeat(20_000))),
-            "probe 404",
+            "inner 404",
             End::Open,
         ),
         Row::new(

@@ -140,11 +140,10 @@ async fn who_may_not_probe_learns_less_than_the_status() {
         assert_eq!(pair[0], answers[0], "the state shows");
         assert_eq!(pair[1], answers[1], "the state shows");
     }
-    // One name below a probe's path is a dependency's or nobody's; more, or none, is the app's.
+    // All that is below a probe path is the app's to those who may not probe.
     let is_probe = |question: &Question| {
-        let path = question.target.split('?').next().expect("a path");
-        let below = path.strip_prefix("/readyz").expect("chosen so");
-        below.is_empty() || below.len() > 1 && !below[1..].contains('/')
+        let path = question.target.split('?').next();
+        path == Some("/readyz")
     };
     let (mut forbidden, mut others) = (0, 0);
     for (question, answer) in questions.iter().zip(&answers[0]) {
