@@ -73,12 +73,9 @@
 
 mod access;
 mod bounds;
-mod cell;
 mod check;
 pub mod checks;
 mod dependency;
-mod engine;
-mod epoch;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 #[cfg(not(feature = "grpc"))]
@@ -86,18 +83,19 @@ pub mod grpc;
 mod grpc;
 pub mod guide;
 mod health;
-mod lifecycle;
+// Until every module says `DependencyState`.
+#[cfg(feature = "grpc")]
+use health::cell;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "metrics/off.rs"]
 mod metrics;
 mod middleware;
+mod monitor;
 mod probe;
 mod render;
 mod report;
-mod subscribe;
-mod transition;
 
 pub use self::{
     access::{Access, InvalidNetwork, PeerAddr, RequestHead},
@@ -105,6 +103,7 @@ pub use self::{
     dependency::{Dependency, InvalidDependencyName},
     health::{
         AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, Health, HealthBuilder, NotReady,
+        Transition, Transitions,
     },
     middleware::{
         AnnounceDrainFuture, AnnounceDrainLayer, AnnounceDrainService, BusyFuture, BusyLayer,
@@ -114,7 +113,6 @@ pub use self::{
     probe::Probe,
     render::{Detail, Format, Render, View},
     report::{CheckRun, Failure, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
-    subscribe::{Transition, Transitions},
 };
 
 /// The README's examples, compiled.

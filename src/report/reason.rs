@@ -70,6 +70,8 @@ reasons! {
     NoPrimary = "no_primary",
     /// A replica is further behind than it may be, or a queue is longer. Look at what should work it off.
     Behind = "behind",
+    /// The server works, and answers more slowly than `slow_after` allows. Look at its load, or at slow queries.
+    Slow = "slow",
     /// The server is out of connection slots, memory or disk. Raise its limit, or shrink the pools.
     Exhausted = "exhausted",
     /// The database, or whatever was asked for, does not exist. Create it, or correct the name.

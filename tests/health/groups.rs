@@ -34,6 +34,7 @@ async fn members_may_be_named_by_the_builder_and_by_themselves() {
         .group("storage", ["files", "orders"])
         .group("slow", ["mail"])
         .build();
+    health.set_started();
     let storage = group(&health, "storage").await;
     assert_eq!(names(&storage), ["orders", "search", "files"]);
     assert_eq!(storage.status, Status::Up);
@@ -52,6 +53,7 @@ async fn a_probe_of_a_group_is_answered_over_http_for_its_members_alone() {
         .group("storage", ["orders"])
         .group("messages", ["mail"])
         .build();
+    health.set_started();
     let face = Face(
         HealthLayer::new(health)
             .path("/storagez", Probe::group("storage"))

@@ -6,7 +6,6 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod back_off;
 mod cancellation;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod cost_bound;
