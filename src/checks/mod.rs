@@ -1,7 +1,7 @@
 //! Ready-made checks on the app's own pools and workers.
 //!
-//! [`Heartbeat`] and [`RuntimeLag`] look inside the process, at a worker of the app's and at the runtime
-//! that runs it: the two that liveness may use.
+//! [`Heartbeat`], [`Switch`] and [`RuntimeLag`] look inside the process: at a worker, at what the app says of
+//! itself, and at the runtime. Liveness may use these three. [`blocking`] runs a synchronous check.
 //!
 //! `checks::postgres`, `checks::redis` and `checks::pool` look at a `bb8::Pool` of the app's. All three
 //! keep to the same rules:
@@ -21,6 +21,7 @@
 //! the timeout of its [`Dependency`](crate::Dependency) (800 ms by default). Its future may
 //! be dropped at any point: connections go back to the pool or are closed.
 
+mod blocking;
 #[cfg(feature = "pool")]
 mod guarded;
 mod heartbeat;
@@ -33,14 +34,20 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod runtime_lag;
+mod switch;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Postgres, postgres};
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, redis};
+pub use self::{
+    blocking::{Blocking, blocking},
+    heartbeat::Heartbeat,
+    runtime_lag::RuntimeLag,
+    switch::Switch,
+};
 #[cfg(feature = "pool")]
 pub use self::{
     guarded::{GuardedError, GuardedManager},
     pool::{PingFuture, PoolCheck, pool},
 };
-pub use self::{heartbeat::Heartbeat, runtime_lag::RuntimeLag};

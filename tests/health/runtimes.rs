@@ -191,3 +191,111 @@ fn runtime() -> Runtime {
         .build()
         .expect("a runtime")
 }
+
+/// Only `block_on` drives such a runtime.
+fn undriven() -> Runtime {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+#[test]
+fn a_run_whose_runtime_is_not_driven_is_superseded() {
+    let gate = Gate::new();
+    let dependency = Dependency::new("gate", gate.check())
+        .timeout(50 * MS)
+        .cache_for(50 * MS);
+    let health = Health::builder().add(dependency).build();
+    let left = undriven();
+    left.block_on(async {
+        let _ = timeout(Duration::ZERO, health.report()).await;
+        while gate.runs() == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    runtime().block_on(async {
+        let up = async {
+            while health.report().await.status != Status::Up {
+                gate.pass.add_permits(1);
+                sleep(5 * MS).await;
+            }
+        };
+        timeout(LIMIT, up).await.expect("a run of this runtime");
+    });
+    // The old one ends without a result.
+    let before = health.snapshot().entries[0].history().len();
+    left.block_on(async { sleep(100 * MS).await });
+    assert_eq!(health.snapshot().entries[0].history().len(), before);
+}
+
+#[test]
+fn a_refresh_whose_runtime_is_not_driven_moves_on() {
+    let health = Health::builder()
+        .add(Dependency::new("a", async || Ok(Outcome::up())).timeout(50 * MS))
+        .refresh_every(50 * MS)
+        .build();
+    let left = undriven();
+    left.block_on(async {
+        while health.report().await.status != Status::Up {
+            sleep(5 * MS).await;
+        }
+    });
+    runtime().block_on(async {
+        let stale = async {
+            while health.report().await.status != Status::Down {
+                sleep(5 * MS).await;
+            }
+        };
+        timeout(LIMIT, stale).await.expect("it is overdue");
+        let fresh = async {
+            while health.report().await.status != Status::Up {
+                sleep(5 * MS).await;
+            }
+        };
+        timeout(LIMIT, fresh).await.expect("it is refreshed here");
+    });
+    drop(left);
+}
+
+#[test]
+fn without_a_timer_last_results_are_returned() {
+    let health = Health::builder()
+        .check("a", async || Ok(Outcome::up()))
+        .build();
+    let without_timer = Builder::new_current_thread().build().expect("a runtime");
+    let report = without_timer.block_on(health.report());
+    assert_eq!(report.entries[0].reason, Some(Reason::Pending));
+    assert_eq!(runtime().block_on(health.report()).status, Status::Up);
+    assert_eq!(without_timer.block_on(health.report()).status, Status::Up);
+}
+
+#[tokio::test]
+async fn a_run_ends_with_the_last_handle() {
+    let gate = Gate::new();
+    let held = Arc::new(());
+    let (alive, check) = (Arc::downgrade(&held), gate.check());
+    let check = move || {
+        let (held, run) = (held.clone(), check());
+        async move {
+            let _held = held;
+            run.await
+        }
+    };
+    let health = Health::builder()
+        .add(Dependency::new("a", check).timeout(Duration::MAX))
+        .build();
+    let _ = timeout(Duration::ZERO, health.report()).await;
+    while gate.runs() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(health);
+    let gone = async {
+        while alive.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, gone)
+        .await
+        .expect("run and check are dropped");
+}
