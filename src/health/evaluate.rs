@@ -621,6 +621,41 @@ mod tests {
         }
     }
 
+    /// A mapped service cannot work without its members; the group by its own name is as over HTTP.
+    #[tokio::test(start_paused = true)]
+    async fn members_are_required_for_a_mapped_service() {
+        let member = |name, status: Status| {
+            let check = move || async move { result(status) };
+            Dependency::new(name, check).optional().group("orders")
+        };
+        let orders = Probe::group("orders");
+        let health = Health::builder()
+            .add(member("ledger", Status::Down))
+            .add(Dependency::new("index", async || Ok(Outcome::up())).group("search"))
+            .add(
+                member("cache", Status::Down)
+                    .group("search")
+                    .optional_for(Probe::group("search")),
+            )
+            .map_grpc_service("shop.v1.Orders", orders.clone())
+            .map_grpc_service("shop.v1.Search", Probe::group("search"))
+            .build();
+        health.report().await;
+        let status = |subject| health.glance(subject, Instant::now(), false).status;
+        let mapped = |name| health.services().find(name).expect("mapped");
+        assert_eq!(
+            status(Subject::Probe(mapped("shop.v1.Orders"))),
+            Status::Down
+        );
+        assert_eq!(
+            status(Subject::Probe(mapped("shop.v1.Search"))),
+            Status::Degraded
+        );
+        assert_eq!(status(Subject::Group("orders")), Status::Degraded);
+        assert_eq!(health.snapshot_for(&orders).status, Status::Degraded);
+        assert_eq!(status(Subject::Probe(&Probe::Readiness)), Status::Degraded);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_is_not_there_is_not_up() {
         let up = async || Ok(Outcome::up());

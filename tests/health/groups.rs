@@ -100,6 +100,32 @@ async fn one_that_is_neither_declared_nor_named_by_a_member_is_unknown() {
     assert_eq!(face.code("/storagez").await, 503);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_group_follows_the_lifecycle_as_readiness_does() {
+    let health = Health::builder()
+        .add(Dependency::new("search", up).group("storage"))
+        .check("mail", down)
+        .build();
+    let face = Face(
+        HealthLayer::new(health.clone())
+            .path("/storagez", Probe::group("storage"))
+            .details(Access::everybody()),
+    );
+    let storage = async || {
+        let (code, _) = face.get("/storagez").await;
+        (code, group(&health, "storage").await.reason)
+    };
+    assert_eq!(storage().await, (503, Some(Reason::Starting)));
+    health.set_started();
+    assert_eq!(storage().await, (200, None));
+    health.enter_maintenance("a look inside");
+    assert_eq!(storage().await, (503, Some(Reason::Maintenance)));
+    health.exit_maintenance();
+    assert_eq!(storage().await, (200, None));
+    health.set_draining(true);
+    assert_eq!(storage().await, (503, Some(Reason::Draining)));
+}
+
 #[test]
 #[should_panic(expected = r#"the group "storage" has the member "serach""#)]
 fn an_unknown_member_is_refused_at_build() {
