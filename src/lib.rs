@@ -83,9 +83,6 @@ pub mod grpc;
 mod grpc;
 pub mod guide;
 mod health;
-// Until every module says `DependencyState`.
-#[cfg(feature = "grpc")]
-use health::cell;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(not(feature = "metrics"))]

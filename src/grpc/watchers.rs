@@ -22,7 +22,11 @@ use super::{
     feed::{Feed, Key},
     status::Refusal,
 };
-use crate::{bounds::MAX_DURATION, cell::Cell, health::Health, render::Detail};
+use crate::{
+    bounds::MAX_DURATION,
+    health::{DependencyState, Health},
+    render::Detail,
+};
 
 /// How many may watch one handle at a time.
 pub(super) const MAX_WATCHERS: usize = 10_000;
@@ -42,7 +46,7 @@ struct State {
     count: usize,
     driver: Option<AbortHandle>,
     /// The members at the last look: only other ones can make an unknown name known.
-    members: Option<Arc<Vec<Arc<Cell>>>>,
+    members: Option<Arc<Vec<Arc<DependencyState>>>>,
 }
 
 struct Watched {

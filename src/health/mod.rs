@@ -40,10 +40,4 @@ pub use self::{
     warning::{ConfigWarning, ConfigWarningKind},
 };
 #[cfg(feature = "grpc")]
-pub(crate) use self::{closing::LINGER, evaluate::Subject};
-
-/// The name under which other modules know the state of a dependency.
-#[cfg(feature = "grpc")]
-pub(crate) mod cell {
-    pub(crate) use super::state::DependencyState as Cell;
-}
+pub(crate) use self::{closing::LINGER, evaluate::Subject, state::DependencyState};

@@ -230,16 +230,17 @@ impl DependencyState {
     pub(super) fn current(&self, now: Instant, outdated: Outdated) -> Current {
         let (mut result, active) = self.flight.peek();
         let is_refreshed = self.dependency.settings.refresh_every.is_some();
-        if is_refreshed && let Some(last) = result.as_ref().filter(|last| !last.is_usable(now)) {
-            if last.reason != Some(Reason::Stale) {
-                let seen = last.clone();
-                let published = self.flight.amend(|last| {
-                    let same = last.is_some_and(|last| last.ended == seen.ended);
-                    same.then(|| seen.stale(now))
-                });
-                self.restate(published);
-                result = self.flight.peek().0;
-            }
+        if is_refreshed
+            && let Some(seen) = result.clone()
+            && !seen.is_usable(now)
+            && seen.reason != Some(Reason::Stale)
+        {
+            let published = self.flight.amend(|last| {
+                let is_same = last.is_some_and(|last| last.ended == seen.ended);
+                is_same.then(|| seen.stale(now))
+            });
+            self.restate(published);
+            result = self.flight.peek().0;
         }
         let is_due = result.as_ref().is_none_or(|last| {
             if is_refreshed {
