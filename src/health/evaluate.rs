@@ -202,24 +202,37 @@ impl Gathering {
     }
 
     /// Waits for the runs under way, until the deadline.
+    // Each local that lives across the wait is kept by every waiter.
     pub(crate) async fn settle(&mut self) {
-        let began = self.began;
-        for Part { state, step } in &mut self.parts {
-            // Twice: a run may end without a result, as its runtime does.
-            for _ in 0..2 {
-                let Step::Wait(wait) = step else { break };
-                // Elsewhere there is no run to wait for, and no clock that could end the wait.
-                // One after the other, all with the same deadline: the runs go side by side.
-                if !run::is_possible() || timeout_at(self.deadline, wait).await.is_err() {
-                    break;
+        let (mut at, mut is_again) = (0, false);
+        while at < self.parts.len() {
+            // One after the other, all with the same deadline: the runs go side by side. Without a
+            // runtime there is no run to wait for, and no clock that could end the wait.
+            let has_ended = match &mut self.parts[at].step {
+                Step::Wait(wait) if run::is_possible() => {
+                    timeout_at(self.deadline, wait).await.is_ok()
                 }
-                let again = state.join(Instant::now(), |last| last.ended >= began);
-                *step = again.map_or(Step::Known, Step::Wait);
-            }
-            if matches!(step, Step::Wait(_)) {
-                *step = Step::Known;
+                _ => false,
+            };
+            is_again = has_ended && !is_again && self.join_again(at);
+            if !is_again {
+                if let Step::Wait(_) = self.parts[at].step {
+                    self.parts[at].step = Step::Known;
+                }
+                at += 1;
             }
         }
+    }
+
+    /// Joins once more after a run without a result, as it ends when its runtime does.
+    fn join_again(&mut self, at: usize) -> bool {
+        let Part { state, step } = &mut self.parts[at];
+        let began = self.began;
+        let Some(wait) = state.join(Instant::now(), |last| last.ended >= began) else {
+            return false;
+        };
+        *step = Step::Wait(wait);
+        true
     }
 
     /// Waits until `deadline` at most.
