@@ -1,7 +1,7 @@
 //! One evaluation: from the states of the dependencies to the status of a probe, or to its report.
 //!
 //! 1. The dependencies that the probe looks at are asked; runs that are due start, side by side.
-//! 2. The caller waits for them until its deadline, or does not ([`Glance`], a snapshot, an app out of rotation).
+//! 2. The caller waits for them until its deadline, or does not (a snapshot, a status for gRPC, an app out of rotation).
 //! 3. Each state counts as the probe requires it; the worst counts.
 //! 4. The lifecycle has the last word.
 
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// An answer that depends on no run is renewed this often all the same.
-const LONGEST_VALIDITY: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_VALIDITY: Duration = Duration::from_secs(1);
 /// What a run may need past its timeout to publish that.
 const OVERTIME: Duration = Duration::from_millis(100);
 
@@ -170,10 +170,15 @@ impl Gathering {
         let now = Instant::now();
         // Latched: nothing can change the answer any more, so nothing is asked.
         let is_latched = *probe == Probe::Startup && health.is_started();
+        // Nobody else may ask what a group waits for until the app has started.
+        let is_starting = matches!(probe, Probe::Group(_)) && !health.is_started();
         let members = health.states();
         let mut parts: Vec<Part> = members
             .iter()
-            .filter(|state| !is_latched && state.dependency.is_covered_by(probe))
+            .filter(|state| {
+                !is_latched && state.dependency.is_covered_by(probe)
+                    || is_starting && is_needed_to_start(state)
+            })
             .map(|state| Part {
                 state: state.clone(),
                 step: step(state, now),
@@ -259,7 +264,7 @@ impl Gathering {
             None => Outdated::Shown,
         };
         let mut entries = Vec::with_capacity(self.parts.len());
-        for Part { state, step } in &self.parts {
+        for Part { state, step } in self.listed() {
             // Removed while the caller waited. If it asked for this one alone, it still gets the result.
             if self.purpose != Purpose::One && state.is_retired() {
                 continue;
@@ -292,11 +297,18 @@ impl Gathering {
         }
     }
 
+    /// What the report is about: not what was asked only because the app starts.
+    fn listed(&self) -> impl Iterator<Item = &Part> {
+        let is_probe = self.purpose == Purpose::Probe;
+        let covers =
+            move |part: &&Part| !is_probe || part.state.dependency.is_covered_by(&self.probe);
+        self.parts.iter().filter(covers)
+    }
+
     /// Which of `names` are neither a dependency nor a group that was asked for.
     pub(crate) fn unmatched(&self, names: &[String]) -> Vec<String> {
         let matches = |name: &String| {
-            self.parts
-                .iter()
+            self.listed()
                 .any(|part| excluded(&part.state.dependency, &[name]).is_some())
         };
         names
@@ -309,7 +321,7 @@ impl Gathering {
     /// The groups of what was asked for, each once.
     pub(crate) fn groups(&self) -> Vec<Cow<'static, str>> {
         let mut groups = Vec::new();
-        for part in &self.parts {
+        for part in self.listed() {
             for group in &part.state.dependency.groups {
                 if !groups.contains(group) {
                     groups.push(group.clone());
@@ -355,13 +367,16 @@ fn follows_lifecycle(probe: &Probe) -> bool {
 }
 
 /// Whether startup waits for it.
-fn is_needed_to_start(state: &DependencyState) -> bool {
+pub(super) fn is_needed_to_start(state: &DependencyState) -> bool {
     state.dependency.is_covered_by(&Probe::Startup) && state.is_required(&Probe::Startup)
 }
 
 impl Health {
     /// What the lifecycle says to `probe`, whatever the dependencies are.
-    fn lifecycle_of(&self, probe: &Probe) -> Option<(Status, Reason, Option<Cow<'static, str>>)> {
+    pub(super) fn lifecycle_of(
+        &self,
+        probe: &Probe,
+    ) -> Option<(Status, Reason, Option<Cow<'static, str>>)> {
         let follows = follows_lifecycle(probe);
         let lifecycle = &self.shared().common.lifecycle;
         if follows && let Some((reason, message)) = lifecycle.out_of_rotation() {
@@ -378,7 +393,7 @@ impl Health {
     }
 
     /// Remembers the first moment at which all that startup needs was up or degraded together.
-    fn latch(&self, now: Instant) {
+    pub(super) fn latch(&self, now: Instant) {
         if self.is_started() {
             return;
         }
@@ -397,311 +412,5 @@ impl Health {
         if all_served {
             self.set_started();
         }
-    }
-}
-
-#[cfg(feature = "grpc")]
-mod glance {
-    use super::{
-        Arc, Cow, DependencyState, Gathering, Health, Instant, LONGEST_VALIDITY, Outdated, Probe,
-        Reason, Status,
-    };
-    use crate::health::state::LEAST_PERIOD;
-
-    /// What a name stands for.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Subject<'a> {
-        /// A probe; a group among them is that of a mapped service.
-        Probe(&'a Probe),
-        Group(&'a str),
-        Dependency(&'a str),
-    }
-
-    /// The status as it is known at one moment: that of the report, without making one.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Glance {
-        pub(crate) status: Status,
-        /// Nothing changes by time alone before then.
-        pub(crate) holds_until: Instant,
-    }
-
-    impl Glance {
-        /// Whether no run is due: asking would find the same.
-        pub(crate) fn holds(&self, now: Instant) -> bool {
-            now < self.holds_until
-        }
-    }
-
-    impl Health {
-        /// The status of `subject` as known now; with `asks` a run starts where one is due.
-        pub(crate) fn glance(&self, subject: Subject<'_>, now: Instant, asks: bool) -> Glance {
-            let probe = subject.probe();
-            let lifecycle = &self.shared().common.lifecycle;
-            // Liveness and startup stay as they are: a prober that asks for them would kill the
-            // app while it drains.
-            let leaves = !matches!(*probe, Probe::Liveness | Probe::Startup);
-            let mut glance = Glance {
-                status: Status::Up,
-                holds_until: now + LONGEST_VALIDITY,
-            };
-            if leaves && lifecycle.out_of_rotation().is_some() {
-                glance.status = Status::Down;
-                return glance;
-            }
-            self.latch(now);
-            if !matches!(subject, Subject::Dependency(_))
-                && let Some((status, ..)) = self.lifecycle_of(&probe)
-            {
-                glance.status = status;
-            }
-            if *probe == Probe::Startup && self.is_started() {
-                return glance;
-            }
-            let asks = asks && !self.keep_refreshing();
-            let mut is_missing = matches!(subject, Subject::Dependency(_));
-            for state in self.states().iter().filter(|state| subject.covers(state)) {
-                is_missing = false;
-                let (mut status, mut holds_until) = self.glance_at(state, now, asks);
-                if !status.is_serving() && !subject.requires(state, &probe) {
-                    status = Status::Degraded;
-                }
-                if asks && let Some(at) = state.last_start() {
-                    holds_until = holds_until.max(at + LEAST_PERIOD);
-                }
-                glance.status = glance.status.max(status);
-                glance.holds_until = glance.holds_until.min(holds_until);
-            }
-            if is_missing {
-                glance.status = Status::Unknown;
-            }
-            glance
-        }
-
-        fn glance_at(
-            &self,
-            state: &Arc<DependencyState>,
-            now: Instant,
-            asks: bool,
-        ) -> (Status, Instant) {
-            if asks {
-                state.join(now, |last| {
-                    last.is_fresh(now) || now < last.started + LEAST_PERIOD
-                });
-            } else if self.refresh_period().is_some() && !state.has_result() {
-                // Not left to the first phase of the refresh.
-                state.refresh(now);
-            }
-            let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
-            (current.status, current.valid_until)
-        }
-
-        /// Asks what `subject` covers; `None` for an unknown dependency.
-        pub(crate) fn gather_subject(&self, subject: Subject<'_>) -> Option<Gathering> {
-            match subject {
-                Subject::Dependency(name) => self.gather_one(&Probe::Full, name),
-                _ => Some(self.gather(&subject.probe())),
-            }
-        }
-
-        /// Whether there is a dependency called `name`.
-        pub(crate) fn has_dependency(&self, name: &str) -> bool {
-            let states = self.states();
-            states.iter().any(|state| &*state.dependency.name == name)
-        }
-
-        /// Every group, declared or with a member, once, and every dependency, in order of registration.
-        pub(crate) fn names(&self) -> (Vec<String>, Vec<String>) {
-            let states = self.states();
-            let own = states.iter().flat_map(|state| &state.dependency.groups);
-            let mut groups: Vec<String> = Vec::new();
-            for group in self.shared().groups.iter().chain(own) {
-                if !groups.iter().any(|other| other == group) {
-                    groups.push(group.as_ref().to_owned());
-                }
-            }
-            let dependencies = states.iter().map(|state| state.dependency.name.to_string());
-            (groups, dependencies.collect())
-        }
-    }
-
-    impl Subject<'_> {
-        fn probe(&self) -> Cow<'_, Probe> {
-            match self {
-                Self::Probe(probe) => Cow::Borrowed(probe),
-                Self::Group(name) => Cow::Owned(Probe::group((*name).to_owned())),
-                Self::Dependency(_) => Cow::Owned(Probe::Full),
-            }
-        }
-
-        fn covers(self, state: &DependencyState) -> bool {
-            match self {
-                Self::Probe(probe) => state.dependency.is_covered_by(probe),
-                Self::Group(group) => state.dependency.groups.iter().any(|name| name == group),
-                Self::Dependency(name) => &*state.dependency.name == name,
-            }
-        }
-
-        fn requires(self, state: &DependencyState, probe: &Probe) -> bool {
-            match self {
-                // Asked for by name, it is what it is.
-                Self::Dependency(_) => true,
-                // A mapped service cannot work without what was named for it.
-                Self::Probe(Probe::Group(_)) => !state.dependency.is_optional_for(probe),
-                Self::Probe(_) | Self::Group(_) => state.is_required(probe),
-            }
-        }
-    }
-}
-
-#[cfg(feature = "grpc")]
-pub(crate) use self::glance::Subject;
-
-#[cfg(all(test, feature = "grpc"))]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tokio::time::Instant;
-
-    use super::{Arc, Duration, Health, Probe, Subject};
-    use crate::{
-        check::{CheckResult, Outcome},
-        dependency::Dependency,
-        report::{Failure, Reason, Status},
-    };
-
-    fn result(status: Status) -> CheckResult {
-        match status {
-            Status::Up => Ok(Outcome::up()),
-            Status::Degraded => Ok(Outcome::degraded(Reason::Saturated)),
-            _ => Err(Failure::new(Reason::Refused)),
-        }
-    }
-
-    fn health(needed: Status, optional: Status, aside: Status) -> Health {
-        let dependency =
-            |name, status| Dependency::new(name, move || async move { result(status) });
-        Health::builder()
-            .add(dependency("needed", needed).group("g"))
-            .add(dependency("optional", optional).optional().group("g"))
-            .add(dependency("aside", aside).exclude_from_readiness())
-            .build()
-    }
-
-    /// All that a watcher is told comes from glances, all that others are told from reports.
-    #[tokio::test(start_paused = true)]
-    async fn a_glance_finds_the_status_of_the_report() {
-        let statuses = [Status::Up, Status::Degraded, Status::Down];
-        let combinations = statuses.into_iter().flat_map(|needed| {
-            let pairs = statuses.map(|optional| statuses.map(|aside| (needed, optional, aside)));
-            pairs.into_iter().flatten()
-        });
-        let probes = [
-            Probe::Liveness,
-            Probe::Readiness,
-            Probe::Startup,
-            Probe::Full,
-            Probe::group("g"),
-        ];
-        for (needed, optional, aside) in combinations {
-            let health = health(needed, optional, aside);
-            for asked in [false, true] {
-                if asked {
-                    health.report().await;
-                }
-                for probe in &probes {
-                    let subject = match probe {
-                        // As a probe it would be that of a mapped service.
-                        Probe::Group(name) => Subject::Group(name),
-                        probe => Subject::Probe(probe),
-                    };
-                    let glance = health.glance(subject, Instant::now(), false);
-                    let report = health.snapshot_for(probe);
-                    assert_eq!(
-                        glance.status, report.status,
-                        "{needed} {optional} {aside} {asked} {probe:?}"
-                    );
-                }
-            }
-            health.set_draining(true);
-            let readiness = Subject::Probe(&Probe::Readiness);
-            let glance = health.glance(readiness, Instant::now(), false);
-            assert_eq!(glance.status, Status::Down);
-            let group = Subject::Group("g");
-            assert_eq!(
-                health.glance(group, Instant::now(), false).status,
-                Status::Down
-            );
-        }
-    }
-
-    /// A mapped service cannot work without its members; the group by its own name is as over HTTP.
-    #[tokio::test(start_paused = true)]
-    async fn members_are_required_for_a_mapped_service() {
-        let member = |name, status: Status| {
-            let check = move || async move { result(status) };
-            Dependency::new(name, check).optional().group("orders")
-        };
-        let (orders, search) = (Probe::group("orders"), Probe::group("search"));
-        let health = Health::builder()
-            .add(member("ledger", Status::Down))
-            .add(Dependency::new("index", async || Ok(Outcome::up())).group("search"))
-            .add(
-                member("cache", Status::Down)
-                    .group("search")
-                    .optional_for(Probe::group("search")),
-            )
-            .map_grpc_service("shop.v1.Orders", orders.clone())
-            .map_grpc_service("shop.v1.Search", search.clone())
-            .build();
-        health.report().await;
-        let status = |subject| health.glance(subject, Instant::now(), false).status;
-        assert_eq!(status(Subject::Probe(&orders)), Status::Down);
-        assert_eq!(status(Subject::Probe(&search)), Status::Degraded);
-        assert_eq!(status(Subject::Group("orders")), Status::Degraded);
-        assert_eq!(health.snapshot_for(&orders).status, Status::Degraded);
-        assert_eq!(status(Subject::Probe(&Probe::Readiness)), Status::Degraded);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_not_there_is_not_up() {
-        let up = async || Ok(Outcome::up());
-        let health = Health::builder()
-            .add(Dependency::new("orders", up).group("shop"))
-            .check("other", up)
-            .build();
-        health.report().await;
-        let status = |subject| health.glance(subject, Instant::now(), false).status;
-        let shop = Probe::group("shop");
-        assert_eq!(status(Subject::Probe(&shop)), Status::Up);
-        assert!(health.remove("orders"));
-        for subject in [
-            Subject::Probe(&shop),
-            Subject::Group("shop"),
-            Subject::Dependency("orders"),
-        ] {
-            assert_eq!(status(subject), Status::Unknown, "{subject:?}");
-        }
-        assert_eq!(health.snapshot_for(&shop).status, Status::Unknown);
-        assert_eq!(status(Subject::Probe(&Probe::Readiness)), Status::Up);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_watches_what_serves_for_no_time_starts_fifty_runs_a_second_at_most() {
-        let runs = Arc::new(AtomicUsize::new(0));
-        let counter = runs.clone();
-        let check = move || {
-            counter.fetch_add(1, Ordering::SeqCst);
-            async { Ok(Outcome::up()) }
-        };
-        let health = Health::builder()
-            .add(Dependency::new("a", check).cache_for(Duration::ZERO))
-            .build();
-        for _ in 0..1_000 {
-            let glance = health.glance(Subject::Probe(&Probe::Full), Instant::now(), true);
-            assert!(glance.status <= Status::Unknown);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let runs = runs.load(Ordering::SeqCst);
-        assert!((40..=50).contains(&runs), "{runs}");
     }
 }

@@ -7,6 +7,7 @@
 //! - `registry`: all of them; they may change while the app runs.
 //! - `refresh`: runs in the background.
 //! - `evaluate`: from their states to the status of a probe, or to its report.
+//! - `glance`: the status alone, for gRPC.
 //! - `startup`: waiting until the app is ready, or the reason why it is not.
 //! - `signal`: draining on a signal.
 //! - `services`, `closing`: for gRPC: the app's own services, and when streams end.
@@ -18,6 +19,10 @@ mod closing;
 mod epoch;
 mod evaluate;
 mod events;
+#[cfg(feature = "grpc")]
+mod glance;
+#[cfg(all(test, feature = "grpc"))]
+mod glance_tests;
 mod handle;
 mod lifecycle;
 mod refresh;
@@ -40,4 +45,4 @@ pub use self::{
     warning::{ConfigWarning, ConfigWarningKind},
 };
 #[cfg(feature = "grpc")]
-pub(crate) use self::{closing::LINGER, evaluate::Subject, state::DependencyState};
+pub(crate) use self::{closing::LINGER, glance::Subject, state::DependencyState};

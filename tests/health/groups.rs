@@ -126,6 +126,21 @@ async fn a_group_follows_the_lifecycle_as_readiness_does() {
     assert_eq!(storage().await, (503, Some(Reason::Draining)));
 }
 
+/// Nobody else may ask what the group waits for.
+#[tokio::test(start_paused = true)]
+async fn asked_for_a_group_alone_the_app_starts() {
+    let health = Health::builder()
+        .add(Dependency::new("search", up).group("storage"))
+        .check("mail", up)
+        .build();
+    let storage = group(&health, "storage").await;
+    assert_eq!(
+        (storage.status, names(&storage)),
+        (Status::Up, vec!["search"])
+    );
+    assert!(health.is_started());
+}
+
 #[test]
 #[should_panic(expected = r#"the group "storage" has the member "serach""#)]
 fn an_unknown_member_is_refused_at_build() {
