@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::{task::AbortHandle, time::Instant};
+use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
 use super::{
     epoch::Epoch,
@@ -125,7 +125,8 @@ impl DependencyState {
             return None;
         }
         let settings = &self.dependency.settings;
-        match self.flight.join(now, settings.timeout, good) {
+        let here = Handle::try_current().ok().map(|runtime| runtime.id());
+        match self.flight.join(now, settings.timeout, here, good) {
             Joined::Last | Joined::Full => None,
             Joined::Started(permit, wait) => {
                 self.start(permit);

@@ -6,8 +6,8 @@
 //!
 //! A run past its deadline is in one of two states, told apart by whether it is inside a poll:
 //! 1. It is: it blocks its thread and cannot be cancelled. It keeps its place ([`Joined::Overrun`]).
-//! 2. It is not: nothing drives its runtime. The next caller starts a run in its place, and what the old
-//!    one says later is ignored.
+//! 2. It is not, and its runtime may be driven no longer. A caller on another runtime starts a run in its
+//!    place, and the late result of the old one is ignored. A caller on the same runtime shows that it is driven.
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{runtime::Id, time::Instant};
 
 use super::sync::{Mutex, MutexGuard};
 
@@ -57,6 +57,7 @@ pub(crate) struct ActiveRun {
     number: u64,
     pub(crate) since: Instant,
     deadline: Instant,
+    runtime: Option<Id>,
     /// Its value is there, and its permit is not gone yet.
     pub(crate) has_published: bool,
     polled: PollMark,
@@ -68,8 +69,9 @@ impl ActiveRun {
         now > self.deadline + STUCK_AFTER && self.polled.is_set()
     }
 
-    fn is_abandoned(&self, now: Instant) -> bool {
-        now > self.deadline + ABANDONED_AFTER && !self.polled.is_set()
+    fn is_abandoned(&self, now: Instant, here: Option<Id>) -> bool {
+        let is_driven = here.is_some() && here == self.runtime;
+        now > self.deadline + ABANDONED_AFTER && !is_driven && !self.polled.is_set()
     }
 }
 
@@ -126,11 +128,13 @@ impl<T> SingleFlight<T> {
         }
     }
 
-    /// Returns at once if the last value is `good`; else joins the run, or starts one that has `timeout`.
+    /// Returns at once if the last value is `good`; else joins the run, or starts one that has `timeout`
+    /// on the runtime `here`.
     pub(crate) fn join(
         self: &Arc<Self>,
         now: Instant,
         timeout: Duration,
+        here: Option<Id>,
         good: impl FnOnce(&T) -> bool,
     ) -> Joined<T> {
         let mut state = self.lock();
@@ -143,7 +147,7 @@ impl<T> SingleFlight<T> {
             place: None,
         };
         match &state.active {
-            Some(active) if active.is_abandoned(now) => {}
+            Some(active) if active.is_abandoned(now, here) => {}
             Some(active) if active.has_published || active.is_stuck(now) => {
                 return Joined::Overrun(active.clone());
             }
@@ -157,6 +161,7 @@ impl<T> SingleFlight<T> {
             number: state.runs,
             since: now,
             deadline: now + timeout,
+            runtime: here,
             has_published: false,
             polled: PollMark::default(),
         };
@@ -356,7 +361,7 @@ mod tests {
     }
 
     fn joined(flight: &Arc<SingleFlight<u8>>) -> Wait<u8> {
-        match flight.join(Instant::now(), SECOND, |_| true) {
+        match flight.join(Instant::now(), SECOND, None, |_| true) {
             Joined::Waiting(mut wait) => {
                 let mut cx = Context::from_waker(Waker::noop());
                 assert!(pin!(&mut wait).poll(&mut cx).is_pending());
@@ -370,10 +375,10 @@ mod tests {
     fn past_the_limit_callers_do_not_wait_until_one_gives_up() {
         let flight = Arc::new(SingleFlight::new());
         let now = Instant::now();
-        let Joined::Started(_run, _wait) = flight.join(now, SECOND, |_| true) else {
+        let Joined::Started(_run, _wait) = flight.join(now, SECOND, None, |_| true) else {
             unreachable!("there is no run")
         };
-        let is_full = || matches!(flight.join(now, SECOND, |_| true), Joined::Full);
+        let is_full = || matches!(flight.join(now, SECOND, None, |_| true), Joined::Full);
         let mut waits: Vec<_> = (0..MAX_WAITERS).map(|_| joined(&flight)).collect();
         assert!(is_full());
         waits.pop();
@@ -386,7 +391,8 @@ mod tests {
     #[test]
     fn a_waker_may_own_another_place_in_the_queue() {
         let flight = Arc::new(SingleFlight::new());
-        let Joined::Started(_run, _wait) = flight.join(Instant::now(), SECOND, |_| true) else {
+        let Joined::Started(_run, _wait) = flight.join(Instant::now(), SECOND, None, |_| true)
+        else {
             unreachable!("there is no run")
         };
         let task = || {
@@ -410,16 +416,16 @@ mod tests {
     fn past_its_deadline_a_run_is_superseded_or_stuck() {
         let flight = Arc::new(SingleFlight::<u8>::new());
         let start = Instant::now();
-        let Joined::Started(first, mut wait) = flight.join(start, SECOND, |_| true) else {
+        let Joined::Started(first, mut wait) = flight.join(start, SECOND, None, |_| true) else {
             unreachable!("there is no run")
         };
         let late = start + 2 * SECOND;
         let inside = first.poll_mark().set();
         assert!(
-            matches!(flight.join(late, SECOND, |_| true), Joined::Overrun(run) if run.is_stuck(late))
+            matches!(flight.join(late, SECOND, None, |_| true), Joined::Overrun(run) if run.is_stuck(late))
         );
         drop(inside);
-        let Joined::Started(second, _) = flight.join(late, SECOND, |_| true) else {
+        let Joined::Started(second, _) = flight.join(late, SECOND, None, |_| true) else {
             unreachable!("the first one is abandoned")
         };
         // Its late value and its end change nothing.

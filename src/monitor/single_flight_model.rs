@@ -22,7 +22,7 @@ use super::single_flight::{Joined, SingleFlight};
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 
 fn ask(flight: &Arc<SingleFlight<usize>>, runs: &AtomicUsize, publishes: bool) -> Option<usize> {
-    match flight.join(Instant::now(), TIMEOUT, |_| true) {
+    match flight.join(Instant::now(), TIMEOUT, None, |_| true) {
         Joined::Last | Joined::Overrun(_) => {}
         Joined::Started(run, wait) => {
             let number = runs.fetch_add(1, Ordering::SeqCst);
@@ -80,13 +80,13 @@ fn a_caller_that_gives_up_changes_nothing_else() {
     loom::model(|| {
         let now = Instant::now();
         let flight = Arc::new(SingleFlight::<usize>::new());
-        let Joined::Started(run, wait) = flight.join(now, TIMEOUT, |_| true) else {
+        let Joined::Started(run, wait) = flight.join(now, TIMEOUT, None, |_| true) else {
             unreachable!("there is no run")
         };
         let impatient = {
             let flight = flight.clone();
             thread::spawn(move || {
-                if let Joined::Waiting(mut wait) = flight.join(now, TIMEOUT, |_| true) {
+                if let Joined::Waiting(mut wait) = flight.join(now, TIMEOUT, None, |_| true) {
                     let mut cx = Context::from_waker(Waker::noop());
                     let _ = Pin::new(&mut wait).poll(&mut cx);
                     drop(wait);
@@ -101,7 +101,7 @@ fn a_caller_that_gives_up_changes_nothing_else() {
         impatient.join().expect("does not panic");
         runner.join().expect("does not panic");
         assert!(matches!(
-            flight.join(now, TIMEOUT, |_| false),
+            flight.join(now, TIMEOUT, None, |_| false),
             Joined::Started(..)
         ));
     });

@@ -233,7 +233,10 @@ fn a_stuck_run_shows_in_the_metrics() {
     let handle = recorder.handle();
     let (release, gate) = mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
+    let begun = Arc::new(AtomicU8::new(0));
+    let inside = begun.clone();
     let check = move || {
+        inside.store(1, Ordering::SeqCst);
         let _ = gate.lock().expect("no panic").recv();
         std::future::ready(CheckResult::Ok(Outcome::up()))
     };
@@ -251,6 +254,10 @@ fn a_stuck_run_shows_in_the_metrics() {
             .expect("a runtime")
             .block_on(async { drop(blocked.report().await) });
     });
+    // Here it would block the only thread that asks.
+    while begun.load(Ordering::SeqCst) == 0 {
+        thread::yield_now();
+    }
     let _guard = metrics::set_default_local_recorder(&recorder);
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {

@@ -28,7 +28,7 @@ use tower_health::{
     KeepBodyLayer, KeepBodyService, MaybeStatic, NotReady, ObservedValue, Outcome, PeerAddr,
     PoolStats, Probe, ProbeMark, Reason, Render, Report, ReportEntry, RequestHead, ResponseBody,
     ResponseFuture, Status, Transition, Transitions, View,
-    checks::{Heartbeat, RuntimeLag},
+    checks::{Blocking, Heartbeat, RuntimeLag, Switch},
 };
 
 fn shared<T: Send + Sync + Debug>() {}
@@ -54,6 +54,8 @@ fn public_types_cross_threads_and_clone() {
     cloned::<Format>();
     cloned::<Heartbeat>();
     cloned::<RuntimeLag>();
+    cloned::<Blocking>();
+    cloned::<Switch>();
     cloned::<ConfigWarning>();
     cloned::<Outcome>();
     cloned::<Probe>();
@@ -101,6 +103,7 @@ fn what_apps_implement_crosses_threads() {
     }
     local::<Heartbeat>();
     local::<RuntimeLag>();
+    local::<Switch>();
     renders::<dyn Render>();
 }
 
