@@ -13,12 +13,7 @@
 use std::{env, error::Error, time::Duration};
 
 use axum::{Router, routing::get};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tower_health::{Access, Health, HealthLayer, Outcome, Probe};
 
 /// Open requests get this long after the drain.
@@ -44,7 +39,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let drain = Duration::from_secs(variable("DRAIN_SECONDS", "2").parse()?);
     let public = TcpListener::bind(variable("ADDR", "127.0.0.1:3000")).await?;
     let private = TcpListener::bind(variable("MANAGEMENT_ADDR", "127.0.0.1:9000")).await?;
-    let mut terminate = signal(SignalKind::terminate())?;
 
     let health = Health::builder()
         .check("database", async || Ok(Outcome::up()))
@@ -58,10 +52,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(probes.into_future());
 
     let (drained, when_drained) = oneshot::channel();
-    let served = axum::serve(public, app(health.clone())).with_graceful_shutdown(async move {
-        terminate.recv().await;
-        // Unready on both ports at once, for one handle answers both.
-        health.drain(drain).await;
+    // Unready on both ports at once: one handle answers both.
+    let draining = health.drain_on_shutdown_signal(drain);
+    let served = axum::serve(public, app(health)).with_graceful_shutdown(async move {
+        draining.await;
         let _ = drained.send(());
     });
     tokio::select! {

@@ -73,28 +73,23 @@
 
 mod access;
 mod bounds;
-mod cell;
 mod check;
 pub mod checks;
 mod dependency;
-mod engine;
-mod epoch;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod guide;
 mod health;
 mod http;
-mod lifecycle;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(not(feature = "metrics"))]
 #[path = "metrics/off.rs"]
 mod metrics;
+mod monitor;
 mod probe;
 mod render;
 mod report;
-mod subscribe;
-mod transition;
 
 pub use self::{
     access::{Access, Detail, InvalidNetwork, PeerAddr, RequestHead},
@@ -102,6 +97,7 @@ pub use self::{
     dependency::{Dependency, InvalidDependencyName},
     health::{
         AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, Health, HealthBuilder, NotReady,
+        Transition, Transitions,
     },
     http::{
         AnnounceDrainLayer, AnnounceDrainService, BusyService, HealthLayer, HealthService,
@@ -110,7 +106,6 @@ pub use self::{
     probe::Probe,
     render::{Format, Render, View},
     report::{CheckRun, Failure, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
-    subscribe::{Transition, Transitions},
 };
 
 /// The README's examples, compiled.

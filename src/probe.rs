@@ -1,21 +1,24 @@
-//! What can be asked.
+//! The probes.
 
 use std::{borrow::Cow, fmt};
 
-/// A question to a [`Health`](crate::Health).
+/// A probe that a [`Health`](crate::Health) answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Probe {
-    /// Should this process be restarted? Looks at checks inside the process only; 200 while draining.
+    /// Should this process be restarted? Covers in-process checks only; 200 while draining.
     Liveness,
-    /// Should it get traffic? Lifecycle and all dependencies but those taken out of readiness.
+    /// Should it get traffic? Lifecycle and all dependencies but those excluded from readiness.
     Readiness,
     /// Has it ever been ready? Latched: once 200, always 200.
     Startup,
     /// How is everything? All dependencies.
     Full,
-    /// How is this named group of dependencies? One that was not
+    /// How is this named group of dependencies? A group that was not
     /// [declared](crate::HealthBuilder::group) exists while it has a member, and is unknown otherwise.
+    ///
+    /// A group follows the lifecycle as readiness does, over HTTP and gRPC alike: while the app starts,
+    /// drains or is in maintenance, it answers 503 (`NOT_SERVING`).
     Group(Cow<'static, str>),
 }
 

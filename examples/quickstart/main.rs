@@ -26,9 +26,6 @@ use tokio::{
 use tower::Layer;
 use tower_health::{Access, AnnounceDrainLayer, Health, HealthLayer};
 
-/// With its jitter of a tenth less than a second: whoever asks each second then starts a run each time.
-/// The default, 1 s, would tell every other one the last verdict, and a failure would cost two periods.
-const VERDICT_SERVES: Duration = Duration::from_millis(900);
 const EVERYTHING: &str = if cfg!(feature = "html") {
     "everything, with details for this host; open it in a browser"
 } else {
@@ -69,8 +66,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let database = backends::database().await?;
     let cache = backends::cache().await?;
     let health = Health::builder()
-        .add(database.dependency().cache_for(VERDICT_SERVES))
-        .add(cache.dependency().cache_for(VERDICT_SERVES))
+        .add(database.dependency())
+        .add(cache.dependency())
         .info("version", env!("CARGO_PKG_VERSION"))
         .build();
 

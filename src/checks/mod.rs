@@ -1,7 +1,7 @@
 //! Ready-made checks on the app's own pools and workers.
 //!
-//! [`Heartbeat`] and [`RuntimeLag`] read the state of this process: a worker of the app, and the
-//! runtime that runs it. Liveness may use these two.
+//! [`Heartbeat`], [`Switch`] and [`RuntimeLag`] read the state of this process: a worker, what the app says
+//! of itself, and the runtime. Liveness may use these three. [`blocking`] runs a synchronous check.
 //!
 //! `checks::postgres`, `checks::redis` and `checks::pool` check a `bb8::Pool` of the app. A run collects
 //! evidence, and one pure function chooses the result. The rules:
@@ -53,6 +53,7 @@
 //!
 //! "No answer" is: not tried, waiting, silent, broken, or a storm of connections that fail the pool's test.
 
+mod blocking;
 #[cfg(feature = "pool")]
 mod connect_timeout;
 #[cfg(feature = "pool")]
@@ -65,14 +66,20 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod runtime_lag;
+mod switch;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresCheck, postgres};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisCheck, redis};
+pub use self::{
+    blocking::{Blocking, blocking},
+    heartbeat::Heartbeat,
+    runtime_lag::RuntimeLag,
+    switch::Switch,
+};
 #[cfg(feature = "pool")]
 pub use self::{
     connect_timeout::{ConnectTimeoutError, ConnectTimeoutManager},
     pool::{PingFuture, PoolCheck, pool},
 };
-pub use self::{heartbeat::Heartbeat, runtime_lag::RuntimeLag};

@@ -2,8 +2,8 @@ use std::{borrow::Cow, panic::Location, time::Duration};
 
 use super::{
     Health,
-    members::MAX_DEPENDENCIES,
-    warning::{ConfigWarning, Pace},
+    registry::MAX_DEPENDENCIES,
+    warning::{ConfigWarning, TimingSettings},
 };
 use crate::{
     bounds::{MAX_DURATION, SHORTEST_REFRESH},
@@ -57,6 +57,17 @@ impl HealthBuilder {
     #[track_caller]
     pub fn check(self, name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
         self.add(Dependency::new(name, check))
+    }
+
+    /// Adds an optional dependency with default settings: if it is down, the app is degraded and probes
+    /// still answer 200.
+    ///
+    /// # Panics
+    ///
+    /// On a malformed name, see [`Dependency::new`], and as [`add`](Self::add).
+    #[track_caller]
+    pub fn check_optional(self, name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
+        self.add(Dependency::new(name, check).optional())
     }
 
     /// Adds a check of something in this process, which liveness looks at, too.
@@ -151,50 +162,67 @@ impl HealthBuilder {
         self
     }
 
-    /// How long an asker waits before it gets an answer that says what is pending. Default: 900 ms; at most a year.
+    /// Sets how long a caller waits before it gets an answer that says what is pending. Default: 900 ms; at most a year.
     ///
-    /// Keep it under the prober's own timeout, which is 1 s for a kubelet.
+    /// Keep it under the prober's own timeout, which is 1 s for a kubelet. The build panics if it is zero.
     pub fn answer_within(mut self, limit: Duration) -> Self {
         self.answer_within = limit.min(MAX_DURATION);
         self
     }
 
-    /// Runs all checks in the background each `period`, so that no asker waits. Default: off; at least 10 ms.
+    /// Runs all checks in the background each `period`, so that no caller waits. Default: off; at least 10 ms.
     ///
-    /// The first phase is random and each period lengthened by up to a tenth, so that a
-    /// fleet does not beat in step. What has been failing for long is
-    /// [left alone](Dependency::back_off_up_to) for longer. A verdict older than period and timeout, doubled, is
-    /// down with reason `stale`: a refresher that is dead cannot lie. The task runs on
-    /// the runtime in which the handle is built, or else first asked, and ends with the
-    /// last clone of the handle.
+    /// The first phase is random and each period lengthened by up to a tenth, so that the replicas of an app do
+    /// not check at the same moment. For a dependency with a [`cache_for`](Dependency::cache_for) of its own the
+    /// longer of both periods counts. A result older than period and timeout, doubled, is
+    /// down with reason `stale`. The task runs on the runtime in which the handle is built, or else on that of
+    /// the first caller, and on that of the next caller once its own is no longer driven. It ends with the last
+    /// clone of the handle. The build panics if `period` is zero.
     pub fn refresh_every(mut self, period: Duration) -> Self {
-        self.refresh_every = Some(period.clamp(SHORTEST_REFRESH, MAX_DURATION));
+        self.refresh_every = Some(period.min(MAX_DURATION));
         self
     }
 
-    /// What cannot work of the settings so far; empty for the defaults. See [`Health::warnings`].
+    /// Returns the settings so far that cannot work together; empty for the defaults. See [`Health::warnings`].
     pub fn warnings(&self) -> Vec<ConfigWarning> {
-        self.pace().warnings(&self.dependencies)
+        self.timing().warnings(&self.dependencies)
     }
 
-    pub(super) fn pace(&self) -> Pace {
-        Pace {
+    pub(super) fn timing(&self) -> TimingSettings {
+        TimingSettings {
             answer_within: self.answer_within,
             refresh_every: self.refresh_every,
         }
     }
 
-    /// The handle. Without [`refresh_every`](Self::refresh_every) it runs nothing yet: the first asker does.
+    /// Builds the handle. Without [`refresh_every`](Self::refresh_every) it runs nothing yet: the first caller does.
     ///
-    /// Settings that cannot work together are [warnings](Self::warnings), logged once each with the
+    /// Settings that hardly work together are [warnings](Self::warnings), logged once each with the
     /// feature `tracing`.
     ///
     /// # Panics
     ///
-    /// When a [group](Self::group) has a member that is no dependency.
+    /// - If a [group](Self::group) has a member that is no dependency.
+    /// - If a duration is zero: [`answer_within`](Self::answer_within), [`refresh_every`](Self::refresh_every),
+    ///   [`timeout`](Dependency::timeout), [`slow_after`](Dependency::slow_after).
+    /// - If `slow_after` is not shorter than `timeout`.
+    /// - If requirements contradict each other, or name a probe that does not look at the dependency.
     #[track_caller]
     pub fn build(mut self) -> Health {
         self.join_groups();
+        assert!(
+            !self.answer_within.is_zero(),
+            "answer_within must not be zero"
+        );
+        if let Some(period) = &mut self.refresh_every {
+            assert!(!period.is_zero(), "refresh_every must not be zero");
+            *period = (*period).max(SHORTEST_REFRESH);
+        }
+        for dependency in &self.dependencies {
+            if let Err(fault) = dependency.validate() {
+                panic!("{fault}");
+            }
+        }
         Health::from_builder(self)
     }
 

@@ -4,28 +4,22 @@ use tokio::time::Instant;
 
 use super::{
     Gathering, HealthBuilder,
-    members::Members,
-    refresh::Refresh,
-    warning::{self, ConfigWarning, Pace},
+    evaluate::excluded,
+    events::Transitions,
+    refresh::Refresher,
+    registry::Registry,
+    state::{Common, DependencyState},
+    warning::{self, ConfigWarning, TimingSettings},
 };
-use crate::{
-    access::MissingPeer,
-    cell::Cell,
-    engine::verdict::Verdict,
-    epoch::Epoch,
-    lifecycle::Lifecycle,
-    probe::Probe,
-    report::Report,
-    subscribe::{Hub, Transitions},
-};
+use crate::{access::MissingPeer, probe::Probe, report::Report};
 
-/// A handle to the health of this process: what is checked, and the last verdicts.
+/// A handle to the health of this process: what is checked, and the last results.
 ///
-/// Cheap to clone; all clones are one. Faces are made from it: a
-/// [`HealthLayer`](crate::HealthLayer), or as many as there are listeners.
+/// Cheap to clone; all clones share their state. Layers and the gRPC service are made from it.
 ///
-/// Checks run on the tokio runtime of the asker that starts them, detached from it. Who asks from
-/// outside a runtime starts none, and is told what is known.
+/// Checks run on the Tokio runtime of the caller that starts them, detached from it. Outside a
+/// Tokio runtime, or in one without a timer (`enable_time`), no check is started; the call returns the last
+/// known results.
 ///
 /// ```
 /// use tower_health::{Health, Outcome, Status};
@@ -48,16 +42,14 @@ pub struct Health {
 // As `Epoch`: no neighbour on the heap may take its lines away.
 #[repr(align(128))]
 pub(super) struct Shared {
-    pub(super) members: Members,
+    pub(super) registry: Registry,
     pub(super) info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
-    pub(super) lifecycle: Lifecycle,
-    pub(super) epoch: Arc<Epoch>,
+    pub(super) common: Arc<Common>,
     pub(super) missing_peer: MissingPeer,
-    pub(super) hub: Arc<Hub>,
     /// Declared: they exist without a member, too.
     pub(super) groups: Vec<Cow<'static, str>>,
     pub(super) answer_within: Duration,
-    pub(super) refresh: Option<Refresh>,
+    pub(super) refresher: Refresher,
     #[cfg(feature = "grpc")]
     pub(super) services: super::services::Services,
     #[cfg(feature = "grpc")]
@@ -74,27 +66,20 @@ impl Health {
 
     pub(super) fn from_builder(builder: HealthBuilder) -> Self {
         warning::log(&builder.warnings());
-        let epoch = Arc::new(Epoch::default());
-        let hub = Arc::new(Hub::default());
+        let common = Arc::new(Common::default());
+        let states = builder.dependencies.into_iter().map(|mut dependency| {
+            dependency.settings.refresh_every = builder.refresh_every;
+            DependencyState::new(dependency, common.clone())
+        });
         let health = Self {
             shared: Arc::new(Shared {
-                members: Members::new(
-                    builder
-                        .dependencies
-                        .into_iter()
-                        .map(|dependency| {
-                            Cell::new(dependency, epoch.clone(), Arc::downgrade(&hub))
-                        })
-                        .collect(),
-                ),
+                registry: Registry::new(states.collect()),
                 info: builder.info.into(),
-                lifecycle: Lifecycle::default(),
-                epoch,
+                common,
                 missing_peer: MissingPeer::default(),
-                hub,
                 groups: builder.groups.into_iter().map(|group| group.name).collect(),
                 answer_within: builder.answer_within,
-                refresh: builder.refresh_every.map(Refresh::new),
+                refresher: Refresher::new(builder.refresh_every),
                 #[cfg(feature = "grpc")]
                 services: builder.services,
                 #[cfg(feature = "grpc")]
@@ -109,7 +94,7 @@ impl Health {
         health
     }
 
-    /// The state of everything. May run checks, and waits for them
+    /// Returns the report of all dependencies. May run checks, and waits for them
     /// [`answer_within`](HealthBuilder::answer_within) at most.
     ///
     /// Dropping the future cancels no run.
@@ -117,34 +102,37 @@ impl Health {
         self.report_for(&Probe::Full).await
     }
 
-    /// The answer to `probe`. May run checks, and waits as [`report`](Self::report).
+    /// Returns the report for `probe`. May run checks, and waits as [`report`](Self::report) does.
+    ///
+    /// While the app drains or is in maintenance, a report for readiness or a group starts the runs that
+    /// are due and does not wait for them. A result that is too old by then is unknown, with reason `stale`.
     pub async fn report_for(&self, probe: &Probe) -> Report {
         let mut gathering = self.gather(probe);
         gathering.settle().await;
         gathering.finish().report
     }
 
-    /// The last known state of everything. Runs nothing and never waits.
+    /// Returns the last known state of all dependencies. Runs nothing and never waits.
     pub fn snapshot(&self) -> Report {
         self.snapshot_for(&Probe::Full)
     }
 
-    /// The last known answer to `probe`. Runs nothing and never waits.
+    /// Returns the last known state for `probe`. Runs nothing and never waits.
     pub fn snapshot_for(&self, probe: &Probe) -> Report {
         Gathering::look(self.clone(), probe).finish().report
     }
 
     /// Makes the startup probe answer 200 from now on, whatever the dependencies say.
     pub fn set_started(&self) {
-        if self.shared.lifecycle.set_started() {
-            self.shared.epoch.advance();
+        if self.shared.common.lifecycle.set_started() {
+            self.shared.common.epoch.advance();
         }
     }
 
-    /// Whether the app has started: all required dependencies were up once, or
+    /// Whether the app has started: all required dependencies were up or degraded together once, or
     /// [`set_started`](Self::set_started) was called.
     pub fn is_started(&self) -> bool {
-        self.shared.lifecycle.is_started()
+        self.shared.common.lifecycle.is_started()
     }
 
     /// What cannot work of the settings, those of dependencies [added](Self::add) since included:
@@ -165,10 +153,10 @@ impl Health {
     /// # assert_eq!(health.warnings().len(), 1);
     /// ```
     pub fn warnings(&self) -> Vec<ConfigWarning> {
-        let cells = self.cells();
+        let states = self.states();
         let mut warnings = self
-            .pace()
-            .warnings(cells.iter().map(|cell| &cell.dependency));
+            .timing()
+            .warnings(states.iter().map(|state| &state.dependency));
         if self.shared.missing_peer.is_noted() {
             warnings.push(ConfigWarning::no_peer_address());
         }
@@ -179,58 +167,67 @@ impl Health {
         &self.shared.missing_peer
     }
 
-    pub(super) fn pace(&self) -> Pace {
-        Pace {
+    pub(super) fn timing(&self) -> TimingSettings {
+        TimingSettings {
             answer_within: self.shared.answer_within,
             refresh_every: self.refresh_period(),
         }
     }
 
-    /// Listens to transitions of all dependencies from now on, those added later included.
+    /// Subscribes to the transitions of all dependencies, those added later included; while a
+    /// subscriber exists, checks run.
     ///
-    /// Any number may listen, each at its own pace; none slows a run or another listener.
+    /// Each dependency is then checked as soon as its last result has expired, whether callers come or
+    /// not, or with the period of a [background refresh](HealthBuilder::refresh_every). The
+    /// checks run on the Tokio runtime on which this is called, or else on that of
+    /// [`recv`](Transitions::recv). A subscriber slows no run and no other subscriber.
     pub fn subscribe(&self) -> Transitions {
-        self.shared.hub.subscribe()
+        let weak = Arc::downgrade(&self.shared);
+        let transitions = self.shared.common.broadcaster.subscribe(weak);
+        self.keep_refreshing();
+        transitions
     }
 
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
 
-    /// Asks the cells that `probe` looks at; runs start where they are due.
+    /// Asks the dependencies that `probe` looks at; runs start where they are due.
     pub(crate) fn gather(&self, probe: &Probe) -> Gathering {
-        Gathering::ask(self.clone(), probe)
+        Gathering::ask(self.clone(), probe, |_| None)
     }
 
-    /// The same without those that are called as one of `excluded`, or in a group that is.
-    pub(crate) fn gather_without(&self, probe: &Probe, excluded: &[String]) -> Gathering {
-        Gathering::ask_without(self.clone(), probe, excluded)
+    /// The same without those that are called as one of `names`, or in a group that is.
+    pub(crate) fn gather_without(&self, probe: &Probe, names: &[String]) -> Gathering {
+        Gathering::ask(self.clone(), probe, |dependency| {
+            excluded(dependency, names)
+        })
     }
 
     /// Asks the one dependency called `name`, if `probe` looks at it.
     pub(crate) fn gather_one(&self, probe: &Probe, name: &str) -> Option<Gathering> {
-        let cells = self.cells();
-        let cell = cells
-            .iter()
-            .find(|cell| &*cell.dependency.name == name && probe.covers(&cell.dependency))?;
-        Some(Gathering::ask_one(self.clone(), cell.clone()))
+        let states = self.states();
+        let state = states.iter().find(|state| {
+            &*state.dependency.name == name && state.dependency.is_covered_by(probe)
+        })?;
+        Some(Gathering::ask_one(self.clone(), probe, state.clone()))
     }
 
     /// Moves whenever an answer made before may be wrong now.
     pub(crate) fn epoch(&self) -> u64 {
-        self.shared.epoch.now()
+        self.shared.common.epoch.now()
     }
 
     /// Resolves when the epoch moves after this call, or is [nudged](Self::nudge).
     #[cfg(feature = "grpc")]
     pub(crate) fn epoch_moved(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.shared.epoch.moved()
+        self.shared.common.epoch.moved()
     }
 
-    /// Wakes whoever waits for the epoch to move.
+    /// Wakes those that wait for the epoch to move.
     #[cfg(feature = "grpc")]
     pub(crate) fn nudge(&self) {
-        self.shared.epoch.nudge();
+        self.shared.common.epoch.nudge();
     }
 
     #[cfg(feature = "grpc")]
@@ -238,62 +235,50 @@ impl Health {
         &self.shared.services
     }
 
-    /// The cells of all dependencies, in the order of their addition, as of now.
-    pub(crate) fn cells(&self) -> Arc<Vec<Arc<Cell>>> {
-        self.shared.members.now()
+    /// The states of all dependencies, in the order of their addition, as of now.
+    pub(crate) fn states(&self) -> Arc<Vec<Arc<DependencyState>>> {
+        self.shared.registry.now()
+    }
+
+    /// As [`states`](Self::states), under the name that other modules know.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn cells(&self) -> Arc<Vec<Arc<DependencyState>>> {
+        self.states()
     }
 
     /// Whether `group` was declared or has a member.
     pub(crate) fn has_group(&self, group: &str) -> bool {
         let has = |groups: &[Cow<'_, str>]| groups.iter().any(|name| name == group);
-        has(&self.shared.groups) || self.cells().iter().any(|cell| has(&cell.dependency.groups))
+        has(&self.shared.groups)
+            || self
+                .states()
+                .iter()
+                .any(|state| has(&state.dependency.groups))
     }
 
-    /// Whether the verdicts are refreshed in the background; sees to it that they are.
+    /// Whether results are refreshed in the background; sees to it that they are.
     pub(super) fn keep_refreshing(&self) -> bool {
-        match &self.shared.refresh {
-            Some(refresh) => {
-                refresh.keep_going(Arc::downgrade(&self.shared));
-                true
-            }
-            None => false,
-        }
+        self.shared.keep_refreshing();
+        self.refresh_period().is_some()
     }
 
     pub(super) fn refresh_period(&self) -> Option<Duration> {
-        self.shared.refresh.as_ref().map(|refresh| refresh.period)
+        self.shared.refresher.period()
     }
 
-    /// How long `verdict` serves: until it is due, or with a background refresh until
-    /// that must be dead.
-    pub(super) fn counts_until(&self, cell: &Cell, verdict: &Verdict) -> Instant {
-        match self.refresh_period() {
-            Some(period) => {
-                // One that backs off is refreshed once it is due.
-                let since = if verdict.backs_off {
-                    verdict.fresh_until
-                } else {
-                    verdict.started
-                };
-                since + (period + cell.dependency.settings.timeout) * 2
-            }
-            None => verdict.fresh_until,
-        }
-    }
-
-    /// The longest that an asker waits, from `now`.
-    pub(super) fn patience(&self, now: Instant) -> Instant {
+    /// Until when a caller waits that comes at `now`.
+    pub(super) fn deadline(&self, now: Instant) -> Instant {
         now + self.shared.answer_within
     }
 }
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cells = self.cells();
-        let names = cells.iter().map(|cell| &cell.dependency.name);
+        let states = self.states();
+        let names = states.iter().map(|state| &state.dependency.name);
         f.debug_struct("Health")
             .field("dependencies", &names.collect::<Vec<_>>())
-            .field("lifecycle", &self.shared.lifecycle)
+            .field("lifecycle", &self.shared.common.lifecycle)
             .finish_non_exhaustive()
     }
 }

@@ -88,12 +88,29 @@ impl HealthBuilder {
     /// The service is `NOT_SERVING` if the result of `probe` is down or unknown. Every caller may check,
     /// watch and list a mapped name; the names of groups and dependencies need details.
     ///
+    /// With a group the service is `NOT_SERVING` while any member is down: members count as required for
+    /// the service, even if they are optional for readiness, unless they are
+    /// [optional for](crate::Dependency::optional_for) that group.
+    ///
     /// ```
     /// use tower_health::{Dependency, Health, Outcome, Probe};
     ///
+    /// # async fn check() -> tower_health::CheckResult { Ok(Outcome::up()) }
+    /// // Without the ledger only `Orders` is out of service, without the index only `Search`; the server stays ready.
+    /// // Without the cache both go on.
     /// let health = Health::builder()
-    ///     .add(Dependency::new("database", async || Ok(Outcome::up())).group("orders"))
+    ///     .add(Dependency::new("ledger", check).optional().group("orders"))
+    ///     .add(Dependency::new("index", check).optional().group("search"))
+    ///     .add(
+    ///         Dependency::new("cache", check)
+    ///             .optional()
+    ///             .group("orders")
+    ///             .group("search")
+    ///             .optional_for(Probe::group("orders"))
+    ///             .optional_for(Probe::group("search")),
+    ///     )
     ///     .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
+    ///     .map_grpc_service("shop.v1.Search", Probe::group("search"))
     ///     .build();
     /// # drop(health);
     /// ```

@@ -1,4 +1,4 @@
-//! Numbers that cannot work together, told when they are chosen and not in the first outage: pure.
+//! Settings that cannot work together, reported at the build and not in the first outage: pure.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ const PROBER_ACTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Settings that cannot work together, or not with a prober that has its defaults.
 ///
-/// Displays as one line with the numbers and what comes of them:
+/// Displays as one line with the numbers and their effect:
 ///
 /// ```text
-/// database: times out after 2000 ms, and askers are answered after 900 ms: none hears the end of a run that takes longer
+/// database: timeout (2000 ms) exceeds answer_within (900 ms): callers get "pending" instead of the failure
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigWarning {
@@ -34,18 +34,18 @@ pub enum ConfigWarningKind {
     /// then, and takes an answer that is on its way for none.
     AnswerTooLate,
     /// A [`timeout`](crate::Dependency::timeout) is longer than
-    /// [`answer_within`](crate::HealthBuilder::answer_within): who asks while the dependency hangs is told
-    /// `pending`, and sees the failure with the next probe only. Not with a background refresh.
+    /// [`answer_within`](crate::HealthBuilder::answer_within): while the dependency hangs, a caller gets
+    /// `pending`, and the failure only with the next probe. Not with a background refresh.
     TimeoutAfterAnswer,
-    /// A verdict serves for no time at all: nothing bounds the checks per second.
+    /// Results are not cached: nothing bounds the checks per second.
     Uncached,
     /// One failed run shows for more than 20 s: a kubelet's three failures in a row are one.
     OneFailureCountsAsThree,
     /// Period and [`failure_threshold`](crate::Dependency::failure_threshold) hide an outage for
     /// more than the 30 s after which a kubelet would have acted.
     OutageShowsLate,
-    /// Period, back-off and [`success_threshold`](crate::Dependency::success_threshold) keep it out of
-    /// traffic for more than 30 s after its return.
+    /// Period and [`success_threshold`](crate::Dependency::success_threshold) keep it out of
+    /// rotation for more than 30 s after its recovery.
     ReturnShowsLate,
     /// A rule on addresses met a request without a peer address, and denied it. Known once that happens.
     NoPeerAddress,
@@ -82,12 +82,12 @@ impl fmt::Display for ConfigWarning {
 
 /// The settings of a handle that those of its dependencies must go with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct TimingSettings {
     pub(super) answer_within: Duration,
     pub(super) refresh_every: Option<Duration>,
 }
 
-impl Pace {
+impl TimingSettings {
     /// What cannot work of these settings and those of `dependencies`.
     pub(super) fn warnings<'a>(
         self,
@@ -97,7 +97,7 @@ impl Pace {
             dependency: None,
             kind: ConfigWarningKind::AnswerTooLate,
             text: format!(
-                "askers are answered after {} ms, and a kubelet waits for {} ms",
+                "answer_within ({} ms) is not below the timeout of a kubelet ({} ms)",
                 self.answer_within.as_millis(),
                 PROBER_WAITS.as_millis(),
             ),
@@ -110,7 +110,8 @@ impl Pace {
 
     /// What cannot work of the settings of `dependency`.
     pub(super) fn warnings_of(self, dependency: &Dependency) -> Vec<ConfigWarning> {
-        let settings = &dependency.settings;
+        let mut settings = dependency.settings;
+        settings.refresh_every = self.refresh_every;
         let ms = |time: Duration| format!("{} ms", time.as_millis());
         let mut warnings = Vec::new();
         let mut warn = |kind, text| {
@@ -124,28 +125,26 @@ impl Pace {
         let timeout = settings.timeout;
         if self.refresh_every.is_none() && timeout > self.answer_within {
             let text = format!(
-                "times out after {}, and askers are answered after {}: none hears the end of a run that takes longer",
+                "timeout ({}) exceeds answer_within ({}): callers get \"pending\" instead of the failure",
                 ms(timeout),
                 ms(self.answer_within),
             );
             warn(ConfigWarningKind::TimeoutAfterAnswer, text);
         }
 
-        let up = self.refresh_every.unwrap_or(settings.cache_for);
-        let failed = settings.cache_failures_for.unwrap_or(settings.cache_for);
-        let failed = self.refresh_every.unwrap_or(failed);
-        // What lies in this process costs nothing to ask.
+        let (up, failed) = (settings.period(false), settings.period(true));
+        // An in-process check costs nothing.
         if !dependency.liveness && (up.is_zero() || failed.is_zero()) {
-            let text = "a verdict serves for no time: each probe costs a run".to_owned();
+            let text = "results are not cached: each probe costs a run".to_owned();
             warn(ConfigWarningKind::Uncached, text);
         }
-        // Nobody's orchestrator acts on the rest.
+        // No orchestrator acts on the rest.
         if !dependency.liveness && !dependency.readiness {
             return warnings;
         }
         if settings.failure_threshold == 1 && failed > PROBER_FAILS_OVER {
             let text = format!(
-                "one failed run shows for {}: a kubelet, which asks each 10 s, takes it for three",
+                "one failed run shows for {}: a kubelet, which probes each 10 s, counts it three times",
                 ms(failed),
             );
             warn(ConfigWarningKind::OneFailureCountsAsThree, text);
@@ -157,15 +156,11 @@ impl Pace {
             let text = format!("an outage shows after up to {}", ms(hidden));
             warn(ConfigWarningKind::OutageShowsLate, text);
         }
-        let rest = failed.max(settings.back_off_up_to.unwrap_or(failed.saturating_mul(2)));
-        let kept_out = rest
+        let kept_out = failed
             .saturating_add(up.saturating_mul(settings.success_threshold - 1))
             .saturating_add(timeout);
         if kept_out > PROBER_ACTS_WITHIN {
-            let text = format!(
-                "its return from a long outage shows after up to {}",
-                ms(kept_out)
-            );
+            let text = format!("its recovery shows after up to {}", ms(kept_out));
             warn(ConfigWarningKind::ReturnShowsLate, text);
         }
         warnings

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     dependency::Dependency,
-    engine::verdict::Verdict,
+    monitor::result::LastResult,
     report::{PoolStats, Status},
 };
 
@@ -22,14 +22,19 @@ impl CheckNumbers {
         Self(OnceLock::new())
     }
 
-    /// Records what the run found that left `verdict`.
-    pub(crate) fn record(&self, dependency: &Dependency, verdict: &Verdict) {
-        self.with(dependency, |series| series.record(verdict));
+    /// Records what the run found that left `result`.
+    pub(crate) fn record(&self, dependency: &Dependency, result: &LastResult) {
+        self.with(dependency, |series| series.record(result));
+    }
+
+    /// Sets the status, which has changed without a completed run.
+    pub(crate) fn restate(&self, dependency: &Dependency, last: &LastResult) {
+        self.with(dependency, |series| series.restate(last));
     }
 
     /// Its dependency is gone, and `last` was what it left. A recorder forgets no series: one that went
     /// on to say 0 would be an outage for ever.
-    pub(crate) fn retire(&self, dependency: &Dependency, last: &Verdict) {
+    pub(crate) fn retire(&self, dependency: &Dependency, last: &LastResult) {
         self.with(dependency, |series| series.retire(last));
     }
 
@@ -49,7 +54,7 @@ impl CheckNumbers {
 #[derive(Debug)]
 struct Series {
     name: Arc<str>,
-    /// Only once there is a verdict: a new gauge says 0, which here would be down.
+    /// Only once there is a result: a new gauge says 0, which here would be down.
     status: OnceLock<Gauge>,
     failures: Gauge,
     duration: Histogram,
@@ -85,23 +90,27 @@ impl Series {
         }
     }
 
-    fn record(&self, verdict: &Verdict) {
-        if let Some(value) = status_value(verdict.status) {
-            self.status().set(value);
+    fn record(&self, result: &LastResult) {
+        self.restate(result);
+        self.duration.record(result.duration);
+        match result.found {
+            Status::Up => self.up.increment(1),
+            Status::Degraded => self.degraded.increment(1),
+            Status::Down | Status::Unknown => self.down.increment(1),
         }
-        self.failures.set(verdict.failures);
-        self.duration.record(verdict.duration);
-        match (verdict.failures, verdict.reason) {
-            (0, None) => self.up.increment(1),
-            (0, Some(_)) => self.degraded.increment(1),
-            _ => self.down.increment(1),
-        }
-        if let Some(numbers) = &verdict.observations.pool {
+        if let Some(numbers) = &result.observations.pool {
             self.pool().set(numbers);
         }
     }
 
-    fn retire(&self, last: &Verdict) {
+    fn restate(&self, last: &LastResult) {
+        if let Some(value) = status_value(last.status) {
+            self.status().set(value);
+        }
+        self.failures.set(last.failures);
+    }
+
+    fn retire(&self, last: &LastResult) {
         if status_value(last.status).is_some() {
             self.status().set(f64::NAN);
         }

@@ -1,7 +1,7 @@
 //! In the place of the numbers where the feature `metrics` is off: nothing, so that the
 //! places that record need no condition.
 
-use crate::{dependency::Dependency, engine::verdict::Verdict};
+use crate::{dependency::Dependency, monitor::result::LastResult};
 
 #[derive(Debug)]
 pub(crate) struct CheckNumbers;
@@ -11,7 +11,9 @@ impl CheckNumbers {
         Self
     }
 
-    pub(crate) fn record(&self, _: &Dependency, _: &Verdict) {}
+    pub(crate) fn record(&self, _: &Dependency, _: &LastResult) {}
 
-    pub(crate) fn retire(&self, _: &Dependency, _: &Verdict) {}
+    pub(crate) fn restate(&self, _: &Dependency, _: &LastResult) {}
+
+    pub(crate) fn retire(&self, _: &Dependency, _: &LastResult) {}
 }

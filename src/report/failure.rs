@@ -106,6 +106,15 @@ impl Failure {
         Self { reason, ..self }
     }
 
+    /// Takes the raw error out and returns its text, as [`cause_for_the_log`](Self::cause_for_the_log).
+    ///
+    /// Its `Display` and its `Drop` are the app's code: no lock may be held.
+    pub(crate) fn take_cause(&mut self) -> Option<String> {
+        let cause = self.cause_for_the_log();
+        self.source = None;
+        cause
+    }
+
     /// The raw error, for the log.
     pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.source.as_deref()

@@ -69,6 +69,8 @@ reasons! {
     NoPrimary = "no_primary",
     /// A replica lags further behind than its limit, or a queue is longer than its limit. Check the replication link, or the consumers of the queue.
     Behind = "behind",
+    /// The dependency works, but answers more slowly than `slow_after` allows. Check the server's load, slow queries and the network.
+    Slow = "slow",
     /// The server has no free connection slot, memory or disk space; the cause in the log says which. Slots: shrink the pools or raise the limit; memory or disk: free some or add some.
     Exhausted = "exhausted",
     /// The database, or another object that the check needs, does not exist. Create it, or correct its name.

@@ -34,6 +34,7 @@ async fn members_may_be_named_by_the_builder_and_by_themselves() {
         .group("storage", ["files", "orders"])
         .group("slow", ["mail"])
         .build();
+    health.set_started();
     let storage = group(&health, "storage").await;
     assert_eq!(names(&storage), ["orders", "search", "files"]);
     assert_eq!(storage.status, Status::Up);
@@ -52,6 +53,7 @@ async fn a_probe_of_a_group_is_answered_over_http_for_its_members_alone() {
         .group("storage", ["orders"])
         .group("messages", ["mail"])
         .build();
+    health.set_started();
     let face = Face(
         HealthLayer::new(health)
             .path("/storagez", Probe::group("storage"))
@@ -97,6 +99,47 @@ async fn one_that_is_neither_declared_nor_named_by_a_member_is_unknown() {
     // It went with its last member.
     health.remove("search");
     assert_eq!(face.code("/storagez").await, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_follows_the_lifecycle_as_readiness_does() {
+    let health = Health::builder()
+        .add(Dependency::new("search", up).group("storage"))
+        .check("mail", down)
+        .build();
+    let face = Face(
+        HealthLayer::new(health.clone())
+            .path("/storagez", Probe::group("storage"))
+            .details(Access::everybody()),
+    );
+    let storage = async || {
+        let (code, _) = face.get("/storagez").await;
+        (code, group(&health, "storage").await.reason)
+    };
+    assert_eq!(storage().await, (503, Some(Reason::Starting)));
+    health.set_started();
+    assert_eq!(storage().await, (200, None));
+    health.enter_maintenance("a look inside");
+    assert_eq!(storage().await, (503, Some(Reason::Maintenance)));
+    health.exit_maintenance();
+    assert_eq!(storage().await, (200, None));
+    health.set_draining(true);
+    assert_eq!(storage().await, (503, Some(Reason::Draining)));
+}
+
+/// Nobody else may ask what the group waits for.
+#[tokio::test(start_paused = true)]
+async fn asked_for_a_group_alone_the_app_starts() {
+    let health = Health::builder()
+        .add(Dependency::new("search", up).group("storage"))
+        .check("mail", up)
+        .build();
+    let storage = group(&health, "storage").await;
+    assert_eq!(
+        (storage.status, names(&storage)),
+        (Status::Up, vec!["search"])
+    );
+    assert!(health.is_started());
 }
 
 #[test]

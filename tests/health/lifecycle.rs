@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::helpers::switch::Switch;
+use crate::helpers::{face::Face, gate::Gate, switch::Switch};
 use tokio::time::{Instant, advance};
 use tower_health::{Dependency, Health, Probe, Reason, Status, checks::Heartbeat};
 
@@ -44,6 +44,52 @@ async fn startup_latches_when_all_required_serve() {
         health.report_for(&Probe::Readiness).await.status,
         Status::Down
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn startup_latches_on_results_that_held_together_only() {
+    let (first, second) = (Switch::on(), Switch::off());
+    let health = Health::builder()
+        .check("first", first.check())
+        .add(Dependency::new("second", second.check()).cache_for(2 * SECOND))
+        .build();
+    // Asked for one at a time, as by their own paths; they are never up at the same time.
+    let only = async |name: &str| {
+        let other = if name == "first" { "second" } else { "first" };
+        let face = Face::new(&health);
+        face.get(&format!("/readyz?exclude={other}")).await
+    };
+    only("first").await;
+    advance(10 * SECOND).await;
+    first.set(false);
+    second.set(true);
+    only("second").await;
+    assert!(!health.is_started());
+    assert_eq!(health.snapshot_for(&Probe::Startup).status, Status::Unknown);
+    assert!(!health.is_started());
+    let report = health.report_for(&Probe::Startup).await;
+    assert_eq!(report.status, Status::Down);
+    first.set(true);
+    advance(10 * SECOND).await;
+    assert_eq!(health.report_for(&Probe::Startup).await.status, Status::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_unknown_latches_nothing() {
+    let gate = Gate::new();
+    let health = Health::builder()
+        .add(Dependency::new("a", gate.check()).timeout(60 * SECOND))
+        .check("b", Switch::off().check())
+        .build();
+    gate.pass.add_permits(1);
+    assert_eq!(health.report().await.status, Status::Down);
+    assert!(health.remove("b"));
+    advance(600 * SECOND).await;
+    // The result from long ago says nothing about now, and its run does not end in time.
+    let report = health.report_for(&Probe::Startup).await;
+    assert_eq!(report.entries[0].status, Status::Unknown);
+    assert_eq!(report.status, Status::Unknown);
+    assert!(!health.is_started());
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,10 +6,11 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod back_off;
+mod blocking;
 mod cancellation;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod cost_bound;
+mod failures;
 #[cfg(feature = "pool")]
 mod fleet;
 mod groups;
@@ -17,16 +18,18 @@ mod lifecycle;
 mod maintenance;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod one_story;
 mod refresh;
 mod report_entry;
+mod requirements;
 mod run_time;
 mod run_time_races;
 mod runtime_lag;
-#[cfg(feature = "axum")]
-mod runtime_lag_server;
 mod runtimes;
 mod settings_extremes;
 mod settings_warnings;
+#[cfg(feature = "signal")]
+mod shutdown_signal;
 mod start;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod start_servers;

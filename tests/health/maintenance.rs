@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::helpers::face::Face;
-use tower_health::{Health, HealthLayer, Outcome, Probe, Reason, Status};
+use crate::helpers::{face::Face, switch::Switch};
+use tokio::time::{Instant, sleep};
+use tower_health::{Dependency, Health, HealthLayer, Outcome, Probe, Reason, Status};
 
 fn health() -> Health {
     let health = Health::builder().check("a", async || Ok(Outcome::up()));
@@ -30,6 +31,44 @@ async fn only_readiness_says_that_it_is_out() {
     }
     health.exit_maintenance();
     assert_eq!(face.get("/readyz").await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn out_of_rotation_runs_go_on_and_callers_do_not_wait() {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    let take_out: [fn(&Health); 2] = [
+        |health| health.enter_maintenance("moving the disk"),
+        |health| health.set_draining(true),
+    ];
+    for take_out in take_out {
+        let switch = Switch::on();
+        let health = Health::builder()
+            .add(Dependency::new("a", switch.check()).group("g"))
+            .build();
+        let probes = [Probe::Readiness, Probe::group("g")];
+        assert_eq!(health.report_for(&probes[0]).await.status, Status::Up);
+        take_out(&health);
+        switch.set(false);
+        for probe in &probes {
+            sleep(6 * SECOND).await;
+            // The run that is due starts here, and what stands there until it ends is too old.
+            let (before, runs) = (Instant::now(), switch.runs());
+            let report = health.report_for(probe).await;
+            assert_eq!(before.elapsed(), Duration::ZERO);
+            let entry = &report.entries[0];
+            assert_eq!(
+                (entry.status, entry.reason),
+                (Status::Unknown, Some(Reason::Stale)),
+                "{probe}"
+            );
+            sleep(SECOND / 10).await;
+            assert_eq!(switch.runs(), runs + 1, "{probe}");
+            let report = health.report_for(probe).await;
+            assert_eq!(report.status, Status::Down);
+            assert_eq!(report.entries[0].reason, Some(Reason::Refused), "{probe}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

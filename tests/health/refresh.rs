@@ -52,6 +52,47 @@ async fn no_asker_waits_and_runs_keep_their_period() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longer_of_refresh_and_cache_is_the_period() {
+    // Refresh, own cache, and how many runs there may be in 600 s.
+    for (refresh, cache, runs_in) in [
+        (1, Some(60), 9..=12),
+        (60, Some(1), 9..=12),
+        (60, None, 9..=12),
+        (1, None, 500..=610),
+    ] {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counter = runs.clone();
+        let check = move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            async { Ok(Outcome::up()) }
+        };
+        let mut dependency = Dependency::new("a", check);
+        if let Some(cache) = cache {
+            dependency = dependency.cache_for(cache * SECOND);
+        }
+        let health = Health::builder()
+            .add(dependency)
+            .refresh_every(refresh * SECOND)
+            .build();
+        sleep(70 * SECOND).await;
+        for _ in 0..600 {
+            sleep(SECOND).await;
+            assert_eq!(health.report().await.status, Status::Up);
+        }
+        let counted = runs.load(Ordering::SeqCst);
+        let lead = if refresh == 1 && cache.is_none() {
+            70
+        } else {
+            2
+        };
+        assert!(
+            runs_in.contains(&counted) || runs_in.contains(&counted.saturating_sub(lead)),
+            "{refresh} {cache:?}: {counted}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_runs_though_nobody_asks_and_ends_with_the_last_handle() {
     let (runs, builder) = slow();
     let tasks = || Handle::current().metrics().num_alive_tasks();

@@ -122,10 +122,7 @@ async fn a_taken_name_is_an_error_and_changes_nothing() {
         .add(Dependency::new("a", refused))
         .expect_err("taken");
     assert_eq!((error.kind(), error.name()), (AddErrorKind::NameTaken, "a"));
-    assert_eq!(
-        error.to_string(),
-        r#"the dependency "a" was not added: there is one of this name already"#
-    );
+    assert_eq!(error.to_string(), r#"dependency "a" already exists"#);
     assert_eq!(health.report().await.status, Status::Up);
     assert_eq!(names(&health), ["a"]);
 }

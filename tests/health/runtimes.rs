@@ -86,46 +86,32 @@ fn a_run_that_blocks_its_thread_is_stuck_and_never_doubled() {
 }
 
 #[test]
-fn an_asker_on_another_runtime_survives_the_one_that_runs() {
+fn a_caller_joins_again_when_the_runtime_of_the_run_ends() {
     let gate = Gate::new();
     let health = patient(Dependency::new("gate", gate.check()));
     let report = asks_while_its_runtime_ends(&health, &gate);
-    let entry = &report.entries[0];
-    assert_eq!(
-        (entry.status, entry.reason),
-        (Status::Unknown, Some(Reason::Pending))
-    );
-    assert_eq!(gate.runs(), 1);
-    // The handle works on.
-    gate.pass.add_permits(1);
-    assert_eq!(runtime().block_on(health.report()).status, Status::Up);
+    assert_eq!(report.status, Status::Up);
     assert_eq!(gate.runs(), 2);
 }
 
 #[test]
-fn a_runtime_that_ends_says_nothing_of_the_dependency() {
+fn a_runtime_that_ends_is_no_failure_of_the_dependency() {
     let gate = Gate::new();
     let health = patient(Dependency::new("a", gate.check()).cache_for(Duration::ZERO));
-    let mut transitions = health.subscribe();
     gate.pass.add_permits(1);
     assert_eq!(runtime().block_on(health.report()).status, Status::Up);
     assert_eq!(gate.runs(), 1);
 
-    // The second run is on a runtime that does not see its end; who waits is told what is known.
+    // The second run is on a runtime that does not see its end, the third one on that of the caller.
     let report = asks_while_its_runtime_ends(&health, &gate);
-    assert_eq!(gate.runs(), 2);
+    assert_eq!(gate.runs(), 3);
     assert_eq!(report.status, Status::Up);
-    assert_eq!(report.entries[0].consecutive_failures, 0);
-    runtime().block_on(async {
-        let first = transitions.recv().await.expect("the first verdict");
-        assert_eq!(first.to, Status::Up);
-        let second = timeout(Duration::ZERO, transitions.recv()).await;
-        assert!(second.is_err(), "{second:?}");
-    });
+    let entry = &report.entries[0];
+    assert_eq!((entry.consecutive_failures, entry.history().len()), (0, 2));
 }
 
 #[test]
-fn who_asks_from_outside_a_runtime_is_told_what_is_known_and_harms_nobody() {
+fn outside_a_runtime_last_results_are_returned() {
     let gate = Gate::new();
     let dependency = Dependency::new("a", gate.check()).cache_for(Duration::ZERO);
     let health = Health::builder().add(dependency).build();
@@ -185,10 +171,8 @@ fn asks_while_its_runtime_ends(health: &Health, gate: &Gate) -> Report {
     assert!(!woken.0.load(Ordering::SeqCst), "nothing has happened yet");
     drop(doomed);
     assert!(woken.0.load(Ordering::SeqCst), "the end wakes who waits");
-    match asking.poll(&mut cx) {
-        Poll::Ready(report) => report,
-        Poll::Pending => unreachable!("there is nothing left to wait for"),
-    }
+    gate.pass.add_permits(1);
+    other.block_on(async { timeout(LIMIT, asking).await.expect("joins again") })
 }
 
 #[derive(Default)]
@@ -206,4 +190,123 @@ fn runtime() -> Runtime {
         .enable_all()
         .build()
         .expect("a runtime")
+}
+
+/// Only `block_on` drives such a runtime.
+fn undriven() -> Runtime {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+#[test]
+fn a_run_whose_runtime_is_not_driven_is_superseded() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (counter, gate) = (runs.clone(), Arc::new(tokio::sync::Notify::new()));
+    let late = gate.clone();
+    let check = move || {
+        let is_first = counter.fetch_add(1, Ordering::SeqCst) == 0;
+        let late = late.clone();
+        async move {
+            if is_first {
+                late.notified().await;
+            }
+            Ok(Outcome::up())
+        }
+    };
+    let health = Health::builder()
+        .add(Dependency::new("a", check).timeout(50 * MS))
+        .build();
+    let left = undriven();
+    left.block_on(async {
+        let _ = timeout(Duration::ZERO, health.report()).await;
+        while runs.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    runtime().block_on(async {
+        let up = async {
+            while health.report().await.status != Status::Up {
+                sleep(5 * MS).await;
+            }
+        };
+        timeout(LIMIT, up).await.expect("a run of this runtime");
+    });
+    // The old one could end by now, and has no result.
+    gate.notify_one();
+    left.block_on(async { sleep(20 * MS).await });
+    let entry = health.snapshot().entries.remove(0);
+    assert_eq!((entry.history().len(), runs.load(Ordering::SeqCst)), (1, 2));
+}
+
+#[test]
+fn a_refresh_whose_runtime_is_not_driven_moves_on() {
+    let health = Health::builder()
+        .add(Dependency::new("a", async || Ok(Outcome::up())).timeout(50 * MS))
+        .refresh_every(50 * MS)
+        .build();
+    let left = undriven();
+    left.block_on(async {
+        while health.report().await.status != Status::Up {
+            sleep(5 * MS).await;
+        }
+    });
+    runtime().block_on(async {
+        let stale = async {
+            while health.report().await.status != Status::Down {
+                sleep(5 * MS).await;
+            }
+        };
+        timeout(LIMIT, stale).await.expect("it is overdue");
+        let fresh = async {
+            while health.report().await.status != Status::Up {
+                sleep(5 * MS).await;
+            }
+        };
+        timeout(LIMIT, fresh).await.expect("it is refreshed here");
+    });
+    drop(left);
+}
+
+#[test]
+fn without_a_timer_last_results_are_returned() {
+    let health = Health::builder()
+        .check("a", async || Ok(Outcome::up()))
+        .build();
+    let without_timer = Builder::new_current_thread().build().expect("a runtime");
+    let report = without_timer.block_on(health.report());
+    assert_eq!(report.entries[0].reason, Some(Reason::Pending));
+    assert_eq!(runtime().block_on(health.report()).status, Status::Up);
+    assert_eq!(without_timer.block_on(health.report()).status, Status::Up);
+}
+
+#[tokio::test]
+async fn a_run_ends_with_the_last_handle() {
+    let gate = Gate::new();
+    let held = Arc::new(());
+    let (alive, check) = (Arc::downgrade(&held), gate.check());
+    let check = move || {
+        let (held, run) = (held.clone(), check());
+        async move {
+            let _held = held;
+            run.await
+        }
+    };
+    let health = Health::builder()
+        .add(Dependency::new("a", check).timeout(Duration::MAX))
+        .build();
+    let _ = timeout(Duration::ZERO, health.report()).await;
+    while gate.runs() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(health);
+    let gone = async {
+        while alive.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, gone)
+        .await
+        .expect("run and check are dropped");
 }

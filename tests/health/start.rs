@@ -114,6 +114,54 @@ async fn waiting_tries_again_though_failures_are_kept_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waiting_uses_the_whole_limit() {
+    // When the dependency recovers, for how long a failure is cached, and the limit.
+    for (recovers, cached, limit) in [
+        (200, 900, 1_500),
+        (200, 60_000, 1_500),
+        (1_200, 900, 1_500),
+        (300, 60_000, 500),
+        (59_000, 5_000, 60_000),
+    ] {
+        let ms = Duration::from_millis;
+        let switch = Switch::off();
+        let health = Health::builder()
+            .add(Dependency::new("a", switch.check()).cache_for(ms(cached)))
+            .build();
+        let start = Instant::now();
+        let recovery = tokio::spawn({
+            let switch = switch.clone();
+            async move {
+                sleep(ms(recovers)).await;
+                switch.set(true);
+            }
+        });
+        let ready = health.wait_until_ready(ms(limit)).await;
+        ready.expect("it recovers within the limit");
+        assert!(start.elapsed() <= ms(limit));
+        // One a second, and the last one.
+        let most = usize::try_from(limit / 900 + 2).expect("few");
+        assert!(switch.runs() <= most, "{} runs", switch.runs());
+        recovery.await.expect("no panic");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_prints_as_its_line_from_main() {
+    let health = Health::builder()
+        .check("database", Switch::off().check())
+        .build();
+    let error = health.ensure_ready().await.expect_err("is not ready");
+    let line = "not ready: database is down (refused: nobody listens)";
+    assert_eq!(
+        (format!("{error:?}"), error.to_string()),
+        (line.into(), line.into())
+    );
+    let boxed: Box<dyn std::error::Error> = error.into();
+    assert_eq!(format!("{boxed:?}"), line);
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_limit_a_run_under_way_is_named_too() {
     let health = Health::builder()
         .check("refused", Switch::off().check())

@@ -146,7 +146,7 @@ fn settings_that_cannot_work_together_are_logged_once_each() {
     for ((level, line), name) in logged.iter().zip(["first", "second"]) {
         assert_eq!(*level, Level::WARN);
         assert!(
-            line.contains(&format!("{name}: times out after 2000 ms")),
+            line.contains(&format!("{name}: timeout (2000 ms)")),
             "{line}"
         );
     }

@@ -27,7 +27,7 @@ use tower_health::{
     InvalidNetwork, NotReady, ObservedValue, Outcome, PeerAddr, PoolStats, Probe, ProbeMark,
     Reason, Render, Report, ReportEntry, RequestHead, ResponseBody, ResponseFuture, Status,
     Transition, Transitions, View,
-    checks::{Heartbeat, RuntimeLag},
+    checks::{Blocking, Heartbeat, RuntimeLag, Switch},
     mode::{KeepBody, Mode, Plain},
 };
 
@@ -53,6 +53,8 @@ fn public_types_cross_threads_and_clone() {
     cloned::<Format>();
     cloned::<Heartbeat>();
     cloned::<RuntimeLag>();
+    cloned::<Blocking>();
+    cloned::<Switch>();
     cloned::<ConfigWarning>();
     cloned::<Outcome>();
     cloned::<Probe>();
@@ -99,6 +101,7 @@ fn what_apps_implement_crosses_threads() {
     }
     local::<Heartbeat>();
     local::<RuntimeLag>();
+    local::<Switch>();
     renders::<dyn Render>();
 }
 

@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
-use super::watchdog::{Seen, Watchdog};
+use super::watchdog::{Reading, Watchdog};
 use crate::{
     bounds::MAX_DURATION,
     check::{Check, CheckResult, InProcessCheck, Outcome, sealed},
@@ -17,24 +17,20 @@ use crate::{
 /// More often would cost more than it tells.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 
-/// Degraded when the async runtime runs its tasks late, down when it has stopped to run some.
+/// Degraded if the async runtime runs its tasks late, down if it has stopped to run them.
 ///
-/// A thread of its own looks each period, in two ways:
+/// A thread of its own spawns an empty task each period and measures how late the runtime runs it.
 ///
-/// 1. It hands the runtime an empty task and measures how late that runs.
-/// 2. It looks at each worker thread: one that is neither parked nor has got through 61 polls (the
-///    runtime's `event_interval`) since the last look stands still. So a process is not alive merely because another worker
-///    answers the probe: whatever waits on the wedged one (its connections, its timers, the task it was
-///    handed last) waits for ever.
+/// It reports code that blocks all worker threads (a lock, a blocking call, a loop without an
+/// `await`), and a CPU too small for the work. It does not report one blocked worker thread among several, a
+/// task that waits for something that never comes, or threads that are not workers, as those
+/// of `spawn_blocking` or of `block_in_place`.
 ///
-/// What it sees: code that blocks a worker thread (a lock, a blocking call, a loop without an
-/// `await`), all of them or one, and a CPU too small for the work. What it does not see: a single task that
-/// waits for something that never comes, and threads that are not the runtime's workers, as those
-/// of `spawn_blocking` or of `block_in_place`, which may block.
-///
-/// When every worker is wedged, nobody of this runtime is left to answer; a prober takes the
-/// silence for a failure. To have the answer all the same, serve the probes on a runtime of their own
-/// and watch the app's with [`of`](Self::of).
+/// A runtime that is busy and makes progress is never down. If the check runs on the runtime that it
+/// measures, that shows progress, and it is degraded at most: with all its workers blocked no probe
+/// is answered either, and a prober counts that as a failure. To get the answer all the same, serve the probes on a
+/// runtime of their own and measure the app's with [`for_runtime`](Self::for_runtime). On a current-thread runtime a
+/// task may wait for some 60 others.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,34 +44,37 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// # }
 /// ```
 ///
-/// Each look costs one empty task; the thread ends with the last clone.
+/// Each measurement costs one empty task; the thread ends with the last clone.
 #[derive(Clone)]
 pub struct RuntimeLag {
     watchdog: Arc<Watchdog>,
+    /// The runtime that is measured.
+    runtime: Id,
     period: Duration,
     degraded_after: Duration,
     down_after: Duration,
 }
 
 impl RuntimeLag {
-    /// Looks at the current runtime each `period`, 10 ms at least. A good one is 100 ms.
+    /// Measures the current runtime each `period`, 10 ms at least. A good one is 100 ms.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime, and when the system has no thread to give.
+    /// Outside a Tokio runtime, and if the system refuses a thread.
     #[track_caller]
     pub fn new(period: Duration) -> Self {
         Self::for_runtime(&Handle::current(), period)
     }
 
-    /// The same for another runtime than that of the probes.
+    /// Measures another runtime than that of the probes.
     ///
     /// # Panics
     ///
-    /// When the system has no thread to give.
+    /// If the system refuses a thread.
     pub fn for_runtime(runtime: &Handle, period: Duration) -> Self {
         let period = period.clamp(SHORTEST_PERIOD, MAX_DURATION);
         Self {
+            runtime: runtime.id(),
             watchdog: Arc::new(Watchdog::start(runtime.clone(), period)),
             period,
             degraded_after: Duration::from_millis(250),
@@ -83,15 +82,15 @@ impl RuntimeLag {
         }
     }
 
-    /// Degraded, which answers 200, when something has waited longer than this within the last
-    /// hundred periods. Default: 250 ms, a quarter of what a kubelet waits for a probe.
+    /// Sets the lag above which the runtime is degraded, within the last hundred periods. Default: 250 ms, a
+    /// quarter of what a kubelet waits for a probe.
     #[must_use]
     pub fn degraded_after(mut self, lag: Duration) -> Self {
         self.degraded_after = lag.min(MAX_DURATION);
         self
     }
 
-    /// Down when something has been waiting longer than this, and still is. Default: 5 s.
+    /// Sets the present lag above which the runtime is down. Default: 5 s.
     ///
     /// It is noticed a period later at most. Choose it well above the longest stall that is no
     /// reason to restart the process; time in which the whole process was stopped does not count.
@@ -101,37 +100,35 @@ impl RuntimeLag {
         self
     }
 
-    fn judge(&self, seen: &Seen) -> CheckResult {
-        let (present, worst) = (seen.present(), seen.worst());
-        if present > self.down_after {
-            let what = if seen.waiting >= seen.standstill {
-                "no task has been run"
-            } else {
-                "a worker thread has not moved"
-            };
-            let message = format!("{what} for {} ms", millis(present));
-            return Err(Failure::new(Reason::RuntimeLag)
-                .message(message)
-                .observe("lag_ms", millis(present))
-                .observe("worst_ms", millis(worst)));
+    /// The result; the runtime makes `progress` for certain, or does not.
+    fn judge(&self, reading: &Reading, progress: bool) -> CheckResult {
+        let (present, worst) = (reading.waiting, reading.worst());
+        let numbers = [("lag_ms", millis(present)), ("worst_ms", millis(worst))];
+        if present > self.down_after && !progress {
+            let message = format!("no task has been run for {} ms", millis(present));
+            let failure = Failure::new(Reason::RuntimeLag).message(message);
+            return Err(numbers.into_iter().fold(failure, |failure, (name, value)| {
+                failure.observe(name, value)
+            }));
         }
         let outcome = if worst > self.degraded_after {
             Outcome::degraded(Reason::RuntimeLag).message("tasks were run late")
-        } else if seen.age() > self.degraded_after + self.period {
+        } else if reading.age() > self.degraded_after + self.period {
             // The one thread that has nothing else to do came late.
             Outcome::degraded(Reason::RuntimeLag).message("this process has hardly been run")
         } else {
             Outcome::up()
         };
-        Ok(outcome
-            .observe("lag_ms", millis(present))
-            .observe("worst_ms", millis(worst)))
+        Ok(numbers.into_iter().fold(outcome, |outcome, (name, value)| {
+            outcome.observe(name, value)
+        }))
     }
 }
 
 impl Check for RuntimeLag {
     fn check(&self) -> impl Future<Output = CheckResult> + Send {
-        ready(self.judge(&self.watchdog.seen()))
+        let here = Handle::try_current().is_ok_and(|runtime| runtime.id() == self.runtime);
+        ready(self.judge(&self.watchdog.reading(), here))
     }
 
     fn kind(&self) -> Option<&'static str> {

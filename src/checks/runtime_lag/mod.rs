@@ -1,12 +1,10 @@
-//! Whether the app's async runtime still runs what it is given.
+//! Whether the app's async runtime still runs its tasks.
 //!
-//! - `check`: the verdict, from what was seen last.
-//! - `watchdog`: a thread of its own that looks, since a task could not look at its own runtime.
-//! - `standstill`: how long each worker thread has not moved; pure.
+//! - `check`: the result, from what was measured last.
+//! - `watchdog`: a thread of its own that measures, since a task cannot measure its own runtime.
 //! - `window`: the worst of the last while; pure.
 
 mod check;
-mod standstill;
 mod watchdog;
 mod window;
 

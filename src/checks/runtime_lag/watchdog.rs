@@ -12,148 +12,123 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{
-    standstill::{Mark, Standstill},
-    window::Window,
-};
+use super::window::Window;
 
-/// A thread that looks at a runtime from outside. It ends when this value is dropped.
+/// A thread that measures a runtime from outside. It ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Watchdog {
-    seen: Arc<Mutex<Seen>>,
+    reading: Arc<Mutex<Reading>>,
     /// Nothing is sent: the thread notices that it is gone.
     _alive: Sender<()>,
 }
 
-/// What the last look saw.
+/// What was measured last.
 #[derive(Debug)]
-pub(super) struct Seen {
-    looked: Instant,
-    /// For how long the task that is on its way has waited to be run.
+pub(super) struct Reading {
+    measured_at: Instant,
+    /// For how long the present canary has waited to be run.
     pub(super) waiting: Duration,
-    /// For how long the worker thread has not moved that has stood still longest.
-    pub(super) standstill: Duration,
     window: Window,
 }
 
-impl Seen {
-    /// The longest that anything waits at present.
-    pub(super) fn present(&self) -> Duration {
-        self.waiting.max(self.standstill)
-    }
-
-    /// The longest that anything has waited lately.
+impl Reading {
+    /// The longest that a canary has waited lately.
     pub(super) fn worst(&self) -> Duration {
         self.window.worst()
     }
 
-    /// How long nobody has looked.
+    /// How old the measurement is.
     pub(super) fn age(&self) -> Duration {
-        self.looked.elapsed()
+        self.measured_at.elapsed()
     }
 }
 
 impl Watchdog {
-    /// Looks at `runtime` each `period`.
+    /// Measures `runtime` each `period`.
     ///
     /// # Panics
     ///
-    /// When there is no thread to be had.
+    /// If the system refuses a thread.
     pub(super) fn start(runtime: Handle, period: Duration) -> Self {
-        let seen = Arc::new(Mutex::new(Seen {
-            looked: Instant::now(),
+        let reading = Arc::new(Mutex::new(Reading {
+            measured_at: Instant::now(),
             waiting: Duration::ZERO,
-            standstill: Duration::ZERO,
             window: Window::default(),
         }));
         let (alive, end) = channel();
-        let sink = seen.clone();
+        let sink = reading.clone();
         thread::Builder::new()
             .name("runtime-lag".into())
             .spawn(move || watch(&runtime, period, &sink, &end))
-            .expect("the documented panic: no thread is to be had");
+            .expect("the documented panic: the system refuses a thread");
         Self {
-            seen,
+            reading,
             _alive: alive,
         }
     }
 
-    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
-        lock(&self.seen)
+    pub(super) fn reading(&self) -> MutexGuard<'_, Reading> {
+        lock(&self.reading)
     }
 }
 
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
+    reading.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn watch(runtime: &Handle, period: Duration, seen: &Mutex<Seen>, end: &Receiver<()>) {
-    let mut envoy = Envoy::send(runtime);
-    let mut standstill = Standstill::default();
-    let mut looked = Instant::now();
+fn watch(runtime: &Handle, period: Duration, reading: &Mutex<Reading>, end: &Receiver<()>) {
+    let mut canary = CanaryTask::spawn(runtime);
+    let mut measured_at = Instant::now();
     while end.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
         let now = Instant::now();
-        // When this thread did not run either, the machine stood still and not the runtime: a
+        // If this thread did not run either, the machine was short of CPU and not the runtime blocked: a
         // process that was stopped and goes on must not be restarted for it.
-        let elapsed = now.saturating_duration_since(looked).min(period * 2);
-        looked = now;
+        let elapsed = now.saturating_duration_since(measured_at).min(period * 2);
+        measured_at = now;
 
-        let late = match envoy.arrived_after() {
+        let late = match canary.ran_after() {
             Some(late) => {
-                envoy = Envoy::send(runtime);
+                canary = CanaryTask::spawn(runtime);
                 late
             }
             None => {
-                envoy.waited += elapsed;
-                envoy.waited
+                canary.waited += elapsed;
+                canary.waited
             }
         };
-        let metrics = runtime.metrics();
-        let longest = (0..metrics.num_workers())
-            .map(|worker| {
-                let mark = Mark {
-                    parks_and_unparks: metrics.worker_park_unpark_count(worker),
-                    busy: metrics.worker_total_busy_duration(worker),
-                };
-                standstill.look(worker, mark, elapsed)
-            })
-            .max()
-            .unwrap_or_default();
-
-        let mut seen = lock(seen);
-        seen.looked = now;
-        seen.waiting = envoy.waited;
-        seen.standstill = longest;
-        seen.window.push(late.max(longest));
+        let mut reading = lock(reading);
+        reading.measured_at = now;
+        reading.waiting = canary.waited;
+        reading.window.push(late);
     }
 }
 
-/// An empty task on its way to a worker thread. There is one at a time, so that a runtime that
-/// runs none does not fill up with them.
-struct Envoy {
-    sent: Instant,
-    arrived: Arc<OnceLock<Instant>>,
+/// An empty task that waits to be run. There is one at a time, so that a runtime that runs none does
+/// not fill up with them.
+struct CanaryTask {
+    spawned: Instant,
+    ran_at: Arc<OnceLock<Instant>>,
     waited: Duration,
 }
 
-impl Envoy {
-    fn send(runtime: &Handle) -> Self {
-        let arrived = Arc::new(OnceLock::new());
-        let sink = arrived.clone();
-        let sent = Instant::now();
+impl CanaryTask {
+    fn spawn(runtime: &Handle) -> Self {
+        let ran_at = Arc::new(OnceLock::new());
+        let sink = ran_at.clone();
+        let spawned = Instant::now();
         runtime.spawn(async move {
             let _ = sink.set(Instant::now());
         });
         Self {
-            sent,
-            arrived,
+            spawned,
+            ran_at,
             waited: Duration::ZERO,
         }
     }
 
-    fn arrived_after(&self) -> Option<Duration> {
-        let arrived = self.arrived.get()?;
-        Some(arrived.saturating_duration_since(self.sent))
+    fn ran_after(&self) -> Option<Duration> {
+        let ran_at = self.ran_at.get()?;
+        Some(ran_at.saturating_duration_since(self.spawned))
     }
 }
 
@@ -168,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn the_thread_ends_with_its_watchdog_though_the_period_is_long() {
         let watchdog = Watchdog::start(Handle::current(), Duration::from_secs(3_600));
-        let seen = Arc::downgrade(&watchdog.seen);
+        let seen = Arc::downgrade(&watchdog.reading);
         assert_eq!(seen.strong_count(), 2, "the thread has one");
         drop(watchdog);
         // Endless if it did not.

@@ -87,7 +87,7 @@ mod tests {
         });
         let report = Report::of(entries.collect(), [].into());
         let page = html(&sample::full(&report));
-        assert!(page.len() < 40_000, "{}", page.len());
+        assert!(page.len() < 40 * 1024, "{}", page.len());
     }
 
     fn page_of(report: &Report) -> String {

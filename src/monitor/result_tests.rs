@@ -1,10 +1,10 @@
-//! Freshness and hysteresis, by tables.
+//! Lifetime and thresholds, by tables.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::verdict::{Span, Verdict};
+use super::result::{LastResult, Span};
 use crate::{
     check::{CheckResult, Outcome},
     dependency::Settings,
@@ -15,7 +15,7 @@ const MS: Duration = Duration::from_millis(1);
 
 fn result(letter: char) -> CheckResult {
     match letter {
-        'u' => Ok(Outcome::up()),
+        'u' | 's' => Ok(Outcome::up()),
         'd' => Ok(Outcome::degraded(Reason::Saturated)),
         _ => Err(Failure::new(Reason::Refused)),
     }
@@ -24,15 +24,16 @@ fn result(letter: char) -> CheckResult {
 /// The statuses shown after each run of `runs`, one letter a run.
 fn shown(runs: &str, settings: &Settings) -> String {
     let start = Instant::now();
-    let mut last: Option<Verdict> = None;
+    let mut last: Option<LastResult> = None;
     let mut shown = String::new();
     for (number, letter) in (0..).zip(runs.chars()) {
         let started = start + 1_000 * MS * number;
+        let took = if letter == 's' { 200 * MS } else { MS };
         let span = Span {
             started,
-            ended: started + MS,
+            ended: started + took,
         };
-        let next = Verdict::after(last.as_ref(), result(letter), span, settings, 0.0);
+        let next = LastResult::after(last.as_ref(), result(letter), span, settings, 0.0);
         shown.push(match next.status {
             Status::Up => 'U',
             Status::Degraded => 'G',
@@ -74,9 +75,9 @@ fn thresholds_count_completed_runs_in_a_row() {
 }
 
 #[test]
-fn freshness_counts_from_the_start_of_the_run() {
+fn lifetime_counts_from_the_start_of_the_run() {
     let settings = Settings {
-        cache_for: 1_000 * MS,
+        cache_for: Some(1_000 * MS),
         cache_failures_for: Some(200 * MS),
         ..Settings::default()
     };
@@ -94,27 +95,41 @@ fn freshness_counts_from_the_start_of_the_run() {
         ('f', 0.5, 209),
     ];
     for (letter, jitter, last) in table {
-        let verdict = Verdict::after(None, result(letter), span, &settings, jitter);
-        assert!(verdict.is_fresh(started + last * MS), "{letter} {jitter}");
+        let result = LastResult::after(None, result(letter), span, &settings, jitter);
+        assert!(result.is_fresh(started + last * MS), "{letter} {jitter}");
         assert!(
-            !verdict.is_fresh(started + (last + 1) * MS),
+            !result.is_fresh(started + (last + 1) * MS),
             "{letter} {jitter}"
         );
     }
 }
 
 #[test]
-fn a_verdict_far_past_its_time_does_not_count() {
-    let settings = Settings::default();
+fn a_result_far_past_its_lifetime_is_not_usable() {
     let started = Instant::now();
     let span = Span {
         started,
         ended: started,
     };
-    let verdict = Verdict::after(None, result('u'), span, &settings, 0.0);
-    // 1 s and 800 ms, doubled.
-    assert!(verdict.is_usable(&settings, started + 3_600 * MS));
-    assert!(!verdict.is_usable(&settings, started + 3_601 * MS));
+    let second = Some(1_000 * MS);
+    // Own lifetime, period of the background refresh, and for how long it is usable:
+    // the longer of both and the timeout of 800 ms, doubled.
+    for (cache_for, refresh_every, usable) in [
+        (None, None, 3_400),
+        (second, None, 3_600),
+        (None, Some(500 * MS), 2_600),
+        (second, Some(500 * MS), 3_600),
+        (second, Some(2_000 * MS), 5_600),
+    ] {
+        let settings = Settings {
+            cache_for,
+            refresh_every,
+            ..Settings::default()
+        };
+        let last = LastResult::after(None, result('u'), span, &settings, 0.0);
+        assert!(last.is_usable(started + usable * MS), "{settings:?}");
+        assert!(!last.is_usable(started + (usable + 1) * MS), "{settings:?}");
+    }
 }
 
 #[test]
@@ -125,11 +140,11 @@ fn an_outage_is_dated_from_its_first_failed_run() {
         started: start + 1_000 * MS * s,
         ended: start + 1_000 * MS * s + MS,
     };
-    let first = Verdict::after(None, result('f'), at(0), &settings, 0.0);
-    let second = Verdict::after(Some(&first), result('f'), at(1), &settings, 0.0);
+    let first = LastResult::after(None, result('f'), at(0), &settings, 0.0);
+    let second = LastResult::after(Some(&first), result('f'), at(1), &settings, 0.0);
     assert_eq!(second.failing_since, Some(at(0).ended));
     assert_eq!(second.failures, 2);
-    let third = Verdict::after(Some(&second), result('u'), at(2), &settings, 0.0);
+    let third = LastResult::after(Some(&second), result('u'), at(2), &settings, 0.0);
     assert_eq!((third.failing_since, third.failures), (None, 0));
 }
 
@@ -156,14 +171,14 @@ fn a_status_is_dated_from_the_run_that_changed_it() {
             started: end(number) - MS,
             ended: end(number),
         };
-        let next = Verdict::after(last.as_ref(), result(letter), span, &settings, 0.0);
+        let next = LastResult::after(last.as_ref(), result(letter), span, &settings, 0.0);
         assert_eq!(next.shown_since, Some(end(since)), "run {number}");
         last = Some(next);
     }
 }
 
 #[test]
-fn history_keeps_what_each_run_found_whatever_the_thresholds_show() {
+fn history_keeps_what_each_run_found_by_itself() {
     let start = Instant::now();
     let settings = Settings {
         failure_threshold: 3,
@@ -175,7 +190,7 @@ fn history_keeps_what_each_run_found_whatever_the_thresholds_show() {
             started: start,
             ended: start + MS,
         };
-        last = Some(Verdict::after(
+        last = Some(LastResult::after(
             last.as_ref(),
             result(letter),
             span,
@@ -193,43 +208,68 @@ fn history_keeps_what_each_run_found_whatever_the_thresholds_show() {
 }
 
 #[test]
-fn a_long_outage_counts_from_its_first_failed_run_and_ends_with_a_success() {
-    let settings = Settings::default();
-    let start = Instant::now();
-    let mut last: Option<Verdict> = None;
-    // When each run starts, what it finds, for how long its verdict serves, and whether that is back-off.
-    for (at, letter, serves, backs_off) in [
-        (0, 'f', 1_000, false),
-        (59_000, 'f', 1_000, false),
-        (90_000, 'f', 1_500, true),
-        (120_000, 'f', 2_000, true),
-        (3_600_000, 'f', 2_000, true),
-        (3_602_000, 'u', 1_000, false),
-        (3_603_000, 'f', 1_000, false),
-        (3_650_000, 'f', 1_000, false),
-    ] {
-        let started = start + at * MS;
-        let span = Span {
-            started,
-            ended: started,
+fn slow_runs_degrade_after_the_failure_threshold() {
+    // Failure threshold, success threshold, runs (u quick, s slow, d degraded, f failed), shown.
+    let table = [
+        (1, 1, "us", "UG"),
+        (1, 1, "usu", "UGU"),
+        (2, 1, "ussu", "UUGU"),
+        (2, 1, "usus", "UUUU"),
+        (1, 2, "uusuusuuu", "?UGGUGGUU"),
+        (2, 2, "uussusuu", "?UUGGGGU"),
+        (2, 1, "ussfs", "UUGGG"),
+        // While it is down a slow run is a success.
+        (1, 2, "ffss", "DDDG"),
+        (3, 1, "fffsss", "??DUUG"),
+        // Degraded for another reason, and no longer: slow runs count from there.
+        (2, 1, "dsds", "GUGU"),
+    ];
+    for (failure_threshold, success_threshold, runs, expected) in table {
+        let settings = Settings {
+            failure_threshold,
+            success_threshold,
+            slow_after: Some(100 * MS),
+            ..Settings::default()
         };
-        let next = Verdict::after(last.as_ref(), result(letter), span, &settings, 0.0);
-        assert_eq!(next.fresh_until - started, serves * MS, "at {at} ms");
-        let until = started + serves * MS;
-        assert_eq!(next.is_backing_off(until - MS), backs_off, "at {at} ms");
-        assert!(!next.is_backing_off(until), "at {at} ms");
-        last = Some(next);
+        assert_eq!(shown(runs, &settings), expected, "{settings:?} {runs}");
     }
 }
 
 #[test]
-fn what_a_run_said_and_saw_stays_with_its_verdict() {
+fn a_slow_result_names_both_times() {
+    let settings = Settings {
+        slow_after: Some(100 * MS),
+        ..Settings::default()
+    };
+    let started = Instant::now();
+    let after = |took: u32| {
+        let span = Span {
+            started,
+            ended: started + took * MS,
+        };
+        LastResult::after(None, result('u'), span, &settings, 0.0)
+    };
+    assert_eq!((after(100).status, after(100).reason), (Status::Up, None));
+    let slow = after(101);
+    assert_eq!(
+        (slow.status, slow.reason),
+        (Status::Degraded, Some(Reason::Slow))
+    );
+    assert_eq!(
+        slow.message.as_deref(),
+        Some("took 101 ms, more than 100 ms")
+    );
+    assert_eq!(slow.history.runs()[0].status, Status::Degraded);
+}
+
+#[test]
+fn messages_and_observations_of_a_run_are_kept() {
     let now = Instant::now();
     let span = Span {
         started: now,
         ended: now,
     };
-    let after = |result| Verdict::after(None, result, span, &Settings::default(), 0.0);
+    let after = |result| LastResult::after(None, result, span, &Settings::default(), 0.0);
     let good = after(Ok(Outcome::up().message("slow").observe("depth", 7_u64)));
     let bad = after(Err(Failure::new(Reason::Busy)
         .message("full")

@@ -1,12 +1,13 @@
-//! Every interleaving of a few askers, a run and a cancellation.
+//! Every interleaving of a few callers, a run and a cancellation.
 //!
-//! Run with `RUSTFLAGS="--cfg tower_health_loom" cargo test --release --lib model`.
+//! Run with `RUSTFLAGS="--cfg tower_health_loom" cargo test --release --lib --no-default-features model`.
 
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Waker},
+    time::Duration,
 };
 
 use loom::{
@@ -16,34 +17,34 @@ use loom::{
 };
 use tokio::time::Instant;
 
-use super::{Flight, Joined};
+use super::single_flight::{Joined, SingleFlight};
 
-fn ask(flight: &Arc<Flight<usize>>, runs: &AtomicUsize, publishes: bool) -> Option<usize> {
-    let now = Instant::now();
-    match flight.join(now, |_| true) {
-        Joined::Ready(value) | Joined::Overrun(Some(value)) => Some(*value),
+const TIMEOUT: Duration = Duration::from_secs(3_600);
+
+fn ask(flight: &Arc<SingleFlight<usize>>, runs: &AtomicUsize, publishes: bool) -> Option<usize> {
+    match flight.join(Instant::now(), TIMEOUT, None, |_| true) {
+        Joined::Last | Joined::Overrun(_) => {}
         Joined::Started(run, wait) => {
             let number = runs.fetch_add(1, Ordering::SeqCst);
             if publishes {
                 run.publish(|_| number);
             }
             drop(run);
-            block_on(wait).map(|value| *value)
+            block_on(wait);
         }
-        Joined::Waiting(wait, _) => block_on(wait).map(|value| *value),
-        Joined::Overrun(None) | Joined::Full(..) => {
-            unreachable!("published before, and few wait")
-        }
+        Joined::Waiting(wait) => block_on(wait),
+        Joined::Full => unreachable!("few wait"),
     }
+    flight.peek().0.map(|value| *value)
 }
 
 #[test]
-fn three_askers_make_one_run_and_all_are_answered() {
+fn three_callers_share_one_run() {
     let mut model = loom::model::Builder::new();
     // Every interleaving of three threads takes an hour; nearly all faults need two switches.
     model.preemption_bound = Some(2);
     model.check(|| {
-        let flight = Arc::new(Flight::new());
+        let flight = Arc::new(SingleFlight::new());
         let runs = Arc::new(AtomicUsize::new(0));
         let others: Vec<_> = (0..2)
             .map(|_| {
@@ -60,9 +61,9 @@ fn three_askers_make_one_run_and_all_are_answered() {
 }
 
 #[test]
-fn a_run_that_is_lost_wakes_its_waiters() {
+fn a_lost_run_wakes_its_waiters() {
     loom::model(|| {
-        let flight = Arc::new(Flight::new());
+        let flight = Arc::new(SingleFlight::new());
         let runs = Arc::new(AtomicUsize::new(0));
         let other = {
             let (flight, runs) = (flight.clone(), runs.clone());
@@ -75,17 +76,17 @@ fn a_run_that_is_lost_wakes_its_waiters() {
 }
 
 #[test]
-fn an_asker_that_gives_up_takes_nobody_along() {
+fn a_caller_that_gives_up_changes_nothing_else() {
     loom::model(|| {
         let now = Instant::now();
-        let flight = Arc::new(Flight::<usize>::new());
-        let Joined::Started(run, wait) = flight.join(now, |_| true) else {
-            unreachable!("nobody runs")
+        let flight = Arc::new(SingleFlight::<usize>::new());
+        let Joined::Started(run, wait) = flight.join(now, TIMEOUT, None, |_| true) else {
+            unreachable!("there is no run")
         };
         let impatient = {
             let flight = flight.clone();
             thread::spawn(move || {
-                if let Joined::Waiting(mut wait, _) = flight.join(now, |_| true) {
+                if let Joined::Waiting(mut wait) = flight.join(now, TIMEOUT, None, |_| true) {
                     let mut cx = Context::from_waker(Waker::noop());
                     let _ = Pin::new(&mut wait).poll(&mut cx);
                     drop(wait);
@@ -95,9 +96,13 @@ fn an_asker_that_gives_up_takes_nobody_along() {
         let runner = thread::spawn(move || {
             run.publish(|_| 7);
         });
-        assert_eq!(block_on(wait).map(|value| *value), Some(7));
+        block_on(wait);
+        assert_eq!(flight.peek().0.as_deref(), Some(&7));
         impatient.join().expect("does not panic");
         runner.join().expect("does not panic");
-        assert!(matches!(flight.join(now, |_| false), Joined::Started(..)));
+        assert!(matches!(
+            flight.join(now, TIMEOUT, None, |_| false),
+            Joined::Started(..)
+        ));
     });
 }

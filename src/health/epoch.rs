@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts what makes an answer that was made before wrong: any published verdict, any turn of the lifecycle.
+/// Counts what makes an answer that was made before wrong: any published result, any change of the lifecycle.
 // Two lines of its own, since every probe reads it: a neighbour on the heap that is written for each
 // request of another thread cost four threads 15 % of a probe.
 #[repr(align(128))]
@@ -26,7 +26,7 @@ impl Epoch {
         self.nudge();
     }
 
-    /// Wakes whoever waits for it to move.
+    /// Wakes those that wait for it to move.
     #[cfg(feature = "grpc")]
     pub(crate) fn nudge(&self) {
         self.moved.notify_waiters();

@@ -1,4 +1,4 @@
-//! The lock of the flight: std's, or loom's when its interleavings are checked.
+//! The lock of a single flight: std's, or loom's when its interleavings are checked.
 
 #[cfg(tower_health_loom)]
 pub(super) use loom::sync::{Mutex, MutexGuard};

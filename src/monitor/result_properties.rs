@@ -1,11 +1,11 @@
-//! Freshness and hysteresis, against a model that keeps every run and looks back.
+//! Lifetime and thresholds, against a model that keeps every run and looks back.
 
 use std::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 use tokio::time::Instant;
 
-use super::verdict::{Span, Verdict};
+use super::result::{LastResult, Span};
 use crate::{
     check::{CheckResult, Outcome},
     dependency::Settings,
@@ -64,7 +64,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         |(failure_threshold, success_threshold, cache_for, cache_failures_for)| Settings {
             failure_threshold,
             success_threshold,
-            cache_for,
+            cache_for: Some(cache_for),
             cache_failures_for,
             ..Settings::default()
         },
@@ -85,16 +85,16 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 
     #[test]
-    fn what_is_shown_follows_from_the_runs_alone(settings in settings(), runs in vec(run(), 1..24)) {
+    fn status_and_reason_follow_from_the_runs_alone(settings in settings(), runs in vec(run(), 1..24)) {
         let mut now = Instant::now();
-        let mut last: Option<Verdict> = None;
+        let mut last: Option<LastResult> = None;
         let mut shown = Status::Unknown;
         let mut since = None;
         for (at, run) in runs.iter().enumerate() {
             let started = now + run.pause;
             now = started + run.took;
             let span = Span { started, ended: now };
-            let next = Verdict::after(last.as_ref(), run.found.result(), span, &settings, run.jitter);
+            let next = LastResult::after(last.as_ref(), run.found.result(), span, &settings, run.jitter);
 
             let failures = in_a_row(&runs[..=at], |found| found == Found::Failed);
             let successes = in_a_row(&runs[..=at], |found| found != Found::Failed);
@@ -113,31 +113,34 @@ proptest! {
             prop_assert_eq!(next.status, shown);
             prop_assert_eq!((next.failures, next.successes), (failures, successes));
             prop_assert_eq!(next.failing_since, since);
-            prop_assert_eq!(next.reason.is_some(), run.found != Found::Up);
+            // The reason is that of the status that is shown, whatever the last run found.
+            let has_reason = matches!(next.status, Status::Degraded | Status::Down);
+            prop_assert_eq!(next.reason.is_some(), has_reason);
+            prop_assert_eq!(next.found == Status::Down, run.found == Found::Failed);
             prop_assert_eq!((next.started, next.duration), (started, run.took));
             last = Some(next);
         }
     }
 
     #[test]
-    fn a_verdict_is_fresh_for_its_period_and_at_most_a_tenth_more(
+    fn a_result_is_cached_for_its_lifetime_and_a_tenth(
         settings in settings(),
         run in run(),
         later in millis(0..8_000),
     ) {
         let started = Instant::now();
         let span = Span { started, ended: started + run.took };
-        let verdict = Verdict::after(None, run.found.result(), span, &settings, run.jitter);
+        let last = LastResult::after(None, run.found.result(), span, &settings, run.jitter);
         let period = match settings.cache_failures_for {
             Some(period) if run.found == Found::Failed => period,
-            _ => settings.cache_for,
+            _ => settings.lifetime(false),
         };
         // The start of the run counts, however long it took.
-        let fresh = verdict.is_fresh(started + later);
+        let fresh = last.is_fresh(started + later);
         prop_assert!(fresh || later >= period);
         prop_assert!(!fresh || later <= period + period / 10);
         // Nothing that is stale becomes fresh again, and what is fresh counts.
-        prop_assert!(fresh || !verdict.is_fresh(started + later + Duration::from_millis(1)));
-        prop_assert!(!fresh || verdict.is_usable(&settings, started + later));
+        prop_assert!(fresh || !last.is_fresh(started + later + Duration::from_millis(1)));
+        prop_assert!(!fresh || last.is_usable(started + later));
     }
 }

@@ -1,0 +1,429 @@
+//! One evaluation: from the states of the dependencies to the status of a probe, or to its report.
+//!
+//! 1. The dependencies that the probe looks at are asked; runs that are due start, side by side.
+//! 2. The caller waits for them until its deadline, or does not (a snapshot, a status for gRPC, an app out of rotation).
+//! 3. Each state counts as the probe requires it; the worst counts.
+//! 4. The lifecycle has the last word.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Health,
+    state::{DependencyState, Outdated},
+};
+use crate::{
+    bounds::MAX_DURATION,
+    dependency::Dependency,
+    monitor::{result::LastResult, run, single_flight::Wait},
+    probe::Probe,
+    report::{Excluded, Reason, Report, Rotation, Status},
+};
+
+/// What a run may need past its timeout to publish that.
+const OVERTIME: Duration = Duration::from_millis(100);
+
+/// One evaluation on behalf of one caller.
+///
+/// Dropping it gives up the caller's places and cancels no run.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    health: Health,
+    probe: Probe,
+    purpose: Purpose,
+    /// The dependencies when it began.
+    members: Arc<Vec<Arc<DependencyState>>>,
+    parts: Vec<Part>,
+    began: Instant,
+    deadline: Instant,
+    /// Why an outdated result does not count; `None` if it does.
+    outdated: Option<Reason>,
+}
+
+/// What the report is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Probe,
+    /// One dependency, asked for by its name.
+    One,
+    /// An app that starts: what startup needs, under the lifecycle of readiness.
+    Start,
+}
+
+#[derive(Debug)]
+struct Part {
+    state: Arc<DependencyState>,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Nothing to wait for.
+    Known,
+    Wait(Wait<LastResult>),
+    /// The caller left it out: it is not asked, and does not count.
+    Excluded(Excluded),
+}
+
+/// What comes of an evaluation.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) report: Report,
+    /// The answer holds until then, while the epoch is this one.
+    pub(crate) valid_until: Instant,
+    pub(crate) epoch: u64,
+}
+
+impl Gathering {
+    /// Asks what `probe` looks at, without the dependencies that are `excluded`.
+    pub(super) fn ask(
+        health: Health,
+        probe: &Probe,
+        excluded: impl Fn(&Dependency) -> Option<Excluded>,
+    ) -> Self {
+        let is_refreshed = health.keep_refreshing();
+        // Such an app is unready whatever a run finds: due runs start, and the caller does not wait.
+        let is_out = follows_lifecycle(probe)
+            && health.shared().common.lifecycle.out_of_rotation().is_some();
+        let outdated = if is_out {
+            Reason::Stale
+        } else {
+            Reason::Pending
+        };
+        Self::of(health, probe, Some(outdated), |state, now| {
+            if let Some(by) = excluded(&state.dependency) {
+                return Step::Excluded(by);
+            }
+            match ask(state, now, is_refreshed) {
+                Some(wait) if !is_out => Step::Wait(wait),
+                _ => Step::Known,
+            }
+        })
+    }
+
+    /// Takes what is known.
+    pub(super) fn look(health: Health, probe: &Probe) -> Self {
+        Self::of(health, probe, None, |_, _| Step::Known)
+    }
+
+    /// Asks one dependency.
+    pub(super) fn ask_one(health: Health, probe: &Probe, state: Arc<DependencyState>) -> Self {
+        let now = Instant::now();
+        let wait = ask(&state, now, health.keep_refreshing());
+        let step = wait.map_or(Step::Known, Step::Wait);
+        Self {
+            probe: probe.clone(),
+            purpose: Purpose::One,
+            members: health.states(),
+            parts: vec![Part { state, step }],
+            began: now,
+            deadline: health.deadline(now),
+            outdated: Some(Reason::Pending),
+            health,
+        }
+    }
+
+    /// Asks what startup needs, until `deadline` at most and whatever the background refresh does.
+    ///
+    /// A result that is `good` is not asked for anew. The limit is each run's own timeout, and not
+    /// that of a prober.
+    pub(super) fn ask_to_start(
+        health: Health,
+        deadline: Instant,
+        good: impl Fn(&LastResult, Instant) -> bool,
+    ) -> Self {
+        let now = Instant::now();
+        let members = health.states();
+        let needed = members.iter().filter(|state| is_needed_to_start(state));
+        let parts: Vec<_> = needed
+            .map(|state| Part {
+                state: state.clone(),
+                step: state
+                    .join(now, |last| good(last, now))
+                    .map_or(Step::Known, Step::Wait),
+            })
+            .collect();
+        let timeouts = parts.iter();
+        let longest = timeouts
+            .map(|part| part.state.dependency.settings.timeout)
+            .max();
+        Self {
+            health,
+            probe: Probe::Startup,
+            purpose: Purpose::Start,
+            members,
+            parts,
+            began: now,
+            deadline: deadline.min(now + longest.unwrap_or_default() + OVERTIME),
+            outdated: Some(Reason::Pending),
+        }
+    }
+
+    fn of(
+        health: Health,
+        probe: &Probe,
+        outdated: Option<Reason>,
+        step: impl Fn(&Arc<DependencyState>, Instant) -> Step,
+    ) -> Self {
+        let now = Instant::now();
+        // Latched: nothing can change the answer any more, so nothing is asked.
+        let is_latched = *probe == Probe::Startup && health.is_started();
+        // Nobody else may ask what a group waits for until the app has started.
+        let is_starting = matches!(probe, Probe::Group(_)) && !health.is_started();
+        let members = health.states();
+        let mut parts: Vec<Part> = members
+            .iter()
+            .filter(|state| {
+                !is_latched && state.dependency.is_covered_by(probe)
+                    || is_starting && is_needed_to_start(state)
+            })
+            .map(|state| Part {
+                state: state.clone(),
+                step: step(state, now),
+            })
+            .collect();
+        // A filter promises no length, so room for four was made, which every waiter would keep.
+        parts.shrink_to_fit();
+        Self {
+            deadline: health.deadline(now),
+            health,
+            probe: probe.clone(),
+            purpose: Purpose::Probe,
+            members,
+            parts,
+            began: now,
+            outdated,
+        }
+    }
+
+    /// Whether nothing is left to wait for.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self
+            .parts
+            .iter()
+            .any(|part| matches!(part.step, Step::Wait(_)))
+    }
+
+    /// Waits for the runs under way, until the deadline.
+    // Each local that lives across the wait is kept by every waiter.
+    pub(crate) async fn settle(&mut self) {
+        let (mut at, mut is_again) = (0, false);
+        while at < self.parts.len() {
+            // One after the other, all with the same deadline: the runs go side by side. Without a
+            // runtime there is no run to wait for, and no clock that could end the wait.
+            let has_ended = match &mut self.parts[at].step {
+                Step::Wait(wait) if run::is_possible() => {
+                    timeout_at(self.deadline, wait).await.is_ok()
+                }
+                _ => false,
+            };
+            is_again = has_ended && !is_again && self.join_again(at);
+            if !is_again {
+                if let Step::Wait(_) = self.parts[at].step {
+                    self.parts[at].step = Step::Known;
+                }
+                at += 1;
+            }
+        }
+    }
+
+    /// Joins once more after a run without a result, as it ends when its runtime does.
+    fn join_again(&mut self, at: usize) -> bool {
+        let Part { state, step } = &mut self.parts[at];
+        let began = self.began;
+        let Some(wait) = state.join(Instant::now(), |last| last.ended >= began) else {
+            return false;
+        };
+        *step = Step::Wait(wait);
+        true
+    }
+
+    /// Makes the report of what is known now.
+    pub(crate) fn finish(&self) -> Answered {
+        // Read before the states: a result published meanwhile must spoil the answer, not slip past it.
+        let epoch = self.health.epoch();
+        let now = Instant::now();
+        // One added since is missing here: the answer serves callers from before, and none after.
+        let mut valid_until = if Arc::ptr_eq(&self.health.states(), &self.members) {
+            now + MAX_DURATION
+        } else {
+            now
+        };
+        self.health.latch(now);
+        // A result that was good when the caller came stays good, however long it waits for another one.
+        let outdated = match self.outdated {
+            Some(reason) => Outdated::Unknown(reason, self.began),
+            None => Outdated::Shown,
+        };
+        let mut entries = Vec::with_capacity(self.parts.len());
+        for Part { state, step } in self.listed() {
+            // Removed while the caller waited. If it asked for this one alone, it still gets the result.
+            if self.purpose != Purpose::One && state.is_retired() {
+                continue;
+            }
+            let current = state.current(now, outdated);
+            valid_until = valid_until.min(current.valid_until);
+            let mut entry = state.entry(&current, state.is_required(&self.probe), now);
+            if let Step::Excluded(by) = step {
+                entry.excluded = Some(by.clone());
+            }
+            entries.push(entry);
+        }
+        let report = Report::of(entries, self.health.shared().info.clone());
+        let mut report = self.with_lifecycle(report);
+        report.rotation = self.rotation(&report);
+        Answered {
+            report,
+            valid_until,
+            epoch,
+        }
+    }
+
+    /// What the readiness probe answers, whatever `report` is about.
+    fn rotation(&self, report: &Report) -> Rotation {
+        let excludes = |part: &Part| matches!(part.step, Step::Excluded(_));
+        let is_readiness = self.purpose == Purpose::Probe && self.probe == Probe::Readiness;
+        if !is_readiness || self.parts.iter().any(excludes) {
+            let readiness = Self::look(self.health.clone(), &Probe::Readiness);
+            return readiness.finish().report.rotation;
+        }
+        if report.status.is_serving() {
+            Rotation::In
+        } else {
+            Rotation::Out {
+                reason: report.reason,
+                message: report.message.clone(),
+            }
+        }
+    }
+
+    fn with_lifecycle(&self, report: Report) -> Report {
+        let last_word = match self.purpose {
+            Purpose::Probe => self.health.lifecycle_of(&self.probe),
+            Purpose::Start => self.health.lifecycle_of(&Probe::Readiness),
+            Purpose::One => None,
+        };
+        match last_word {
+            Some((status, reason, message)) => report.overruled(status, reason).saying(message),
+            None => report,
+        }
+    }
+
+    /// What the report is about: not what was asked only because the app starts.
+    fn listed(&self) -> impl Iterator<Item = &Part> {
+        let is_probe = self.purpose == Purpose::Probe;
+        let covers =
+            move |part: &&Part| !is_probe || part.state.dependency.is_covered_by(&self.probe);
+        self.parts.iter().filter(covers)
+    }
+
+    /// Which of `names` are neither a dependency nor a group that was asked for.
+    pub(crate) fn unmatched(&self, names: &[String]) -> Vec<String> {
+        let matches = |name: &String| {
+            self.listed()
+                .any(|part| excluded(&part.state.dependency, &[name]).is_some())
+        };
+        names
+            .iter()
+            .filter(|name| !matches(name))
+            .cloned()
+            .collect()
+    }
+
+    /// The groups of what was asked for, each once.
+    pub(crate) fn groups(&self) -> Vec<Cow<'static, str>> {
+        let mut groups = Vec::new();
+        for part in self.listed() {
+            for group in &part.state.dependency.groups {
+                if !groups.contains(group) {
+                    groups.push(group.clone());
+                }
+            }
+        }
+        groups
+    }
+
+    /// Whether one dependency was asked for by its name.
+    pub(crate) fn is_for_one(&self) -> bool {
+        self.purpose == Purpose::One
+    }
+}
+
+/// By what `dependency` is among `names`: its own name before its groups in their order.
+pub(super) fn excluded(dependency: &Dependency, names: &[impl AsRef<str>]) -> Option<Excluded> {
+    let named = |name: &str| names.iter().any(|other| other.as_ref() == name);
+    if named(&dependency.name) {
+        return Some(Excluded::ByName);
+    }
+    let mut groups = dependency.groups.iter();
+    groups
+        .find(|group| named(group))
+        .map(|group| Excluded::WithGroup(group.clone()))
+}
+
+/// Asks `state`; one that is refreshed in the background is not waited for.
+fn ask(state: &Arc<DependencyState>, now: Instant, is_refreshed: bool) -> Option<Wait<LastResult>> {
+    if is_refreshed {
+        if !state.has_result() {
+            // Not left to the first phase.
+            state.refresh(now);
+        }
+        return None;
+    }
+    state.join(now, |last| last.is_fresh(now))
+}
+
+/// Whether `probe` has no use for an app that starts, drains or is in maintenance.
+fn follows_lifecycle(probe: &Probe) -> bool {
+    matches!(probe, Probe::Readiness | Probe::Group(_))
+}
+
+/// Whether startup waits for it.
+pub(super) fn is_needed_to_start(state: &DependencyState) -> bool {
+    state.dependency.is_covered_by(&Probe::Startup) && state.is_required(&Probe::Startup)
+}
+
+impl Health {
+    /// What the lifecycle says to `probe`, whatever the dependencies are.
+    pub(super) fn lifecycle_of(
+        &self,
+        probe: &Probe,
+    ) -> Option<(Status, Reason, Option<Cow<'static, str>>)> {
+        let follows = follows_lifecycle(probe);
+        let lifecycle = &self.shared().common.lifecycle;
+        if follows && let Some((reason, message)) = lifecycle.out_of_rotation() {
+            return Some((Status::Down, reason, message));
+        }
+        // A misspelt group has no member that is down, either.
+        if let Probe::Group(group) = probe
+            && !self.has_group(group)
+        {
+            return Some((Status::Unknown, Reason::NotFound, None));
+        }
+        let waits = follows || *probe == Probe::Startup;
+        (waits && !self.is_started()).then_some((Status::Unknown, Reason::Starting, None))
+    }
+
+    /// Remembers the first moment at which all that startup needs was up or degraded together.
+    pub(super) fn latch(&self, now: Instant) {
+        if self.is_started() {
+            return;
+        }
+        let states = self.states();
+        let mut needed = states.iter().filter(|state| is_needed_to_start(state));
+        let (mut from, mut until) = (None, None);
+        let all_served = needed.all(|state| {
+            let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
+            let Some((started, ended)) = current.served() else {
+                return false;
+            };
+            from = from.max(Some(started));
+            until = Some(until.map_or(ended, |until: Instant| until.min(ended)));
+            from <= until
+        });
+        if all_served {
+            self.set_started();
+        }
+    }
+}

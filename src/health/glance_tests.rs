@@ -1,0 +1,154 @@
+//! The status of a name, held against the report; the period of watchers.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Health, Subject};
+use crate::{
+    check::{CheckResult, Outcome},
+    dependency::Dependency,
+    probe::Probe,
+    report::{Failure, Reason, Status},
+};
+
+fn result(status: Status) -> CheckResult {
+    match status {
+        Status::Up => Ok(Outcome::up()),
+        Status::Degraded => Ok(Outcome::degraded(Reason::Saturated)),
+        _ => Err(Failure::new(Reason::Refused)),
+    }
+}
+
+fn health(needed: Status, optional: Status, aside: Status) -> Health {
+    let dependency = |name, status| Dependency::new(name, move || async move { result(status) });
+    Health::builder()
+        .add(dependency("needed", needed).group("g"))
+        .add(dependency("optional", optional).optional().group("g"))
+        .add(dependency("aside", aside).exclude_from_readiness())
+        .build()
+}
+
+/// All that a watcher is told comes from glances, all that others are told from reports.
+#[tokio::test(start_paused = true)]
+async fn a_glance_finds_the_status_of_the_report() {
+    let statuses = [Status::Up, Status::Degraded, Status::Down];
+    let combinations = statuses.into_iter().flat_map(|needed| {
+        let pairs = statuses.map(|optional| statuses.map(|aside| (needed, optional, aside)));
+        pairs.into_iter().flatten()
+    });
+    let probes = [
+        Probe::Liveness,
+        Probe::Readiness,
+        Probe::Startup,
+        Probe::Full,
+        Probe::group("g"),
+    ];
+    for (needed, optional, aside) in combinations {
+        let health = health(needed, optional, aside);
+        for asked in [false, true] {
+            if asked {
+                health.report().await;
+            }
+            for probe in &probes {
+                let subject = match probe {
+                    // As a probe it would be that of a mapped service.
+                    Probe::Group(name) => Subject::Group(name),
+                    probe => Subject::Probe(probe),
+                };
+                let glance = health.glance(subject, Instant::now(), false);
+                let report = health.snapshot_for(probe);
+                assert_eq!(
+                    glance.status, report.status,
+                    "{needed} {optional} {aside} {asked} {probe:?}"
+                );
+            }
+        }
+        health.set_draining(true);
+        let readiness = Subject::Probe(&Probe::Readiness);
+        let glance = health.glance(readiness, Instant::now(), false);
+        assert_eq!(glance.status, Status::Down);
+        let group = Subject::Group("g");
+        assert_eq!(
+            health.glance(group, Instant::now(), false).status,
+            Status::Down
+        );
+    }
+}
+
+/// A mapped service cannot work without its members; the group by its own name is as over HTTP.
+#[tokio::test(start_paused = true)]
+async fn members_are_required_for_a_mapped_service() {
+    let member = |name, status: Status| {
+        let check = move || async move { result(status) };
+        Dependency::new(name, check).optional().group("orders")
+    };
+    let (orders, search) = (Probe::group("orders"), Probe::group("search"));
+    let health = Health::builder()
+        .add(member("ledger", Status::Down))
+        .add(Dependency::new("index", async || Ok(Outcome::up())).group("search"))
+        .add(
+            member("cache", Status::Down)
+                .group("search")
+                .optional_for(Probe::group("search")),
+        )
+        .map_grpc_service("shop.v1.Orders", orders.clone())
+        .map_grpc_service("shop.v1.Search", search.clone())
+        .build();
+    health.report().await;
+    let status = |subject| health.glance(subject, Instant::now(), false).status;
+    assert_eq!(status(Subject::Probe(&orders)), Status::Down);
+    assert_eq!(status(Subject::Probe(&search)), Status::Degraded);
+    assert_eq!(status(Subject::Group("orders")), Status::Degraded);
+    assert_eq!(health.snapshot_for(&orders).status, Status::Degraded);
+    assert_eq!(status(Subject::Probe(&Probe::Readiness)), Status::Degraded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_not_up() {
+    let up = async || Ok(Outcome::up());
+    let health = Health::builder()
+        .add(Dependency::new("orders", up).group("shop"))
+        .check("other", up)
+        .build();
+    health.report().await;
+    let status = |subject| health.glance(subject, Instant::now(), false).status;
+    let shop = Probe::group("shop");
+    assert_eq!(status(Subject::Probe(&shop)), Status::Up);
+    assert!(health.remove("orders"));
+    for subject in [
+        Subject::Probe(&shop),
+        Subject::Group("shop"),
+        Subject::Dependency("orders"),
+    ] {
+        assert_eq!(status(subject), Status::Unknown, "{subject:?}");
+    }
+    assert_eq!(health.snapshot_for(&shop).status, Status::Unknown);
+    assert_eq!(status(Subject::Probe(&Probe::Readiness)), Status::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_what_serves_for_no_time_starts_fifty_runs_a_second_at_most() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = runs.clone();
+    let check = move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Outcome::up()) }
+    };
+    let health = Health::builder()
+        .add(Dependency::new("a", check).cache_for(Duration::ZERO))
+        .build();
+    for _ in 0..1_000 {
+        let glance = health.glance(Subject::Probe(&Probe::Full), Instant::now(), true);
+        assert!(glance.status <= Status::Unknown);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let runs = runs.load(Ordering::SeqCst);
+    assert!((40..=50).contains(&runs), "{runs}");
+}
