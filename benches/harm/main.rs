@@ -1,10 +1,11 @@
 //! What a check costs the app that it checks, healthy and in four faults.
 //!
-//! An app with a load of 20 requests at once runs without a check (twice in each round: their
-//! difference is the noise), with a check each second and with one each 200 ms. All of a row run in
-//! turns, or at once where distance lets them sleep.
+//! An app under load runs without a check (twice in each round: their difference is the noise), with
+//! a check each second and with one each 200 ms. All of a row run in turns, or at once where distance
+//! lets them sleep.
 //!
-//! - healthy: served requests and p99.
+//! - healthy: twice as many requests at once as the pool has connections, without a pause (the pool is
+//!   full, and the check waits for none) and with one that leaves half of the connections idle.
 //! - frozen behind PgBouncer: 20 requests at once, the database frozen for 6 s, PgBouncer with 100 slots,
 //!   with and without the manager that bounds connects.
 //! - check alone: the same without load, also with 20 callers that hang up.
@@ -127,46 +128,54 @@ impl Bench {
     async fn healthy(&self) {
         for round_trip in ROUND_TRIPS {
             let server = server().await;
-            let plans = POOL_SIZES.map(|size| Plan {
-                fault: "healthy",
-                conditions: conditions(round_trip, size),
-                probing: Probing::USUAL.to_vec(),
-            });
+            let plans = |fault: &'static str, pause: Duration| {
+                POOL_SIZES.map(|size| Plan {
+                    fault,
+                    conditions: Conditions {
+                        tasks: 2 * size,
+                        pause,
+                        ..conditions(round_trip, size)
+                    },
+                    probing: Probing::USUAL.to_vec(),
+                })
+            };
+            let full = plans("healthy, pool full", Duration::ZERO);
+            // A request takes two round trips; then half of the connections are idle.
+            let pause = Duration::from_millis(6 * round_trip).max(Duration::from_millis(50));
+            let half = plans("healthy, pool half used", pause);
             // Nearby they need the processor, and take turns; far away they mostly sleep.
-            let at_once = match round_trip {
-                0 => 1,
-                20 => 4,
-                _ => usize::MAX,
-            };
-            let length = if at_once == 1 {
-                self.length / 3
-            } else {
-                self.length
-            };
-            let mut rows = [const { Row::new() }; 3];
-            for _ in 0..self.rounds {
-                let runs: Vec<_> = (0..3)
-                    .flat_map(|plan| Probing::USUAL.map(|probing| (plan, probing)))
-                    .collect();
-                for batch in runs.chunks(at_once.min(runs.len())) {
-                    let starts = batch
-                        .iter()
-                        .map(|(plan, probing)| (server.port(), plans[*plan].conditions, *probing));
-                    let cells = Cell::start_all(starts.collect()).await;
-                    settle().await;
-                    cells.iter().for_each(Cell::begin);
-                    sleep(length).await;
-                    for (cell, (plan, probing)) in cells.into_iter().zip(batch) {
-                        rows[*plan]
-                            .entry(*probing)
-                            .or_default()
-                            .push(cell.end().await);
-                    }
+            match round_trip {
+                0 => self.compare(&server, &full, 1, self.length / 3).await,
+                20 => self.compare(&server, &full, 4, self.length).await,
+                _ => self.compare(&server, &full, usize::MAX, self.length).await,
+            }
+            self.compare(&server, &half, usize::MAX, self.length).await;
+        }
+    }
+
+    /// Runs all cells of `plans` in front of one server, so many at once.
+    async fn compare(&self, server: &Postgres, plans: &[Plan], at_once: usize, length: Duration) {
+        let mut rows: Vec<Row> = plans.iter().map(|_| Row::new()).collect();
+        for _ in 0..self.rounds {
+            let runs: Vec<_> = (0..plans.len())
+                .flat_map(|plan| Probing::USUAL.map(|probing| (plan, probing)))
+                .collect();
+            for batch in runs.chunks(at_once.min(runs.len())) {
+                let starts = batch
+                    .iter()
+                    .map(|(plan, probing)| (server.port(), plans[*plan].conditions, *probing));
+                let cells = Cell::start_all(starts.collect()).await;
+                settle().await;
+                cells.iter().for_each(Cell::begin);
+                sleep(length).await;
+                for (cell, (plan, probing)) in cells.into_iter().zip(batch) {
+                    let runs = rows[*plan].entry(*probing).or_default();
+                    runs.push(cell.end().await);
                 }
             }
-            for (plan, row) in plans.iter().zip(&rows) {
-                plan.print(row);
-            }
+        }
+        for (plan, row) in plans.iter().zip(&rows) {
+            plan.print(row);
         }
     }
 

@@ -21,12 +21,12 @@ pub fn print(fault: &str, round_trip: u128, pool: &str, row: &Row) {
         .filter_map(|probing| row.get(probing))
         .flatten()
         .collect();
-    let served = Range::of(without.iter().map(|run| run.served as f64));
+    let range = Range::of(without.iter().map(|run| run.served as f64));
     let p99s = Range::of(without.iter().map(|run| p99(run)));
     let mut columns = [
-        vec![served.to_string()],
+        vec![range.to_string()],
         vec![p99s.to_string()],
-        vec![total(&without, |run| run.failed).to_string()],
+        vec![mean(&without, |run| run.failed)],
         vec![total(&without, |run| run.killed).to_string()],
         vec![sockets(&without)],
     ];
@@ -36,14 +36,14 @@ pub fn print(fault: &str, round_trip: u128, pool: &str, row: &Row) {
     for (_, runs) in with {
         let runs: Vec<_> = runs.iter().collect();
         let count = runs.len() as f64;
-        let mean = total(&runs, |run| run.served) as f64 / count;
+        let served = total(&runs, |run| run.served) as f64 / count;
         let tail = runs.iter().map(|run| p99(run)).sum::<f64>() / count;
         let killed = total(&runs, |run| run.killed);
-        let less = mean < served.low - served.width().max((served.low * 0.01).max(1.0));
+        let less = served < range.low - range.width().max((range.low * 0.01).max(1.0));
         let later = tail > p99s.high + p99s.width().max(p99s.high * 0.05);
-        columns[0].push(format!("{mean:.0}{}", mark(less)));
+        columns[0].push(format!("{served:.0}{}", mark(less)));
         columns[1].push(format!("{tail:.0}{}", mark(later)));
-        columns[2].push(total(&runs, |run| run.failed).to_string());
+        columns[2].push(mean(&runs, |run| run.failed));
         columns[3].push(format!("{killed}{}", mark(killed > 0)));
         columns[4].push(sockets(&runs));
     }
@@ -52,6 +52,12 @@ pub fn print(fault: &str, round_trip: u128, pool: &str, row: &Row) {
         "| {fault} | {round_trip} ms | {pool} | {} |",
         columns.join(" | ")
     );
+}
+
+/// Of one run.
+fn mean(runs: &[&Measured], what: impl Fn(&Measured) -> u64) -> String {
+    let mean = total(runs, what) as f64 / runs.len() as f64;
+    format!("{mean:.0}")
 }
 
 fn total(runs: &[&Measured], what: impl Fn(&Measured) -> u64) -> u64 {
