@@ -162,9 +162,14 @@ impl Cell {
                 ..State::distant(conditions.round_trip)
             });
         }
-        for _ in 0..conditions.tasks {
+        for task in 0..conditions.tasks {
             let (pool, counters) = (pool.clone(), self.counters.clone());
-            self.tasks.spawn(load(pool, conditions, counters));
+            // Not all at the same moment, again and again.
+            let phase = conditions.pause * task / conditions.tasks;
+            self.tasks.spawn(async move {
+                sleep(phase).await;
+                load(pool, conditions, counters).await;
+            });
         }
         let (route, counters) = (self.route.clone(), self.counters.clone());
         self.tasks.spawn(count_sockets(route, counters));

@@ -16,7 +16,7 @@
 //! none for the check. A `(!)` marks what is outside of the noise, with at least 1 % of what was served
 //! and 5 % of p99. Sockets are those that the server (or PgBouncer) holds open.
 //!
-//! `cargo bench --bench harm`; `TOWER_HEALTH_HARM_SECONDS=10` of each run, `TOWER_HEALTH_HARM_ROUNDS=2`,
+//! `cargo bench --bench harm`; `TOWER_HEALTH_HARM_SECONDS=8` of each run, `TOWER_HEALTH_HARM_ROUNDS=2`,
 //! `TOWER_HEALTH_HARM_ONLY=healthy,frozen,alone` leaves the others out.
 #![allow(missing_docs, unreachable_pub, missing_debug_implementations)]
 
@@ -50,7 +50,7 @@ const LONG_QUERY: &str = "SELECT pg_sleep(40)";
 #[tokio::main]
 async fn main() {
     let start = Instant::now();
-    let seconds: f64 = variable("SECONDS").unwrap_or(10.0);
+    let seconds: f64 = variable("SECONDS").unwrap_or(8.0);
     let rounds: usize = variable("ROUNDS").unwrap_or(2);
     let only: String = variable("ONLY").unwrap_or_else(|| "healthy,frozen,alone".into());
     let bench = Bench {
@@ -189,13 +189,13 @@ impl Bench {
                     conditions: Conditions {
                         bounded,
                         // Several at once, nearby too.
-                        pause: Duration::from_millis(if round_trip < 100 { 100 } else { 0 }),
+                        pause: Duration::from_millis(if round_trip < 100 { 200 } else { 0 }),
                         ..conditions(round_trip, size)
                     },
                     probing: Probing::USUAL.to_vec(),
                 })
                 .collect();
-            let at_once = if round_trip < 100 { 2 } else { plans.len() };
+            let at_once = if round_trip < 100 { 3 } else { plans.len() };
             for plans in plans.chunks(at_once) {
                 self.freeze(
                     plans,
