@@ -37,8 +37,9 @@ impl PgBouncer {
         };
         let port = ports::unused_port();
         let mut bouncer = Self {
-            // Ends at once in every version; `SIGTERM` waits for the clients in newer ones.
-            process: Process::new("pgbouncer", Signal::SIGQUIT),
+            // It holds nothing outside of its directory, and its versions differ in which other signal
+            // ends it at once.
+            process: Process::new("pgbouncer", Signal::SIGKILL),
             port,
         };
         let directory = bouncer.process.directory().to_path_buf();
