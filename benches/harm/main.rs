@@ -41,8 +41,8 @@ const ROUND_TRIPS: [u64; 4] = [0, 20, 180, 600];
 const POOL_SIZES: [u32; 3] = [1, 2, 10];
 /// PgBouncer's, of which a client that is refused takes none.
 const BOUNCER: &str = "max_client_conn = 100\ndefault_pool_size = 10";
-/// Ends between 150 ms before and 150 ms after the check's 800 ms, with a round trip of 100 ms.
-const NEAR_DEADLINE: &str = "SELECT pg_sleep(0.55 + 0.3 * random())";
+/// Three round trips of 100 ms go with it: it ends around the check's 800 ms.
+const NEAR_DEADLINE: &str = "SELECT pg_sleep(0.42 + 0.2 * random())";
 /// So that the check finds a connection; in a full pool it asks none.
 const OFTEN_IDLE: Duration = Duration::from_millis(200);
 const LONG_QUERY: &str = "SELECT pg_sleep(40)";
