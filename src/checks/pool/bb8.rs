@@ -38,8 +38,8 @@ pub(in crate::checks) trait Server<M: ManageConnection>:
         &self,
         _connection: &mut M::Connection,
         _until: Instant,
-    ) -> impl Future<Output = CheckResult> + Send {
-        async { Ok(Outcome::up()) }
+    ) -> impl Future<Output = Result<CheckResult, Failure>> + Send {
+        async { Ok(Ok(Outcome::up())) }
     }
 }
 
@@ -111,7 +111,7 @@ impl<M: ManageConnection, S: Server<M>> ConnectionPool for Bb8<M, S> {
         &self,
         connection: &mut M::Connection,
         until: Instant,
-    ) -> impl Future<Output = CheckResult> + Send {
+    ) -> impl Future<Output = Result<CheckResult, Failure>> + Send {
         self.server.prove(connection, until)
     }
 }

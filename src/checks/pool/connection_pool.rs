@@ -72,12 +72,16 @@ pub(crate) trait ConnectionPool: Send + Sync + 'static {
     }
 
     /// Proves what the check was asked for, on a connection that answers. It should end by `until`.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, which proves nothing.
     fn prove(
         &self,
         _connection: &mut Self::Connection,
         _until: Instant,
-    ) -> impl Future<Output = CheckResult> + Send {
-        async { Ok(Outcome::up()) }
+    ) -> impl Future<Output = Result<CheckResult, Failure>> + Send {
+        async { Ok(Ok(Outcome::up())) }
     }
 }
 

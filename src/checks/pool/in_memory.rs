@@ -18,7 +18,7 @@ use super::{
     lanes::Lanes,
 };
 use crate::{
-    check::CheckResult,
+    check::{CheckResult, Outcome},
     report::{Failure, Reason, Status},
 };
 
@@ -46,6 +46,8 @@ struct World {
     /// Connections that went back or were closed with a ping unanswered.
     pending: u32,
     served: u64,
+    /// Proofs that break their connection before one succeeds. `None`: no proof is asked for.
+    broken_proofs: Option<u32>,
 }
 
 #[derive(Clone)]
@@ -78,6 +80,7 @@ impl Memory {
                 checked_out: (0, 0),
                 pending: 0,
                 served: 0,
+                broken_proofs: None,
             })),
             changed: Arc::new(Notify::new()),
             test,
@@ -207,6 +210,22 @@ impl ConnectionPool for Memory {
 
     fn checkout_test(&self) -> CheckoutTest {
         self.test
+    }
+
+    fn has_proof(&self) -> bool {
+        self.with(|world| world.broken_proofs.is_some())
+    }
+
+    async fn prove(&self, _: &mut Connection, _: Instant) -> Result<CheckResult, Failure> {
+        let breaks = self.with(|world| {
+            let left = world.broken_proofs.unwrap_or_default();
+            world.broken_proofs = Some(left.saturating_sub(1));
+            left > 0
+        });
+        match breaks {
+            true => Err(Failure::new(Reason::Reset)),
+            false => Ok(Ok(Outcome::up())),
+        }
     }
 
     fn add(&self, mut connection: Connection) -> Result<(), Connection> {
@@ -389,4 +408,14 @@ async fn a_younger_checkout_is_joined() {
         assert_eq!((one.0, two.0), (Status::Up, Status::Up));
     }
     pool.with(|world| assert_eq!(world.checked_out.1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_in_its_proof_proves_nothing() {
+    let pool = Memory::new(2, 2, CheckoutTest::AsksServer);
+    let lanes = Arc::new(Lanes::new(pool.clone()));
+    pool.with(|world| world.broken_proofs = Some(1));
+    assert_eq!(once(&lanes).await, (Status::Up, None));
+    pool.with(|world| world.broken_proofs = Some(u32::MAX));
+    assert_eq!(once(&lanes).await, (Status::Down, Some(Reason::Reset)));
 }

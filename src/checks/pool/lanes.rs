@@ -318,6 +318,21 @@ impl<P: ConnectionPool> CheckoutLane<P> {
                 self.turn(lanes, CheckoutStep::Holding(Instant::now()));
                 ping(pool, &mut checkout).await
             };
+            let answers = matches!(ping, Ok(()) | Err(PingError::Forbidden));
+            let mut proof = None;
+            let begun = Instant::now();
+            let ping = if answers && pool.has_proof() && answered.is_none() {
+                self.turn(lanes, CheckoutStep::Proving(begun));
+                match pool.prove(&mut checkout, plan.until).await {
+                    Ok(result) => {
+                        proof = Some(result);
+                        ping
+                    }
+                    Err(failure) => Err(PingError::Broken(failure)),
+                }
+            } else {
+                ping
+            };
             match ping {
                 Err(PingError::CannotServe(failure)) => return CheckoutEnd::CannotServe(failure),
                 Err(PingError::Broken(failure)) => {
@@ -327,26 +342,21 @@ impl<P: ConnectionPool> CheckoutLane<P> {
                     broken = keeps_broken;
                 }
                 Ok(()) | Err(PingError::Forbidden | PingError::NoReply) => {
-                    if answered.is_none() {
-                        let begun = Instant::now();
-                        let mut proof = None;
-                        if pool.has_proof() {
-                            self.turn(lanes, CheckoutStep::Proving(begun));
-                            proof = Some(pool.prove(&mut checkout, plan.until).await);
-                        }
-                        answered = Some(Answered {
-                            forbidden: ping.is_err(),
-                            broken: false,
-                            proof,
-                            had: plan.until.saturating_duration_since(begun),
-                        });
-                    }
+                    answered.get_or_insert(Answered {
+                        forbidden: ping.is_err(),
+                        broken: false,
+                        proof,
+                        had: plan.until.saturating_duration_since(begun),
+                    });
                     if !(keeps_broken && plan.doubt) {
                         break;
                     }
                 }
             }
             drop(checkout);
+            if answered.is_none() {
+                self.turn(lanes, CheckoutStep::Waiting);
+            }
         }
         match answered {
             Some(answered) => CheckoutEnd::Answered(Answered { broken, ..answered }),
@@ -468,7 +478,10 @@ impl DedicatedLane {
             let begun = Instant::now();
             let proof = if pool.has_proof() {
                 self.turn(lanes, DedicatedStep::Proving(begun));
-                Some(pool.prove(&mut connection, until).await)
+                match pool.prove(&mut connection, until).await {
+                    Ok(result) => Some(result),
+                    Err(failure) => return (DedicatedEnd::Failed(failure), None),
+                }
             } else {
                 None
             };

@@ -55,8 +55,9 @@ impl<M: ManageConnection<Connection = Client>> Server<M> for Requirements {
         self.role.is_some() || self.max_lag.is_some() || self.query.is_some()
     }
 
-    async fn prove(&self, connection: &mut Client, until: Instant) -> CheckResult {
-        match self.ask(connection, until).await {
+    async fn prove(&self, connection: &mut Client, until: Instant) -> Result<CheckResult, Failure> {
+        Ok(match self.ask(connection, until).await {
+            Err(Refused::Broken(failure)) => return Err(failure),
             // The app returned the connection inside a transaction that failed. That is the app's to
             // end: another statement of ours would only fail, too.
             Err(Refused::InFailedTransaction) => Ok(Outcome::degraded(Reason::Rejected).message(
@@ -64,13 +65,15 @@ impl<M: ManageConnection<Connection = Client>> Server<M> for Requirements {
             )),
             Err(Refused::Failure(failure)) => Err(failure),
             Ok(outcome) => Ok(outcome),
-        }
+        })
     }
 }
 
 /// Why there is no outcome.
 enum Refused {
     InFailedTransaction,
+    /// The connection broke.
+    Broken(Failure),
     Failure(Failure),
 }
 
@@ -118,13 +121,15 @@ async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<Row, Re
          SELECT set_config('statement_timeout', current_setting('tower_health.kept'), true)",
         left.as_millis(),
     );
-    let messages = client
-        .simple_query(&message)
-        .await
-        .map_err(|error| match error.code() {
-            Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => Refused::InFailedTransaction,
-            _ => Refused::Failure(sqlstate::failure(error)),
-        })?;
+    let messages = client.simple_query(&message).await.map_err(|error| {
+        if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) {
+            Refused::InFailedTransaction
+        } else if sqlstate::is_of_connection(&error) {
+            Refused::Broken(sqlstate::failure(error))
+        } else {
+            Refused::Failure(sqlstate::failure(error))
+        }
+    })?;
     // The first rows of all results but the two before `sql` and the one after it.
     let mut results: Vec<Option<&SimpleQueryRow>> = vec![None];
     for message in &messages {

@@ -23,15 +23,19 @@ pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
 
 /// Says what an error on an existing connection means.
 pub(super) fn ping_error(error: Error) -> PingError {
-    // Class 57P is the server ending this connection; only 57P03 is about all of them.
-    let ended = match error.code() {
-        Some(code) => code.code().starts_with("57P") && *code != SqlState::CANNOT_CONNECT_NOW,
-        None => true,
-    };
-    if ended {
+    if is_of_connection(&error) {
         PingError::Broken(failure(error))
     } else {
         PingError::CannotServe(failure(error))
+    }
+}
+
+/// Whether the error is about this connection alone.
+pub(super) fn is_of_connection(error: &Error) -> bool {
+    // Class 57P is the server ending this connection; only 57P03 is about all of them.
+    match error.code() {
+        Some(code) => code.code().starts_with("57P") && *code != SqlState::CANNOT_CONNECT_NOW,
+        None => true,
     }
 }
 

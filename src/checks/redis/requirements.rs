@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    future::Future,
     hash::{BuildHasher, Hasher, RandomState},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -58,12 +57,15 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for Requ
     }
 
     /// The driver ends each command after its response timeout, 500 ms by default.
-    fn prove(
+    async fn prove(
         &self,
         connection: &mut MultiplexedConnection,
         _until: Instant,
-    ) -> impl Future<Output = CheckResult> + Send {
-        self.ask(connection)
+    ) -> Result<CheckResult, Failure> {
+        match self.ask(connection).await {
+            Err(failure) if failure.reason() == Reason::Reset => Err(failure),
+            result => Ok(result),
+        }
     }
 }
 
