@@ -55,7 +55,7 @@ reasons! {
     Timeout = "timeout",
     /// All connections of the app's pool are in use, and the server is reachable. Find the requests that hold connections for long, or enlarge the pool.
     Saturated = "saturated",
-    /// The server is reachable, but the connections of the app's pool do not answer. Restart the app if it lasts, and give the pool's connections a connect timeout.
+    /// The server is reachable, but the connections of the app's pool do not answer. Test at checkout, set `tcp_user_timeout` and keepalives, or use `repair_pool`; restart the app if it lasts.
     PoolStuck = "pool_stuck",
     /// The server accepts no writes, and the check needs them. Look for a failover, a replica in the primary's place, or a full disk.
     ReadOnly = "read_only",

@@ -98,6 +98,8 @@ pub(crate) enum CheckoutTest {
 
 /// Why a ping failed.
 #[derive(Debug)]
+// Each kind of server uses some of them.
+#[cfg_attr(not(all(feature = "postgres", feature = "redis")), allow(dead_code))]
 pub(crate) enum PingError {
     /// The connection is broken. That says nothing about the server.
     Broken(Failure),

@@ -15,6 +15,8 @@ use super::{
 };
 use crate::check::CheckResult;
 
+type SharedLanes<M, S> = Arc<Lanes<Bb8<M, S>>>;
+
 /// A check on a `bb8` pool of a kind of server.
 ///
 /// Clones share the tasks, and so the limits on connections, until an option is changed.
@@ -22,7 +24,7 @@ pub(in crate::checks) struct PoolCore<M: ManageConnection, S: Server<M>> {
     pool: Pool<M>,
     server: S,
     options: PoolOptions,
-    lanes: Arc<OnceLock<Arc<Lanes<Bb8<M, S>>>>>,
+    lanes: Arc<OnceLock<SharedLanes<M, S>>>,
 }
 
 impl<M: ManageConnection, S: Server<M> + Clone> PoolCore<M, S> {

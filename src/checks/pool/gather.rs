@@ -360,8 +360,8 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
     /// The judgement with its text, and with what the proof observed.
     fn result(&self, judgement: Judgement) -> CheckResult {
         let mut result = match judgement.text {
-            Text::Checkout => self.from_checkout(),
-            Text::Dedicated => self.from_dedicated(),
+            Text::Checkout => self.checkout_result(),
+            Text::Dedicated => self.dedicated_result(),
             Text::None | Text::Note(_) | Text::Phase => None,
         }
         .unwrap_or_else(|| match (judgement.status, judgement.reason) {
@@ -391,7 +391,7 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
         }
     }
 
-    fn from_checkout(&self) -> Option<CheckResult> {
+    fn checkout_result(&self) -> Option<CheckResult> {
         self.checkouts.iter().find_map(|lane| {
             lane.with_step(|step| match step {
                 CheckoutStep::Ended(
@@ -403,7 +403,7 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
         })
     }
 
-    fn from_dedicated(&self) -> Option<CheckResult> {
+    fn dedicated_result(&self) -> Option<CheckResult> {
         self.dedicated.as_ref()?.with_step(|step| match step {
             DedicatedStep::Ended(
                 DedicatedEnd::Refused(failure) | DedicatedEnd::Failed(failure),
