@@ -293,6 +293,15 @@ impl Dependency {
         self
     }
 
+    /// Sets the host and port that callers with details see. Default: the check's own, which those on pools
+    /// do not know.
+    ///
+    /// Known forms of credentials are masked; longer text is cut at 256 bytes.
+    pub fn target(mut self, target: impl Into<String>) -> Self {
+        self.target = Some(without_credentials(target.into()));
+        self
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

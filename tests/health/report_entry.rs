@@ -83,6 +83,12 @@ async fn details_show_the_target_without_credentials() {
         let (_, entry) = Face::new(&health).json("/health/database").await;
         assert_eq!(entry["target"], shown);
         assert_eq!(entry["timeout_ms"], 1_000);
+        // Set on the dependency, for a check that does not know its target.
+        let set = Health::builder()
+            .add(Dependency::new("database", async || Ok(Outcome::up())).target(target))
+            .build();
+        let (_, entry) = Face::new(&set).json("/health/database").await;
+        assert_eq!(entry["target"], shown);
         let without = Face(HealthLayer::new(health).details(Access::nobody()));
         let (_, body) = without.get("/health").await;
         assert_eq!(body, r#"{"status":"up"}"#);
