@@ -83,9 +83,6 @@ mod health;
 mod http;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-#[cfg(not(feature = "metrics"))]
-#[path = "metrics/off.rs"]
-mod metrics;
 mod monitor;
 mod probe;
 mod render;

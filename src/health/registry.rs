@@ -66,12 +66,14 @@ impl Health {
     /// starts without a history.
     pub fn remove(&self, name: &str) -> bool {
         let shared = self.shared();
+        #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
         let Some(state) = shared.registry.remove(name) else {
             return false;
         };
         shared.common.epoch.advance();
         // After the lock: a recorder of metrics is the app's code. One of the same name that was added
         // meanwhile records its own again with its next run.
+        #[cfg(feature = "metrics")]
         state.close_numbers();
         true
     }

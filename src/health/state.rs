@@ -12,9 +12,10 @@ use super::{
     events::{self, Broadcaster, Transition},
     lifecycle::Lifecycle,
 };
+#[cfg(feature = "metrics")]
+use crate::metrics::CheckNumbers;
 use crate::{
     dependency::{Dependency, Requirement},
-    metrics::CheckNumbers,
     monitor::{
         result::LastResult,
         run,
@@ -45,6 +46,7 @@ pub(crate) struct DependencyState {
     has_served: AtomicBool,
     /// Its dependency was removed: the results of its runs no longer count.
     retired: Arc<AtomicBool>,
+    #[cfg(feature = "metrics")]
     numbers: CheckNumbers,
 }
 
@@ -79,6 +81,7 @@ impl DependencyState {
             created_at: Instant::now(),
             has_served: AtomicBool::new(false),
             retired: Arc::default(),
+            #[cfg(feature = "metrics")]
             numbers: CheckNumbers::new(),
         })
     }
@@ -90,6 +93,7 @@ impl DependencyState {
     }
 
     /// Its numbers say from now on that it is gone; after `retire`.
+    #[cfg(feature = "metrics")]
     pub(super) fn close_numbers(&self) {
         if let (Some(last), _) = self.flight.peek() {
             self.numbers.retire(&self.dependency, &last);
@@ -199,6 +203,7 @@ impl DependencyState {
             self.has_served.store(true, Ordering::Release);
         }
         self.common.epoch.advance();
+        #[cfg(feature = "metrics")]
         self.numbers.record(&self.dependency, &published.value);
         self.tell(published, cause);
     }
@@ -209,6 +214,7 @@ impl DependencyState {
             return;
         };
         self.common.epoch.advance();
+        #[cfg(feature = "metrics")]
         self.numbers.restate(&self.dependency, &published.value);
         self.tell(&published, None);
     }
@@ -216,6 +222,7 @@ impl DependencyState {
     fn tell(&self, published: &Published<LastResult>, cause: Option<&str>) {
         if self.is_retired() {
             // Meanwhile: the number just recorded must not be the last.
+            #[cfg(feature = "metrics")]
             self.numbers.retire(&self.dependency, &published.value);
             return;
         }
