@@ -4,7 +4,7 @@ use bb8::{ManageConnection, Pool};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::requirements::{Requirements, Role};
+use super::{replication::Role, requirements::Requirements};
 use crate::{
     check::{Check, CheckResult},
     checks::pool::{PoolCore, pool_options},

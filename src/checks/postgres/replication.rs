@@ -4,7 +4,6 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::requirements::Role;
 use crate::{
     check::Outcome,
     report::{Failure, Reason},
@@ -12,6 +11,12 @@ use crate::{
 
 /// Positions remembered at most. At one run a second, a replica 17 minutes behind still has its age.
 const MOST_MARKS: usize = 1_024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    Replica,
+}
 
 /// Asks for what is needed and no more: a user may lack the right to call the functions of the lag.
 pub(super) fn sql(role: Option<Role>, max_lag: Option<Duration>) -> Option<String> {

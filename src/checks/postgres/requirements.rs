@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow, error::SqlState};
 
 use super::{
-    replication::{self, ReplayMarks},
+    replication::{self, ReplayMarks, Role},
     sqlstate,
 };
 use crate::{
@@ -31,12 +31,6 @@ pub(super) struct Requirements {
     pub(super) expected: Option<Cow<'static, str>>,
     /// What earlier runs saw of the replica's log.
     pub(super) marks: Arc<Mutex<ReplayMarks>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    Primary,
-    Replica,
 }
 
 type Row = Vec<Option<String>>;

@@ -1,6 +1,5 @@
 //! How full a Redis server is, by its `INFO memory`.
 
-use super::requirements::worse;
 use crate::{check::Outcome, report::Reason};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +39,16 @@ impl Memory {
             format!("{percent} % of its memory is used"),
         )
     }
+}
+
+/// `outcome`, degraded unless it already was.
+pub(super) fn worse(outcome: Outcome, reason: Reason, message: String) -> Outcome {
+    if outcome.reason().is_some() {
+        return outcome;
+    }
+    let mut degraded = Outcome::degraded(reason).message(message);
+    degraded.observations = outcome.observations;
+    degraded
 }
 
 #[cfg(test)]

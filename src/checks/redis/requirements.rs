@@ -12,7 +12,10 @@ use bb8_redis::redis::{
 };
 use tokio::time::Instant;
 
-use super::{error_code, memory::Memory};
+use super::{
+    error_code,
+    memory::{Memory, worse},
+};
 use crate::{
     check::{CheckResult, Outcome},
     checks::pool::{PingError, Server},
@@ -173,16 +176,6 @@ fn judge_role(answer: &[Value], wanted: &'static str, outcome: Outcome) -> Check
             .message("the server is not a replica, and a replica is required")
             .observe("role", role)),
     }
-}
-
-/// `outcome`, degraded unless it already was.
-pub(super) fn worse(outcome: Outcome, reason: Reason, message: String) -> Outcome {
-    if outcome.reason().is_some() {
-        return outcome;
-    }
-    let mut degraded = Outcome::degraded(reason).message(message);
-    degraded.observations = outcome.observations;
-    degraded
 }
 
 async fn answers(
