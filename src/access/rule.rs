@@ -209,10 +209,11 @@ impl Access {
 
     /// What the caller may see. Stricter than [`allows`](Self::allows): see the rules in the module.
     pub(crate) fn detail(&self, head: &RequestHead<'_>) -> Detail {
-        if self.rule.matches(&head.for_details()) {
-            Detail::Full
-        } else {
-            Detail::Status
+        match &self.rule {
+            // The default: nothing of the request is read.
+            Rule::Nobody => Detail::Status,
+            rule if rule.matches(&head.for_details()) => Detail::Full,
+            _ => Detail::Status,
         }
     }
 }
