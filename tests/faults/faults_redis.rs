@@ -291,6 +291,13 @@ async fn row(fault: Fault, shape: Shape) {
         ) if keeps_broken(shape) => vec![(Status::Down, Some(Reason::PoolStuck))],
         _ => vec![UP],
     };
+    if fault == Fault::SilentForGood {
+        // A connect that began before is awaited first, for the driver's 1 s.
+        wait_until(&context, SOON, async || {
+            allowed.contains(&look_once(&check).await.0)
+        })
+        .await;
+    }
     let (verdict, took) = look(&check, |found| allowed.contains(&found)).await;
     println!(
         "{context}: {:?} {times:?} ms, {made:?} connections; then {verdict:?} {} ms",
