@@ -203,7 +203,7 @@ async fn any_path_shows_the_lifecycle() {
         "{together}"
     );
     let place = browser.text("#d0 .place").await;
-    assert_eq!(place, "timeout 800 ms · checked at most every 1 s");
+    assert_eq!(place, "timeout 800 ms · checked at most every 900 ms");
 
     health.enter_maintenance("moving the disk");
     browser
