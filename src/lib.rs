@@ -106,6 +106,13 @@ pub use self::{
 };
 
 /// The README's examples, compiled.
-#[cfg(all(doctest, feature = "axum", feature = "postgres", feature = "redis"))]
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "grpc",
+    feature = "postgres",
+    feature = "redis",
+    feature = "signal"
+))]
 #[doc = include_str!("../README.md")]
 mod readme {}
