@@ -1,12 +1,15 @@
-//! Manuals, without code: where the layer stands, what belongs into which probe, and what to do
-//! about an answer.
+//! The guide: recipes by task, and reference pages.
 //!
-//! | page | for whom |
+//! | page | content |
 //! |---|---|
-//! | [`placement`] | whoever puts the layer into an app |
-//! | [`policy`] | whoever decides what a probe looks at, and how often |
-//! | [`formats`] | whoever reads answers by program |
-//! | [`operators`] | whoever is on call, and whoever wires probers and balancers |
+//! | [`tasks`] | write a check, gate the start, drain, gRPC services, workers, proxies, other pools, tests |
+//! | [`placement`] | where the layer goes in each stack, and what other layers do to a probe |
+//! | [`policy`] | what to check in which probe, and the numbers |
+//! | [`formats`] | the formats of a response, and how one is selected |
+//! | [`operators`] | codes, reasons, log lines, and the configuration of probers and load balancers |
+
+#[doc = include_str!("tasks.md")]
+pub mod tasks {}
 
 #[doc = include_str!("placement.md")]
 pub mod placement {}
