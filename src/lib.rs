@@ -1,73 +1,154 @@
-//! Tower middleware that answers health probes from the app's own pools.
+//! Tower middleware that answers health probes from the pools that the app uses.
 //!
-//! [`HealthLayer`] intercepts a few paths in front of any HTTP service and passes
-//! every other request through untouched. What it answers comes from a [`Health`]:
-//! a handle that checks the app's dependencies, each in one detached run at a
-//! time, and keeps the verdicts for a moment.
+//! [`HealthLayer`] answers a few paths in front of any HTTP service and passes every other request through unchanged.
+//! The results come from a [`Health`]: a handle that checks the app's dependencies, each in one detached run at
+//! a time, and caches the results.
 //!
-//! ```
-//! use tower_health::{Access, Dependency, Health, HealthLayer, Outcome};
-//! use tower_layer::Layer;
-//!
-//! # fn wrap<S>(service: S) -> impl Sized {
-//! let health = Health::builder()
-//!     // `checks::postgres(pool.clone())` for a pool of the app's.
-//!     .check("database", async || Ok(Outcome::up()))
-//!     .add(Dependency::new("search", async || Ok(Outcome::up())).optional())
-//!     .info("version", env!("CARGO_PKG_VERSION"))
-//!     .build();
-//! HealthLayer::new(health).details(Access::loopback()).layer(service)
-//! # }
-//! ```
-//!
-//! # Probes
-//!
-//! | path | question | 503 when |
+//! | path | probe | 503 if |
 //! |---|---|---|
-//! | `/livez` | should it be restarted? | a check inside the process is down |
-//! | `/readyz` | should it get traffic? | starting, draining, or a required dependency is down or unknown |
-//! | `/startupz` | has it ever been ready? | not yet |
+//! | `/livez` | should the process be restarted? | an in-process check is down |
+//! | `/readyz` | should it get traffic? | starting, draining, in maintenance, or a required dependency is down or unknown |
+//! | `/startupz` | has it been ready once? | not yet |
 //! | `/health` | how is everything? | a required dependency is down or unknown |
 //!
-//! Below each path `/{name}` answers for one dependency that the probe looks at, for
-//! those allowed details.
+//! `{path}/{name}` answers for one dependency, to callers with details.
 //!
-//! # Placement
+//! # Serve with axum
 //!
-//! Outermost, so that nothing slows or refuses a probe. With axum wrap the whole
-//! `Router` (`layer.layer(router)`): `Router::layer` boxes the wrapped service again for
-//! every request. A nested router sees its paths without their prefix, and its
-//! layers see no request that matches none of its routes: wrap the outermost one.
-//! A fallback set after `Router::layer` is outside it and takes the probes away: set
-//! it before, or wrap the router from outside. The whole table stands in [`guide::placement`].
+//! Features `axum`, `postgres` and `signal`. The README also sets TCP timeouts.
 //!
-//! # Manuals
+//! ```no_run
+//! # #[cfg(all(feature = "axum", feature = "postgres", feature = "signal"))] mod recipe {
+//! use std::{env, error::Error, net::SocketAddr, time::Duration};
+//! use axum::{Router, routing::get};
+//! use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
+//! use tokio::net::TcpListener;
+//! use tower_health::{Access, Health, HealthLayer, checks, checks::ConnectTimeoutManager};
 //!
-//! [`guide::policy`] says what belongs into which probe, in numbers; [`guide::formats`] shows every form of an
-//! answer; [`guide::operators`] is for whoever is on call, and for wiring probers and balancers.
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn Error>> {
+//!     let manager = PostgresConnectionManager::new(env::var("DATABASE_URL")?.parse()?, NoTls);
+//!     let pool = bb8::Pool::builder()
+//!         .connection_timeout(Duration::from_secs(3))
+//!         .build_unchecked(ConnectTimeoutManager::new(manager));
+//!     let health = Health::builder().check("database", checks::postgres(pool.clone())).build();
+//!     let app = Router::new()
+//!         .route("/", get(async || "hello"))
+//!         .layer(HealthLayer::new(health.clone()).details(Access::loopback()));
+//!     let listener = TcpListener::bind("0.0.0.0:3000").await?;
+//!     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+//!         .with_graceful_shutdown(health.drain_on_shutdown_signal(Duration::from_secs(5)))
+//!         .await?;
+//!     Ok(())
+//! }
+//! # }
+//! # fn main() {}
+//! ```
 //!
-//! # Security defaults
+//! # Serve with tonic
 //!
-//! Everybody learns the status, nobody the details; [`HealthLayer::details`] opens
-//! them and [`HealthLayer::allow`] closes the probes themselves. Error text never
-//! reaches a response: a [`Reason`] does.
+//! Features `grpc` and `signal`. The port answers `grpc.health.v1` and the HTTP probes.
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "grpc", feature = "signal"))] mod recipe {
+//! # fn services() -> tonic::service::Routes { tonic::service::Routes::default() }
+//! use std::time::Duration;
+//! use tonic::transport::{Error, Server};
+//! use tower_health::{Access, Health, HealthLayer, Outcome};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Error> {
+//!     let health = Health::builder().check("database", async || Ok(Outcome::up())).build();
+//!     Server::builder()
+//!         .accept_http1(true) // for probes over HTTP/1.1
+//!         .layer(HealthLayer::new(health.clone()).grpc().details(Access::loopback()))
+//!         .add_routes(services())
+//!         .serve_with_shutdown(
+//!             ([0, 0, 0, 0], 50051).into(),
+//!             health.drain_on_shutdown_signal(Duration::from_secs(5)),
+//!         )
+//!         .await
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! # Serve with hyper
+//!
+//! Hyper does not record the peer address. Insert it, or no caller is on loopback.
+//!
+//! ```no_run
+//! use std::{convert::Infallible, error::Error};
+//! use http::{Request, Response};
+//! use hyper::body::Incoming;
+//! use hyper_util::{rt::{TokioExecutor, TokioIo}, server::conn::auto, service::TowerToHyperService};
+//! use tokio::net::TcpListener;
+//! use tower::{ServiceBuilder, service_fn};
+//! use tower_health::{Access, Health, HealthLayer, Outcome, PeerAddr};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn Error>> {
+//!     let health = Health::builder().check("database", async || Ok(Outcome::up())).build();
+//!     let layer = HealthLayer::new(health).details(Access::loopback());
+//!     let listener = TcpListener::bind("0.0.0.0:3000").await?;
+//!     loop {
+//!         let (stream, peer) = listener.accept().await?;
+//!         let app = ServiceBuilder::new()
+//!             .map_request(move |mut request: Request<Incoming>| {
+//!                 request.extensions_mut().insert(PeerAddr(peer));
+//!                 request
+//!             })
+//!             .layer(layer.clone())
+//!             .service(service_fn(async |_| Ok::<_, Infallible>(Response::new("hello".to_owned()))));
+//!         tokio::spawn(async move {
+//!             let service = TowerToHyperService::new(app);
+//!             let _ = auto::Builder::new(TokioExecutor::new())
+//!                 .serve_connection(TokioIo::new(stream), service)
+//!                 .await;
+//!         });
+//!     }
+//! }
+//! ```
+//!
+//! # Compile errors
+//!
+//! | error | remedy |
+//! |---|---|
+//! | no method `drain_on_shutdown_signal`, `grpc`, `page` | turn on the feature `signal`, `grpc`, `html` |
+//! | no method `layer` for `HealthLayer` | `use tower::Layer` |
+//! | `axum::serve` rejects `layer.layer(router)` | [`keep_body_type`](HealthLayer::keep_body_type), then `axum::ServiceExt::<Request>::into_make_service_with_connect_info` |
+//! | `From<Bytes>` is not implemented for a body | without `keep_body_type` only the body's data needs it: leave the call out, or map the inner body to `Bytes` |
+//! | `Clone` is not satisfied at [`BusyService`] | make the inner service `Clone`, for example with `tower::buffer` |
+//! | a check "captures state" or "only implements `FnOnce`" | `move \|\| { let pool = pool.clone(); async move { .. } }` |
+//! | `?` cannot convert `Box<dyn Error>` or `anyhow::Error` to [`Failure`] | `map_err(\|error\| Failure::new(Reason::Failed).caused_by(error))` |
+//! | `InProcessCheck` is not implemented | liveness takes no check behind a network: use [`check`](HealthBuilder::check) |
+//!
+//! # Guide
+//!
+//! [`guide::tasks`] has recipes: write a check, gate the start, drain, gRPC, workers, proxies, other pools, tests.
+//! [`guide::placement`] names the place of the layer, [`guide::policy`] what to check and how often,
+//! [`guide::formats`] the formats, [`guide::operators`] each code and reason. [`checks`] has the rules of the pool checks.
+//!
+//! # Security
+//!
+//! Every caller gets the status, none the details: [`HealthLayer::details`] allows them, [`HealthLayer::allow`] restricts the
+//! probes. Error text never reaches a response; a [`Reason`] does.
 //!
 //! # Features
 //!
 //! | feature | adds | default |
 //! |---|---|---|
-//! | `postgres` | `checks::postgres` | yes |
-//! | `redis` | `checks::redis` | yes |
-//! | `pool` | `checks::pool`, for any bb8 pool | with either |
-//! | `axum` | the peer's address from `ConnectInfo` | no |
-//! | `tonic` | the peer's address from `TcpConnectInfo` | no |
-//! | `hyper` | the service is one of hyper's own, too | no |
+//! | `postgres`, `redis` | `checks::postgres`, `checks::redis` | yes |
+//! | `pool` | `checks::pool`, for other bb8 pools | with either |
+//! | `axum`, `tonic` | the peer address from `ConnectInfo`, `TcpConnectInfo` | no |
+//! | `hyper` | [`HealthService`] is also a `hyper::service::Service` | no |
 //! | `grpc` | `grpc.health.v1`: `Check`, `Watch`, `List` | no |
-//! | `html` | the page for people | no |
+//! | `html` | the status page | no |
+//! | `signal` | `Health::drain_on_shutdown_signal` | no |
 //! | `tracing` | one log event per transition | no |
-//! | `metrics` | numbers of runs and probes through the `metrics` facade | no |
+//! | `metrics` | metrics of runs and probes through the `metrics` facade | no |
 //!
-//! Minimum supported Rust version: 1.88.
+//! Rust 1.88 or later.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -105,13 +186,12 @@ pub use self::{
     report::{CheckRun, Failure, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
 };
 
-/// The README's examples, compiled.
+/// The examples of the README, compiled.
 #[cfg(all(
     doctest,
     feature = "axum",
     feature = "grpc",
     feature = "postgres",
-    feature = "redis",
     feature = "signal"
 ))]
 #[doc = include_str!("../README.md")]
