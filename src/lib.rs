@@ -134,7 +134,7 @@
 //! Every caller gets the status, none the details: [`HealthLayer::details`] allows them, [`HealthLayer::allow`] restricts the
 //! probes. Error text never reaches a response; a [`Reason`] does.
 //!
-//! # Features
+//! # Features (Rust 1.88 or later)
 //!
 //! | feature | adds | default |
 //! |---|---|---|
@@ -147,8 +147,6 @@
 //! | `signal` | `Health::drain_on_shutdown_signal` | no |
 //! | `tracing` | one log event per transition | no |
 //! | `metrics` | metrics of runs and probes through the `metrics` facade | no |
-//!
-//! Rust 1.88 or later.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
