@@ -246,8 +246,8 @@ async fn a_disk_that_hangs_is_down_and_is_not_asked_again_meanwhile() {
 
 #[test]
 fn a_malformed_url_is_refused_without_what_it_holds() {
-    let postgres = " is no URL of a Postgres database";
-    let redis = " is no URL of a Redis server";
+    let postgres = " is not the URL of a Postgres database";
+    let redis = " is not the URL of a Redis server";
     for (name, url, why) in [
         ("DATABASE_URL", "postgres:/u:hunter2@h", postgres),
         ("DATABASE_URL_A", "hunter2", postgres),

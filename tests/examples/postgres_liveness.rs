@@ -111,16 +111,16 @@ async fn the_third_failure_in_a_row_alerts_once_and_its_end_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_asked_select_1_on_the_apps_own_pool() {
+async fn the_check_runs_select_1_on_the_apps_own_pool() {
     let postgres = Postgres::builder()
         .setting("log_statement", "all")
         .setting("log_connections", "on")
         .start()
         .await;
     let app = App::start(&postgres, None).await;
-    wait_until("it was asked three times", PATIENCE, async || {
+    wait_until("three checks ran", PATIENCE, async || {
         app.is_healthy().await;
-        postgres.log().matches("statement: SELECT 1").count() >= 3
+        postgres.log().matches("; SELECT 1\n").count() >= 3
     })
     .await;
     let connections = postgres.log().matches("connection authorized").count();
