@@ -23,6 +23,8 @@ mod healthcheck;
     feature = "tracing"
 ))]
 mod postgres_liveness;
+#[cfg(all(feature = "axum", feature = "grpc"))]
+mod programs;
 #[cfg(all(
     feature = "axum",
     feature = "postgres",
