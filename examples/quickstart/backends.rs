@@ -25,7 +25,7 @@ use crate::support::{self, Postgres, Redis};
 type PostgresPool = bb8::Pool<ConnectTimeoutManager<PostgresConnectionManager<NoTls>>>;
 type RedisPool = bb8::Pool<ConnectTimeoutManager<RedisConnectionManager>>;
 
-/// bb8's own 30 s would let the app's requests pile up behind a dead server.
+/// Below the 30 s of bb8: requests must not pile up while a server is down.
 const CONNECTION_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// A store, and the private server for it if there is one.

@@ -66,11 +66,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .build();
     // Before the private servers: a signal during their start must end them, too.
     let draining = health.drain_on_shutdown_signal(Duration::from_secs(drain));
-    backends::print_transitions(&health);
     let database = backends::database().await?;
     let cache = backends::cache().await?;
     health.add(database.dependency())?;
     health.add(cache.dependency())?;
+    backends::print_transitions(&health);
 
     // `keep_body_type`: `axum::serve` takes axum's own response type.
     let app = app::router(database.store(), cache.store());

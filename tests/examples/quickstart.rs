@@ -1,4 +1,4 @@
-//! The demo as its user sees it: a process with probes, given servers or servers of its own.
+//! The demo as a process, with given or private servers.
 
 use std::{
     fs,
@@ -88,13 +88,13 @@ impl Quickstart {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
-    /// The ids of the processes it started, children and theirs.
+    /// The ids of all its descendants.
     fn descendants(&self) -> Vec<u32> {
         let mut found = vec![self.child.id()];
         let mut at = 0;
         while at < found.len() {
             let path = format!("/proc/{0}/task/{0}/children", found[at]);
-            // A process of several threads has children of each.
+            // Each thread has its own children.
             let tasks = fs::read_dir(format!("/proc/{}/task", found[at]));
             let mut children = fs::read_to_string(path).unwrap_or_default();
             for task in tasks.into_iter().flatten().flatten() {
@@ -124,7 +124,7 @@ impl Drop for Quickstart {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_with_servers_of_its_own_answers_and_leaves_nothing() {
+async fn with_private_servers_the_demo_serves_and_cleans_up() {
     let mut demo = Quickstart::start(&[("DRAIN_SECONDS", "1")]);
     for path in ["/livez", "/readyz", "/startupz", "/health"] {
         demo.becomes(path, StatusCode::OK).await;
@@ -146,7 +146,7 @@ async fn the_demo_with_servers_of_its_own_answers_and_leaves_nothing() {
     assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(head[header::ALLOW], "GET, HEAD");
     assert_eq!(demo.get("/health/database").await.0, StatusCode::OK);
-    assert_eq!(demo.get("/health/nobody").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(demo.get("/health/unknown").await.0, StatusCode::NOT_FOUND);
     assert_eq!(demo.ask(Method::POST, "/api/echo").await.2, "an echo");
     assert_eq!(
         demo.get("/").await,
@@ -201,7 +201,7 @@ async fn the_demo_follows_its_servers_down_and_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_serves_probes_though_its_servers_are_dead() {
+async fn with_its_servers_down_the_demo_answers_probes() {
     let demo = Quickstart::start(&[
         ("DATABASE_URL", "postgres://app:hunter2@127.0.0.1:1/app"),
         ("REDIS_URL", "redis://:hunter2@127.0.0.1:1"),
@@ -234,7 +234,7 @@ fn a_malformed_url_is_refused_without_its_password() {
 
 #[test]
 fn without_programs_the_demo_names_the_package() {
-    // `support` takes these for the programs; nothing is there.
+    // `support` reads this directory; it does not exist.
     let output = Command::new(example("quickstart"))
         .env_remove("DATABASE_URL")
         .env("REDIS_URL", "redis://127.0.0.1:1")
@@ -248,7 +248,7 @@ fn without_programs_the_demo_names_the_package() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_demo_mode_a_missing_backend_is_memory_and_says_so() {
+async fn in_demo_mode_memory_replaces_a_missing_backend() {
     let demo = Quickstart::start(&[
         ("DEMO_MODE", "true"),
         ("TOWER_HEALTH_PG_BIN", "/nonexistent"),

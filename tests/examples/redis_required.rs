@@ -79,7 +79,7 @@ fn refused(variables: &[(&str, &str)]) -> Ended {
 }
 
 #[test]
-fn without_a_url_it_refuses_to_start() {
+fn without_a_url_the_start_fails() {
     for variables in [&[][..], &[("REDIS_URL", "")], &[("DEMO_MODE", "false")]] {
         let ended = refused(variables);
         let line = "❌ Redis validation failed: REDIS_URL environment variable is required\n";
@@ -88,7 +88,7 @@ fn without_a_url_it_refuses_to_start() {
 }
 
 #[test]
-fn a_url_a_mode_or_a_limit_that_makes_no_sense_is_refused() {
+fn an_invalid_url_mode_or_limit_fails_the_start() {
     let not_url = "❌ Redis validation failed: REDIS_URL is not the URL of a Redis server\n";
     for (name, value, line) in [
         ("REDIS_URL", "http://:hunter2@127.0.0.1", not_url),
@@ -112,7 +112,7 @@ fn a_url_a_mode_or_a_limit_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_an_unreachable_frozen_closed_or_read_only_redis_it_refuses_to_start() {
+async fn without_a_usable_redis_the_start_fails() {
     let frozen = Redis::start().await;
     frozen.freeze();
     let closed = Redis::builder().password("another").start().await;
@@ -149,7 +149,7 @@ async fn with_an_unreachable_frozen_closed_or_read_only_redis_it_refuses_to_star
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_validated_step_is_one_line() {
+async fn each_validated_step_prints_one_line() {
     let redis = Redis::builder().password("hunter2").start().await;
     let app = App::start(&[("REDIS_URL", &redis.url())]).await;
     let log = app.program.log();
@@ -171,7 +171,7 @@ async fn each_validated_step_is_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_limiter_and_the_queue_are_in_that_redis_and_health_counts_them() {
+async fn limiter_and_queue_are_in_redis_and_shown_by_health() {
     let redis = Redis::start().await;
     let app = App::start(&[
         ("REDIS_URL", &*redis.url()),
@@ -226,7 +226,7 @@ async fn the_limiter_and_the_queue_are_in_that_redis_and_health_counts_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_is_killed_or_frozen_is_503_and_lets_nobody_in_until_it_is_back() {
+async fn redis_down_or_frozen_is_503_until_it_recovers() {
     let mut redis = Redis::builder().password("hunter2").start().await;
     let variables = [("REDIS_URL", &*redis.url()), ("ENVIRONMENT", "production")];
     let app = App::start(&variables).await;
@@ -256,7 +256,7 @@ async fn a_redis_that_is_killed_or_frozen_is_503_and_lets_nobody_in_until_it_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_demo_mode_memory_stands_in_with_warnings() {
+async fn in_demo_mode_memory_replaces_redis_with_warnings() {
     for (variables, why) in [
         (
             &[("DEMO_MODE", "true")][..],
@@ -293,7 +293,7 @@ async fn in_demo_mode_memory_stands_in_with_warnings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_demo_mode_a_redis_that_is_there_is_used_and_may_go() {
+async fn in_demo_mode_a_redis_outage_is_degraded() {
     let mut redis = Redis::start().await;
     let variables = [
         ("REDIS_URL", &*redis.url()),
@@ -311,7 +311,7 @@ async fn in_demo_mode_a_redis_that_is_there_is_used_and_may_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_comes_through_a_proxy_is_no_admin() {
+async fn a_forwarded_request_is_denied_at_the_admin_path() {
     let app = App::start(&[("DEMO_MODE", "true")]).await;
     let request =
         Request::get(app.url("/admin/health/redis")).header("x-forwarded-for", "203.0.113.7");

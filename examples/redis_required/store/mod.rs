@@ -9,7 +9,7 @@ use tower_health::Dependency;
 
 use self::{memory::Memory, redis::Redis};
 
-/// A verdict from before a fault is no answer here: each command reaches the server, a thousand a second at most.
+/// Each request runs the checks, at most 1,000 times a second: no result from before a fault is returned.
 const CACHE_FOR: Duration = Duration::from_millis(1);
 /// The period in which requests are counted.
 const WINDOW: Duration = Duration::from_secs(60);
