@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{Router, routing::get};
@@ -24,7 +24,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use serde_json::Value;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Status, body::Body, server::NamedService, transport::Server};
 use tower::{Service, ServiceBuilder, service_fn};
