@@ -28,6 +28,11 @@ struct Quickstart {
 
 impl Quickstart {
     fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_until("/livez", variables)
+    }
+
+    /// Starts the demo, and returns once it has printed `part`.
+    fn start_until(part: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(example("quickstart"))
             .env_remove("DATABASE_URL")
             .env_remove("REDIS_URL")
@@ -38,7 +43,7 @@ impl Quickstart {
             .expect("the demo starts");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
-        while !line.contains("/livez") {
+        while !line.contains(part) {
             line.clear();
             let read = output.read_line(&mut line).expect("text");
             assert!(read > 0, "the demo ended before it listened");
@@ -207,6 +212,9 @@ async fn with_its_servers_down_the_demo_answers_probes() {
         ("REDIS_URL", "redis://:hunter2@127.0.0.1:1"),
     ]);
     assert_eq!(demo.get("/livez").await.0, StatusCode::OK);
+    for path in ["/startupz", "/readyz"] {
+        assert_eq!(demo.get(path).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
     let (code, body) = demo.get("/health").await;
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
     assert!(body.contains(r#""reason":"refused""#), "{body}");
@@ -260,4 +268,20 @@ async fn in_demo_mode_memory_replaces_a_missing_backend() {
         assert!(body.contains(r#""backend":"memory""#), "{body}");
     }
     assert_eq!(demo.get("/").await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_during_the_start_stops_the_private_servers() {
+    // Postgres runs by then, and the demo does not listen yet.
+    let variables = [("DRAIN_SECONDS", "0")];
+    let mut demo = Quickstart::start_until("private Redis", &variables);
+    let processes = demo.descendants();
+    assert!(!processes.is_empty(), "Postgres runs");
+    demo.signal(Signal::SIGTERM);
+    let end = tokio::task::block_in_place(|| demo.child.wait()).expect("it is ours");
+    assert!(end.success(), "{end}");
+    wait_until("the private servers are gone", LIMIT, async || {
+        !processes.iter().any(|pid| is_alive(*pid))
+    })
+    .await;
 }
