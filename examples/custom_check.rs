@@ -1,4 +1,4 @@
-//! Checks of one's own: a closure, a type, a worker's heartbeat, and the runtime itself.
+//! Custom checks: a closure, a type, the heartbeat of a worker, and the runtime lag.
 #![allow(missing_docs)]
 
 use std::{
@@ -19,12 +19,12 @@ use tower_health::{
     checks::{Heartbeat, RuntimeLag},
 };
 
-/// Whether something listens at an address: a type, since it has a setting.
+/// Up if a connect to the address succeeds. A type, because it has a setting.
 struct Listens(SocketAddr);
 
 impl Check for Listens {
     async fn check(&self) -> CheckResult {
-        // Any std error converts; this one becomes `refused`, `unreachable`, ...
+        // `?` converts any std error; this one becomes `refused`, `unreachable`, ...
         TcpStream::connect(self.0).await?;
         Ok(Outcome::up())
     }
@@ -54,7 +54,7 @@ fn health(queue: Arc<AtomicU64>, worker: Heartbeat, search: SocketAddr) -> Healt
                 .cache_for(Duration::from_secs(5))
                 .failure_threshold(3),
         )
-        // Inside the process: the one kind that liveness takes.
+        // Liveness accepts in-process checks only.
         .liveness_check("worker", worker)
         .liveness_check("runtime", RuntimeLag::new(Duration::from_millis(100)))
         .build()

@@ -1,9 +1,9 @@
-//! Forms of one's own, for clients that exist already: Django's djblets and ASP.NET Core's health UI.
+//! Custom formats for existing clients: Django's djblets and ASP.NET Core's health UI.
 //!
 //! | variable | default | |
 //! |---|---|---|
-//! | `ADDR` | `127.0.0.1:3000` | `/healthcheck` as djblets, `/hc` as ASP.NET, `/health` as ever |
-//! | `BACKEND_ADDR` | `127.0.0.1:5432` | what the app cannot serve without |
+//! | `ADDR` | `127.0.0.1:3000` | `/healthcheck` as djblets, `/hc` as ASP.NET, `/health` as native JSON |
+//! | `BACKEND_ADDR` | `127.0.0.1:5432` | the required dependency: it is up if a connect succeeds |
 #![allow(missing_docs)]
 
 use std::{env, error::Error, net::SocketAddr, time::Duration};
@@ -25,16 +25,17 @@ impl Render for Djblets {
     }
 
     fn render(&self, view: &View<'_>) -> Vec<u8> {
-        let word = |status: Status| if status.is_serving() { "UP" } else { "DOWN" };
-        // A stranger's view has no entries: both stay empty, and nothing here need know of it.
+        let up_or_down = |status: Status| if status.is_serving() { "UP" } else { "DOWN" };
+        // Without details the view has no entries: both stay empty.
         let (mut checks, mut errors) = (Map::new(), Map::new());
         for entry in view.entries() {
-            checks.insert(entry.name.to_string(), word(entry.status).into());
+            checks.insert(entry.name.to_string(), up_or_down(entry.status).into());
             if !entry.status.is_serving() {
                 errors.insert(entry.name.to_string(), why(entry));
             }
         }
-        let body = json!({ "checks": checks, "errors": errors, "status": word(view.status()) });
+        let body =
+            json!({ "checks": checks, "errors": errors, "status": up_or_down(view.status()) });
         body.to_string().into()
     }
 }
@@ -55,7 +56,7 @@ impl Render for AspNet {
             let mut value = json!({
                 "data": data.collect::<Map<_, _>>(),
                 "duration": span(entry.duration),
-                "status": aspnet_word(entry.status),
+                "status": aspnet_status(entry.status),
                 "tags": entry.kind.iter().collect::<Vec<_>>(),
             });
             if entry.status != Status::Up {
@@ -64,8 +65,8 @@ impl Render for AspNet {
             (entry.name.to_string(), value)
         });
         let body = json!({
-            "status": aspnet_word(view.status()),
-            // Checks run side by side: the slowest is the whole.
+            "status": aspnet_status(view.status()),
+            // Checks run at the same time: the slowest determines the total.
             "totalDuration": span(view.entries().iter().filter_map(|entry| entry.duration).max()),
             "entries": entries.collect::<Map<_, _>>(),
         });
@@ -73,7 +74,7 @@ impl Render for AspNet {
     }
 }
 
-fn aspnet_word(status: Status) -> &'static str {
+fn aspnet_status(status: Status) -> &'static str {
     match status {
         Status::Up => "Healthy",
         Status::Degraded => "Degraded",
@@ -81,7 +82,7 @@ fn aspnet_word(status: Status) -> &'static str {
     }
 }
 
-/// The reason, which is a word of a closed list, and what the check says beside it.
+/// The reason, and the message of the check if there is one.
 fn why(entry: &ReportEntry) -> Value {
     let reason = entry.reason.map_or("unknown", |reason| reason.as_str());
     match &entry.message {

@@ -1,14 +1,14 @@
 //! Prometheus: the numbers of every check and probe, on a listener of their own.
 //!
 //! ```sh
-//! DATABASE_URL=postgres://… REDIS_URL=redis://… cargo run --example exporter --features axum,metrics
+//! DATABASE_URL=postgres://… REDIS_URL=redis://… cargo run --example exporter --features axum,metrics,signal
 //! curl localhost:9464/metrics
 //! ```
 //!
 //! | variable | default | |
 //! |---|---|---|
 //! | `ADDR` | `127.0.0.1:3000` | where the app listens |
-//! | `METRICS_ADDR` | `127.0.0.1:9464` | where Prometheus scrapes: names of dependencies are not for strangers |
+//! | `METRICS_ADDR` | `127.0.0.1:9464` | where Prometheus scrapes, away from the public port: metrics name dependencies |
 //! | `DATABASE_URL` | `postgres://postgres@127.0.0.1/postgres` | Postgres |
 //! | `REDIS_URL` | `redis://127.0.0.1` | Redis |
 //!
@@ -28,11 +28,13 @@ use tower_health::{
     metrics::{CHECK_DURATION_SECONDS, DURATION_BUCKETS},
 };
 
-/// Histograms are emptied into their buckets that often, whether anybody scrapes or not.
+/// Longer than load balancers need to notice.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Histograms move their samples to buckets this often, with or without scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 fn install() -> Result<PrometheusHandle, Box<dyn Error>> {
-    // Without buckets of its own a histogram becomes a summary, which cannot be added up over instances.
+    // Without buckets a histogram becomes a summary, which cannot be aggregated over instances.
     let duration = Matcher::Full(CHECK_DURATION_SECONDS.to_owned());
     let exporter = PrometheusBuilder::new()
         .set_buckets_for_metric(duration, &DURATION_BUCKETS)?
@@ -48,17 +50,17 @@ fn install() -> Result<PrometheusHandle, Box<dyn Error>> {
 }
 
 fn health(database: &str, cache: &str) -> Result<Health, Box<dyn Error>> {
-    // The text of a URL stays out of what is said of it: it holds the password.
-    let database = database.parse().map_err(|_| "DATABASE_URL is no URL")?;
+    // Without the URL in the message: it holds the password.
+    let database = database.parse().map_err(|_| "DATABASE_URL is not a URL")?;
     let postgres = bb8::Pool::builder().build_unchecked(ConnectTimeoutManager::new(
         PostgresConnectionManager::new(database, NoTls),
     ));
-    let manager = RedisConnectionManager::new(cache).map_err(|_| "REDIS_URL is no URL")?;
+    let manager = RedisConnectionManager::new(cache).map_err(|_| "REDIS_URL is not a URL")?;
     let redis = bb8::Pool::builder().build_unchecked(ConnectTimeoutManager::new(manager));
     Ok(Health::builder()
         .check("database", checks::postgres(postgres))
         .add(Dependency::new("cache", checks::redis(redis)).optional())
-        // Without it checks run when somebody probes, and the numbers stand still when nobody does.
+        // Otherwise checks run with probes only, and the metrics do not change without probes.
         .refresh_every(Duration::from_secs(1))
         .build())
 }
@@ -72,7 +74,7 @@ fn app(health: Health) -> Router {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let variable = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
-    // Before anything is checked or probed, so that nothing goes uncounted.
+    // Before the first check and the first probe, so that all are counted.
     let exporter = install()?;
     let health = health(
         &variable("DATABASE_URL", "postgres://postgres@127.0.0.1/postgres"),
@@ -84,10 +86,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("http://{}/metrics", scraped.local_addr()?);
 
     let metrics = Router::new().route("/metrics", get(async move || exporter.render()));
+    tokio::spawn(axum::serve(scraped, metrics).into_future());
+    let draining = health.drain_on_shutdown_signal(DRAIN);
     let app = app(health).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::try_join!(
-        axum::serve(listener, app).into_future(),
-        axum::serve(scraped, metrics).into_future(),
-    )?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(draining)
+        .await?;
     Ok(())
 }

@@ -6,11 +6,11 @@
 //!
 //! | exit code | |
 //! |---|---|
-//! | 0 | the answer's code is 200 to 299 |
-//! | 1 | it is another, or there is none: nobody listens, no HTTP, none in time (2 s unless told) |
-//! | 64 | it was called the wrong way |
+//! | 0 | the status code is 200 to 299 |
+//! | 1 | another status code, or no response: refused, not HTTP, or later than the timeout (default: 2 s) |
+//! | 64 | the arguments are invalid |
 //!
-//! Docker knows 0 and 1 and reserves 2. The one line that is printed stands in `docker inspect`.
+//! Docker uses 0 and 1 and reserves 2. `docker inspect` shows the printed line.
 //!
 //! ```dockerfile
 //! FROM rust AS build
@@ -22,7 +22,7 @@
 //! HEALTHCHECK --interval=5s --timeout=3s --retries=3 CMD ["/healthcheck", "http://127.0.0.1:3000/readyz"]
 //! ```
 //!
-//! An address and no name: a scratch image has nothing that resolves one.
+//! Use an address, not a name: a scratch image has no resolver.
 
 use std::{
     env,
@@ -36,34 +36,34 @@ use std::{
 
 const USAGE: &str = "usage: healthcheck [--timeout SECONDS] http://HOST[:PORT]/PATH";
 
-/// More than any head and all that is printed of a body.
-const MOST: u64 = 16 * 1024;
+/// Longer than any response head and the printed part of a body.
+const MAX_READ: u64 = 16 * 1024;
 
 /// `EX_USAGE` of `sysexits.h`.
 const WRONG_USAGE: u8 = 64;
 
-struct Question {
+struct ProbeRequest {
     host: String,
     port: u16,
-    /// As the `host` header wants it.
+    /// The value of the `host` header.
     authority: String,
     target: String,
     timeout: Duration,
 }
 
 fn main() -> ExitCode {
-    let question = match question(env::args().skip(1)) {
-        Ok(question) => question,
+    let request = match parse(env::args().skip(1)) {
+        Ok(request) => request,
         Err(fault) => {
             eprintln!("{fault}\n{USAGE}");
             return ExitCode::from(WRONG_USAGE);
         }
     };
-    let timeout = question.timeout;
-    let (tell, told) = mpsc::channel();
-    // In a thread of its own: no option of a socket bounds name, connect and answer together.
-    thread::spawn(move || tell.send(ask(&question)));
-    match told.recv_timeout(timeout) {
+    let timeout = request.timeout;
+    let (sender, result) = mpsc::channel();
+    // In a separate thread: no socket option limits DNS, connect and response together.
+    thread::spawn(move || sender.send(probe(&request)));
+    match result.recv_timeout(timeout) {
         Ok(Ok((code, line))) => {
             println!("{code} {line}");
             ExitCode::from(u8::from(!(200..300).contains(&code)))
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn question(arguments: impl Iterator<Item = String>) -> Result<Question, String> {
+fn parse(arguments: impl Iterator<Item = String>) -> Result<ProbeRequest, String> {
     let mut timeout = Duration::from_secs(2);
     let mut url = None;
     let mut arguments = arguments.peekable();
@@ -122,7 +122,7 @@ fn question(arguments: impl Iterator<Item = String>) -> Result<Question, String>
     if host.is_empty() {
         return Err(fault("has no host"));
     }
-    Ok(Question {
+    Ok(ProbeRequest {
         host: host.trim_matches(['[', ']']).to_owned(),
         port,
         authority: authority.to_owned(),
@@ -136,17 +136,17 @@ fn question(arguments: impl Iterator<Item = String>) -> Result<Question, String>
 }
 
 /// The code of the answer, and the first line of its body.
-fn ask(question: &Question) -> io::Result<(u16, String)> {
-    // Every address of the name in turn: `localhost` may be `::1`, where nobody listens.
-    let mut stream = TcpStream::connect((&*question.host, question.port))?;
+fn probe(request: &ProbeRequest) -> io::Result<(u16, String)> {
+    // Each address in turn: `localhost` may resolve to `::1` without a listener there.
+    let mut stream = TcpStream::connect((&*request.host, request.port))?;
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: healthcheck\r\nconnection: close\r\n\r\n",
-        question.target, question.authority
+        request.target, request.authority
     );
     // In one piece: `write!` would send a packet for each part of it.
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    let end = stream.take(MOST).read_to_end(&mut answer);
+    let end = stream.take(MAX_READ).read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer);
     let code = (answer.strip_prefix("HTTP/1."))
         .and_then(|rest| rest.get(2..5)?.parse().ok())

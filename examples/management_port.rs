@@ -1,13 +1,13 @@
-//! Probes on a port of their own: one handle, two listeners, and the order in which they end.
+//! Probes on a separate port: one handle, two listeners, and the order in which they end.
 //!
 //! | variable | default | |
 //! |---|---|---|
-//! | `ADDR` | `127.0.0.1:3000` | the app, for everybody |
-//! | `MANAGEMENT_ADDR` | `127.0.0.1:9000` | probes with details, for whoever reaches that port |
-//! | `DRAIN_SECONDS` | `2` | how long it serves on after a signal, unready |
+//! | `ADDR` | `127.0.0.1:3000` | the app, public |
+//! | `MANAGEMENT_ADDR` | `127.0.0.1:9000` | probes with details, for every caller who reaches that port |
+//! | `DRAIN_SECONDS` | `2` | how long it serves requests after a signal, not ready |
 //!
-//! The app's port answers one probe, too, and says no more than up or down: a balancer that asks it
-//! learns whether the port that gets the traffic is served, which the other port cannot know.
+//! The app's port answers readiness without details. A load balancer that probes it checks the port that
+//! gets the traffic; the management port cannot prove that.
 #![allow(missing_docs)]
 
 use std::{env, error::Error, time::Duration};
@@ -16,10 +16,10 @@ use axum::{Router, routing::get};
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tower_health::{Access, Health, HealthLayer, Outcome, Probe};
 
-/// Open requests get this long after the drain.
+/// The limit for requests that are open after the drain.
 const LAST_REQUESTS: Duration = Duration::from_millis(700);
 
-/// What everybody reaches: the app, and its readiness in one word.
+/// The public port: the app, and its readiness without details.
 fn app(health: Health) -> Router {
     let probe = HealthLayer::new(health)
         .without_default_paths()
@@ -29,7 +29,7 @@ fn app(health: Health) -> Router {
         .layer(probe)
 }
 
-/// What the network policy lets the platform reach: everything. The port is the permission.
+/// The management port: all probes with details. A network policy decides who reaches it.
 fn management(health: Health) -> Router {
     Router::new().layer(HealthLayer::new(health).details(Access::everybody()))
 }
@@ -44,15 +44,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .check("database", async || Ok(Outcome::up()))
         .info("version", env!("CARGO_PKG_VERSION"))
         .build();
-    println!("http://{}/readyz  one word", public.local_addr()?);
-    println!("http://{}/health  everything", private.local_addr()?);
+    println!("http://{}/readyz  the status only", public.local_addr()?);
+    println!("http://{}/health  all dependencies", private.local_addr()?);
 
-    // Until the end of `main`: the platform may ask as long as there is a process.
+    // Until the end of `main`: the platform may probe as long as the process lives.
     let probes = axum::serve(private, management(health.clone()));
     tokio::spawn(probes.into_future());
 
     let (drained, when_drained) = oneshot::channel();
-    // Unready on both ports at once: one handle answers both.
+    // Not ready on both ports at once: they share the handle.
     let draining = health.drain_on_shutdown_signal(drain);
     let served = axum::serve(public, app(health)).with_graceful_shutdown(async move {
         draining.await;
@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     tokio::select! {
         result = served.into_future() => result?,
-        // A connection that never ends must not hold up the end.
+        // A connection that stays open must not keep the process alive.
         () = async { let _ = when_drained.await; sleep(LAST_REQUESTS).await } => {}
     }
     Ok(())

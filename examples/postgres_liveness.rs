@@ -1,8 +1,8 @@
-//! One database, one word: `/health` says whether the app's own pool gets an answer to `SELECT 1`.
+//! One database: `/health` is healthy if `SELECT 1` succeeds on the app's own pool.
 //!
 //! ```sh
 //! POSTGRES_HOST=127.0.0.1 POSTGRES_DB=app POSTGRES_USER=app POSTGRES_PASSWORD=… \
-//!     cargo run --example postgres_liveness --features axum,tracing
+//!     cargo run --example postgres_liveness --features axum,signal,tracing
 //! curl -i localhost:3000/health
 //! ```
 //!
@@ -15,15 +15,16 @@
 //! | `POSTGRES_PASSWORD` | no password | |
 //! | `ADDR` | `127.0.0.1:3000` | where it listens |
 //!
-//! 1. `{"status":"healthy"}` with 200, or `{"status":"unhealthy"}` with 503, and no more to anybody.
-//! 2. Each question reaches the server, but for those within 1 ms of another. A connection may take 5 s to
-//!    come about, so a server that is frozen is unhealthy after 5 s. A kubelet waits for 1 s unless told
-//!    `timeoutSeconds: 6`: the log says so at the start.
-//! 3. After three failures in a row, counted by a look each second, whoever asks beside it, one line
-//!    that begins with `ALERT` goes to the log, and one with `RESOLVED` once it is healthy again.
+//! 1. The answer is `{"status":"healthy"}` with 200 or `{"status":"unhealthy"}` with 503, without details.
+//! 2. Each request runs the check, except within 1 ms of the last run. A connection may take 5 s to
+//!    open, so an unresponsive server is unhealthy after 5 s. A kubelet needs `timeoutSeconds: 6`; the
+//!    log warns about it at the start.
+//! 3. The app itself checks each second. After three failures in a row it logs one line that begins with
+//!    `ALERT`, and after the recovery one with `RESOLVED`.
+//! 4. After SIGTERM or Ctrl-C it serves for 1 s more.
 //!
-//! The app starts without its database. The deployment trap is in the name: a liveness probe pointed at
-//! `/health` restarts every replica when the database is down. Point readiness at it.
+//! The app starts without its database. Do not point a liveness probe at `/health`: it would restart
+//! every replica when the database is down. Point readiness at it.
 #![allow(missing_docs)]
 
 use std::{env, net::SocketAddr, process::ExitCode, time::Duration};
@@ -43,10 +44,12 @@ use tower_health::{
 type Pool = bb8::Pool<ConnectTimeoutManager<PostgresConnectionManager<NoTls>>>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A verdict from before a fault is no answer here: each question reaches the server, a thousand a second at most.
-const SHARED_FOR: Duration = Duration::from_millis(1);
+/// Longer than load balancers need to notice; 5 s fit a Kubernetes service.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Each request runs the check, at most 1,000 times a second: no result from before a fault is returned.
+const CACHE_FOR: Duration = Duration::from_millis(1);
 const ALERT_AFTER: u32 = 3;
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const ALERT_PERIOD: Duration = Duration::from_secs(1);
 
 /// `{"status":"healthy"}` or `{"status":"unhealthy"}`.
 struct Healthy;
@@ -57,17 +60,19 @@ impl Render for Healthy {
     }
 
     fn render(&self, view: &View<'_>) -> Vec<u8> {
-        let word = match view.status().is_serving() {
+        let status = match view.status().is_serving() {
             true => "healthy",
             false => "unhealthy",
         };
-        format!(r#"{{"status":"{word}"}}"#).into_bytes()
+        format!(r#"{{"status":"{status}"}}"#).into_bytes()
     }
 }
 
 fn pool() -> Result<Pool, String> {
     let port = match variable("POSTGRES_PORT") {
-        Some(port) => (port.parse()).map_err(|_| format!("POSTGRES_PORT {port:?} is no port"))?,
+        Some(port) => {
+            (port.parse()).map_err(|_| format!("POSTGRES_PORT {port:?} is not a port"))?
+        }
         None => 5432,
     };
     let mut config = Config::new();
@@ -80,7 +85,7 @@ fn pool() -> Result<Pool, String> {
     if let Some(password) = variable("POSTGRES_PASSWORD") {
         config.password(password);
     }
-    // The driver's own limit ends with the TCP connect: guarded, name and login count, too.
+    // The driver's own limit covers the TCP connect only; this one covers DNS and login, too.
     let manager = ConnectTimeoutManager::new(PostgresConnectionManager::new(config, NoTls))
         .connect_timeout(CONNECT_TIMEOUT);
     Ok(bb8::Pool::builder()
@@ -92,20 +97,20 @@ fn health(pool: Pool) -> Health {
     let check = checks::postgres(pool).query("SELECT 1");
     let database = Dependency::new("database", check)
         .timeout(CONNECT_TIMEOUT)
-        .cache_for(SHARED_FOR);
+        .cache_for(CACHE_FOR);
     Health::builder()
         .add(database)
         .answer_within(CONNECT_TIMEOUT + Duration::from_millis(250))
         .build()
 }
 
-/// Says so once when the third failure in a row is seen, and once when that is over.
+/// Logs once after three failures in a row, and once after the recovery.
 async fn alert(health: Health) {
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = tokio::time::interval(ALERT_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alerted = false;
     loop {
-        look.tick().await;
+        ticks.tick().await;
         for entry in health.report().await.entries {
             let (failures, reason) = (entry.consecutive_failures, entry.reason);
             if failures >= ALERT_AFTER && !alerted {
@@ -123,7 +128,7 @@ async fn alert(health: Health) {
     }
 }
 
-/// What the app itself does with the pool.
+/// The app's own use of the pool.
 async fn now(pool: Pool) -> Result<String, StatusCode> {
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     let connection = pool.get().await.map_err(|_| unavailable)?;
@@ -142,6 +147,7 @@ async fn run() -> Result<(), String> {
     println!("http://{addr}/health");
 
     tokio::spawn(alert(health.clone()));
+    let draining = health.drain_on_shutdown_signal(DRAIN);
     let app = HealthLayer::new(health)
         .without_default_paths()
         .path_with_format("/health", Probe::Full, Format::custom(Healthy))
@@ -149,6 +155,7 @@ async fn run() -> Result<(), String> {
         .layer(Router::new().route("/", get(move || now(pool.clone()))));
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
     axum::serve(listener, app)
+        .with_graceful_shutdown(draining)
         .await
         .map_err(|error| error.to_string())
 }

@@ -1,10 +1,10 @@
-//! Posts each transition of a dependency to a webhook, as an on-call system takes it.
+//! Posts each transition of a dependency to a webhook, for example of a paging system.
 //!
 //! | variable | default | |
 //! |---|---|---|
 //! | `ADDR` | `127.0.0.1:3000` | where it listens |
-//! | `WEBHOOK_URL` | | where it posts to, over plain HTTP |
-//! | `TARGET` | `127.0.0.1:5432` | the dependency: something listens there, or not |
+//! | `WEBHOOK_URL` | none: it is required | where it posts to, over plain HTTP |
+//! | `TARGET` | `127.0.0.1:5432` | the dependency: it is up if a connect succeeds |
 #![allow(missing_docs)]
 
 use std::{env, error::Error, fmt::Display, time::Duration};
@@ -19,37 +19,39 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    signal::unix::{SignalKind, signal},
     time::{sleep, timeout},
 };
 use tower_health::{Health, HealthLayer, Outcome, Transition, Transitions};
 
-/// A receiver that restarts is back within these: 0.2 + 0.4 + 0.8 + 1.6 s.
+/// A receiver may restart meanwhile: the pauses are 0.2, 0.4, 0.8 and 1.6 s.
 const ATTEMPTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// For one attempt.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The limit of one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longer than load balancers need to notice; 5 s fit a Kubernetes service.
+const DRAIN: Duration = Duration::from_secs(1);
 
 type Poster = Client<HttpConnector, Full<Bytes>>;
 
-/// Ends with the last handle. A receiver that is slow or gone costs transitions that a later one of the
-/// same dependency follows, and nothing else: the feed is bounded and keeps the last.
+/// Posts each transition until the last handle is dropped. While it subscribes, the checks run without probes.
+///
+/// If the receiver is slow or down, older transitions are lost; the last one of each dependency is kept.
 async fn publish(mut transitions: Transitions, url: Uri) {
     let client = Client::builder(TokioExecutor::new()).build_http();
     while let Some(transition) = transitions.recv().await {
-        if let Err(Refusal { why, .. }) = deliver(&client, &url, &transition).await {
-            eprintln!("webhook: {} is lost: {why}", transition.name);
+        if let Err(PostError { message, .. }) = deliver(&client, &url, &transition).await {
+            eprintln!("webhook: {} is lost: {message}", transition.name);
         }
     }
 }
 
-/// At least once: when only the answer got lost, it is posted again.
-async fn deliver(client: &Poster, url: &Uri, transition: &Transition) -> Result<(), Refusal> {
-    let body = Bytes::from(serde_json::to_vec(transition).map_err(Refusal::for_good)?);
+/// Posts at least once: if only the response is lost, the transition is posted again.
+async fn deliver(client: &Poster, url: &Uri, transition: &Transition) -> Result<(), PostError> {
+    let body = Bytes::from(serde_json::to_vec(transition).map_err(PostError::permanent)?);
     let mut pause = FIRST_PAUSE;
     for _ in 1..ATTEMPTS {
         match post(client, url, body.clone()).await {
-            Err(refusal) if refusal.may_pass => sleep(pause).await,
+            Err(error) if error.is_temporary => sleep(pause).await,
             end => return end,
         }
         pause *= 2;
@@ -57,40 +59,45 @@ async fn deliver(client: &Poster, url: &Uri, transition: &Transition) -> Result<
     post(client, url, body).await
 }
 
-async fn post(client: &Poster, url: &Uri, body: Bytes) -> Result<(), Refusal> {
+async fn post(client: &Poster, url: &Uri, body: Bytes) -> Result<(), PostError> {
     let request = Request::post(url)
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(body))
-        .map_err(Refusal::for_good)?;
-    let code = match timeout(PATIENCE, client.request(request)).await {
+        .map_err(PostError::permanent)?;
+    let code = match timeout(ATTEMPT_TIMEOUT, client.request(request)).await {
         Ok(Ok(response)) => response.status(),
-        Ok(Err(error)) => return Err(Refusal::for_now(error)),
-        Err(elapsed) => return Err(Refusal::for_now(elapsed)),
+        Ok(Err(error)) => return Err(PostError::temporary(error)),
+        Err(elapsed) => return Err(PostError::temporary(elapsed)),
     };
     match code {
         _ if code.is_success() => Ok(()),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Refusal::for_now(code)),
-        _ if code.is_server_error() => Err(Refusal::for_now(code)),
-        _ => Err(Refusal::for_good(code)),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Err(PostError::temporary(code))
+        }
+        _ if code.is_server_error() => Err(PostError::temporary(code)),
+        _ => Err(PostError::permanent(code)),
     }
 }
 
-struct Refusal {
-    why: String,
-    may_pass: bool,
+struct PostError {
+    message: String,
+    is_temporary: bool,
 }
 
-impl Refusal {
-    fn for_now(why: impl Display) -> Self {
-        let (why, may_pass) = (why.to_string(), true);
-        Self { why, may_pass }
-    }
-
-    fn for_good(why: impl Display) -> Self {
-        let may_pass = false;
+impl PostError {
+    fn temporary(message: impl Display) -> Self {
+        let (message, is_temporary) = (message.to_string(), true);
         Self {
-            may_pass,
-            ..Self::for_now(why)
+            message,
+            is_temporary,
+        }
+    }
+
+    fn permanent(message: impl Display) -> Self {
+        let is_temporary = false;
+        Self {
+            is_temporary,
+            ..Self::temporary(message)
         }
     }
 }
@@ -104,31 +111,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .parse()
         .map_err(|error| format!("WEBHOOK_URL: {error}"))?;
     let target = variable("TARGET", "127.0.0.1:5432");
-    let mut terminate = signal(SignalKind::terminate())?;
 
     let check = move || {
         let connected = TcpStream::connect(target.clone());
         async { Ok(connected.await.map(|_| Outcome::up())?) }
     };
-    let health = Health::builder()
-        .check("target", check)
-        // An outage is told though nobody asks.
-        .refresh_every(Duration::from_secs(1))
-        .build();
+    let health = Health::builder().check("target", check).build();
     let publisher = tokio::spawn(publish(health.subscribe(), url));
 
     let listener = TcpListener::bind(variable("ADDR", "127.0.0.1:3000")).await?;
     println!("http://{}/readyz", listener.local_addr()?);
+    let draining = health.drain_on_shutdown_signal(DRAIN);
     let app = Router::new()
         .route("/", get(async || "hello\n"))
         .layer(HealthLayer::new(health));
-    // The last handle goes with the server, and that ends the publisher.
+    // The last handle is dropped with the server, which ends the publisher.
     axum::serve(listener, app)
-        .with_graceful_shutdown(async move {
-            terminate.recv().await;
-        })
+        .with_graceful_shutdown(draining)
         .await?;
-    // What is still to be told gets a moment.
+    // The last transitions get a second.
     let _ = timeout(Duration::from_secs(1), publisher).await;
     Ok(())
 }

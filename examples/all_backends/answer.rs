@@ -8,7 +8,7 @@ pub(crate) struct UpOrDown;
 #[derive(Serialize)]
 struct Answer<'a> {
     status: &'static str,
-    #[serde(serialize_with = "words")]
+    #[serde(serialize_with = "statuses")]
     checks: &'a [ReportEntry],
     #[serde(serialize_with = "errors")]
     errors: &'a [ReportEntry],
@@ -22,7 +22,7 @@ impl Render for UpOrDown {
     fn render(&self, view: &View<'_>) -> Vec<u8> {
         let entries = view.entries();
         serde_json::to_vec(&Answer {
-            status: word(view.status()),
+            status: up_or_down(view.status()),
             checks: entries,
             errors: entries,
         })
@@ -30,15 +30,15 @@ impl Render for UpOrDown {
     }
 }
 
-fn words<S: Serializer>(entries: &&[ReportEntry], serializer: S) -> Result<S::Ok, S::Error> {
+fn statuses<S: Serializer>(entries: &&[ReportEntry], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(
         entries
             .iter()
-            .map(|entry| (&*entry.name, word(entry.status))),
+            .map(|entry| (&*entry.name, up_or_down(entry.status))),
     )
 }
 
-/// Why, of each that is not up: the reason and, where there is one, a sentence. Never an error's raw text.
+/// The reason of each check that is not up, with its message; never the raw text of an error.
 fn errors<S: Serializer>(entries: &&[ReportEntry], serializer: S) -> Result<S::Ok, S::Error> {
     let failing = entries.iter().filter(|entry| !entry.status.is_serving());
     serializer.collect_map(failing.map(|entry| {
@@ -51,8 +51,8 @@ fn errors<S: Serializer>(entries: &&[ReportEntry], serializer: S) -> Result<S::O
     }))
 }
 
-/// Degraded serves: it is `UP`, and the log says more.
-fn word(status: Status) -> &'static str {
+/// `UP` includes degraded; the log has the reason.
+fn up_or_down(status: Status) -> &'static str {
     match status {
         Status::Up | Status::Degraded => "UP",
         Status::Unknown | Status::Down => "DOWN",

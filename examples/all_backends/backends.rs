@@ -9,10 +9,10 @@ use tower_health::{
     checks::{self, ConnectTimeoutManager},
 };
 
-/// A verdict from before a fault is no answer here: each question reaches the servers, a thousand a second at most.
-const SHARED_FOR: Duration = Duration::from_millis(1);
-/// No request of the app's waits longer for a connection.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+/// Each request runs the checks, at most 1,000 times a second: no result from before a fault is returned.
+const CACHE_FOR: Duration = Duration::from_millis(1);
+/// The longest wait of a request for a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// One dependency for each, the default first and the others by name.
 pub(crate) fn configured() -> Result<Vec<Dependency>, String> {
@@ -24,22 +24,22 @@ pub(crate) fn configured() -> Result<Vec<Dependency>, String> {
         found.push(cache(&variable, format!("cache.{name}"), &url)?);
     }
     if found.is_empty() {
-        tracing::warn!("neither DATABASE_URL nor REDIS_URL is set: there is no backend to check");
+        tracing::warn!("neither DATABASE_URL nor REDIS_URL is set: no backend is checked");
     }
     Ok(found
         .into_iter()
-        .map(|backend| backend.cache_for(SHARED_FOR))
+        .map(|backend| backend.cache_for(CACHE_FOR))
         .collect())
 }
 
 fn database(variable: &str, name: String, url: &str) -> Result<Dependency, String> {
-    // Without the error's own text, lest it quotes the URL: that holds the password.
+    // Without the text of the error: it may quote the URL, which holds the password.
     let config = url
         .parse()
-        .map_err(|_| format!("{variable} is no URL of a Postgres database"))?;
+        .map_err(|_| format!("{variable} is not the URL of a Postgres database"))?;
     let manager = ConnectTimeoutManager::new(PostgresConnectionManager::new(config, NoTls));
     let pool = bb8::Pool::builder()
-        .connection_timeout(PATIENCE)
+        .connection_timeout(CONNECTION_TIMEOUT)
         .build_unchecked(manager);
     let check = checks::postgres(pool).query("SELECT 1");
     Dependency::try_new(name, check).map_err(|error| format!("{variable}: {error}"))
@@ -47,9 +47,9 @@ fn database(variable: &str, name: String, url: &str) -> Result<Dependency, Strin
 
 fn cache(variable: &str, name: String, url: &str) -> Result<Dependency, String> {
     let manager = RedisConnectionManager::new(url);
-    let manager = manager.map_err(|_| format!("{variable} is no URL of a Redis server"))?;
+    let manager = manager.map_err(|_| format!("{variable} is not the URL of a Redis server"))?;
     let pool = bb8::Pool::builder()
-        .connection_timeout(PATIENCE)
+        .connection_timeout(CONNECTION_TIMEOUT)
         .build_unchecked(ConnectTimeoutManager::new(manager));
     let check = checks::redis(pool).write_and_read_back();
     Dependency::try_new(name, check).map_err(|error| format!("{variable}: {error}"))

@@ -1,60 +1,41 @@
-//! A plug-in that knows nothing of the app but the handle, and brings a check of its own.
+//! A plug-in that knows only the handle of the app, and adds a check of its own.
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
-use tokio::task::spawn_blocking;
-use tower_health::{AddError, CheckResult, Dependency, Failure, Health, Outcome, Reason};
+use tower_health::{AddError, Dependency, Health, Outcome, checks};
 
-/// Keeps files in a directory: its check writes one there and reads it back.
+/// Keeps files in a directory: its check writes a file there and reads it back.
 pub(crate) struct Storage {
     directory: PathBuf,
-    /// A disk may hang for ever, and a thread in it cannot be taken back: there is one at most.
-    busy: Arc<AtomicBool>,
 }
 
 impl Storage {
     pub(crate) fn new(directory: PathBuf) -> Self {
-        Self {
-            directory,
-            busy: Arc::default(),
-        }
+        Self { directory }
     }
 
-    /// While the app runs.
+    /// Adds the check at run time.
     pub(crate) fn register(self, health: &Health) -> Result<(), AddError> {
-        let check = move || look(self.directory.clone(), self.busy.clone());
+        // A disk may hang permanently: `blocking` starts no second write beside the first.
+        let check = checks::blocking(move || {
+            write_and_read_back(&self.directory)?;
+            Ok(Outcome::up())
+        });
         health.add(Dependency::new("storage.default", check).kind("directory"))
     }
 }
 
-async fn look(directory: PathBuf, busy: Arc<AtomicBool>) -> CheckResult {
-    if busy.swap(true, Ordering::AcqRel) {
-        return Err(Failure::new(Reason::Stuck).message("the last write has not come to an end"));
-    }
-    let written = spawn_blocking(move || {
-        let result = write_and_read_back(&directory);
-        busy.store(false, Ordering::Release);
-        result
-    });
-    written.await??;
-    Ok(Outcome::up())
-}
-
-fn write_and_read_back(directory: &std::path::Path) -> io::Result<()> {
+fn write_and_read_back(directory: &Path) -> io::Result<()> {
     let file = directory.join(format!("health-{}", process::id()));
     fs::write(&file, b"health")?;
     let read = fs::read(&file);
     fs::remove_file(&file)?;
     match read?.as_slice() {
         b"health" => Ok(()),
-        _ => Err(io::Error::other("what was written is not what was read")),
+        _ => Err(io::Error::other("the file differs from what was written")),
     }
 }

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 use crate::backends::{Cache, Database};
 
-/// No request waits longer for a backend.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest wait of a request for the backends.
+const BACKEND_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) fn router(database: Database, cache: Cache) -> Router {
     Router::new()
@@ -29,7 +29,7 @@ async fn visit(
     State((database, cache)): State<(Database, Cache)>,
 ) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
     let both = async { tokio::join!(database.visit(), cache.hit()) };
-    match timeout(PATIENCE, both).await {
+    match timeout(BACKEND_TIMEOUT, both).await {
         Ok((Some(visits), Some(hits))) => Ok(Json(json!({"visits": visits, "hits": hits}))),
         _ => Err((
             StatusCode::SERVICE_UNAVAILABLE,

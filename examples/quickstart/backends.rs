@@ -1,4 +1,4 @@
-//! Where the app keeps things: the server at a URL, a private one, or memory.
+//! The stores of the app: the server at a URL, a private server, or memory.
 
 use std::{
     env,
@@ -15,24 +15,24 @@ use bb8_postgres::{
 };
 use bb8_redis::{RedisConnectionManager, redis::AsyncCommands};
 use tower_health::{
-    Dependency, Outcome,
+    Dependency, Health, Outcome,
     checks::{self, ConnectTimeoutManager},
 };
 
 use crate::support::{self, Postgres, Redis};
 
-// Guarded: without, a connect or a test that hangs would hold its place in the pool for good.
+// Without the limit, a connect that hangs would hold its place in the pool permanently.
 type PostgresPool = bb8::Pool<ConnectTimeoutManager<PostgresConnectionManager<NoTls>>>;
 type RedisPool = bb8::Pool<ConnectTimeoutManager<RedisConnectionManager>>;
 
-/// bb8's own 30 s would let the app's requests pile up behind a dead server.
+/// Below the 30 s of bb8: requests must not pile up while a server is down.
 const CONNECTION_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// A store, and the private server that it may live in.
+/// A store, and the private server for it if there is one.
 pub(crate) struct Backend<S, P> {
     name: &'static str,
     store: S,
-    /// Ends with this value.
+    /// Stops when this value is dropped.
     _private: Option<P>,
 }
 
@@ -65,9 +65,9 @@ pub(crate) async fn database() -> Result<Backend<Database, Postgres>, String> {
     let mut config: Config = url
         .unwrap_or_default()
         .parse()
-        // The text of the URL stays out of it: it holds the password.
+        // Without the URL: it holds the password.
         .map_err(|_| "DATABASE_URL is not the URL of a Postgres database")?;
-    // Without these a lost route leaves silent connections in the pool until TCP gives up, after 15 minutes.
+    // Otherwise broken connections stay in the pool until TCP gives up, after 15 minutes.
     config
         .connect_timeout(Duration::from_secs(2))
         .tcp_user_timeout(Duration::from_secs(5))
@@ -94,14 +94,14 @@ pub(crate) async fn cache() -> Result<Backend<Cache, Redis>, String> {
     };
     let url = private.as_ref().map(Redis::url).or(url("REDIS_URL"));
     let manager = RedisConnectionManager::new(url.unwrap_or_default())
-        .map_err(|_| "REDIS_URL is no URL of a Redis server")?;
+        .map_err(|_| "REDIS_URL is not the URL of a Redis server")?;
     let pool = bb8::Pool::builder()
         .connection_timeout(CONNECTION_TIMEOUT)
         .build_unchecked(ConnectTimeoutManager::new(manager));
     Ok(Backend::new("cache", Cache::Redis(pool), private))
 }
 
-/// Whether to go on without the program: with a warning, or not at all.
+/// Warns that memory replaces the server; an error outside demo mode.
 fn in_memory(variable: &str, package: &str) -> Result<(), String> {
     if env::var("DEMO_MODE").as_deref() == Ok("true") {
         eprintln!("warning: {variable} is not set and {package} is not installed: in memory");
@@ -111,6 +111,27 @@ fn in_memory(variable: &str, package: &str) -> Result<(), String> {
         "{variable} is not set and no server is installed to start: set it, install the package \
          {package} (apt-get install {package}), or set DEMO_MODE=true to run without"
     ))
+}
+
+/// Prints each transition of a dependency; while it subscribes, the checks run without probes.
+pub(crate) fn print_transitions(health: &Health) {
+    let mut transitions = health.subscribe();
+    tokio::spawn(async move {
+        while let Some(transition) = transitions.recv().await {
+            // The log has it, with the cause.
+            if cfg!(feature = "tracing") {
+                continue;
+            }
+            let (name, from, to) = (&transition.name, transition.from, transition.to);
+            match (transition.reason, transition.message) {
+                (Some(reason), Some(message)) => {
+                    println!("{name}: {from} -> {to}, {reason}: {message}")
+                }
+                (Some(reason), None) => println!("{name}: {from} -> {to}, {reason}"),
+                (None, _) => println!("{name}: {from} -> {to}"),
+            }
+        }
+    });
 }
 
 fn url(variable: &str) -> Option<String> {
@@ -134,7 +155,7 @@ impl<S: Clone, P> Backend<S, P> {
 impl<P> Backend<Database, P> {
     pub(crate) fn dependency(&self) -> Dependency {
         match &self.store {
-            // The app writes: on a standby that is read-only after a failover, each request would fail.
+            // The app writes: on a read-only standby each request would fail.
             Database::Postgres(pool) => {
                 Dependency::new(self.name, checks::postgres(pool.clone()).read_write())
             }
@@ -161,7 +182,7 @@ fn memory(name: &'static str) -> Dependency {
 }
 
 impl Database {
-    /// Writes a visit and counts them all; `None` when that does not work.
+    /// Writes a visit and returns the number of visits; `None` if the database fails.
     pub(crate) async fn visit(&self) -> Option<i64> {
         let pool = match self {
             Self::Postgres(pool) => pool,
@@ -181,7 +202,7 @@ impl Database {
 }
 
 impl Cache {
-    /// Counts up; `None` when that does not work.
+    /// Increments the counter; `None` if Redis fails.
     pub(crate) async fn hit(&self) -> Option<i64> {
         match self {
             Self::Redis(pool) => {

@@ -1,4 +1,4 @@
-//! The two answers, each made of a view.
+//! The bodies of the two endpoints.
 
 use serde::Serialize;
 use tower_health::{ObservedValue, Render, ReportEntry, Status, View};
@@ -26,7 +26,9 @@ struct Whole<'a> {
 
 #[derive(Serialize)]
 struct Internals<'a> {
-    counter_backend: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counter_backend: Option<Redis<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     queue_service: Option<Queue<'a>>,
     demo_mode: bool,
 }
@@ -41,7 +43,7 @@ struct Redis<'a> {
 struct Queue<'a> {
     status: &'static str,
     backend: &'a str,
-    /// Nothing while it cannot be counted.
+    /// `null` while Redis is down.
     queue_depth: Option<&'a ObservedValue>,
 }
 
@@ -56,13 +58,10 @@ impl Render for Overview {
             found.map(|(_, value)| &**value)
         };
         to_json(&Whole {
-            status: word(view.status()),
+            status: overall(view.status()),
             version: field("version"),
             environment: field("environment"),
-            redis: entry(view, "redis").map(|entry| Redis {
-                status: word(entry.status),
-                backend: backend(entry),
-            }),
+            redis: redis(view),
             queue: queue(view),
         })
     }
@@ -75,16 +74,23 @@ impl Render for Admin {
 
     fn render(&self, view: &View<'_>) -> Vec<u8> {
         to_json(&Internals {
-            counter_backend: entry(view, "redis").map(backend),
+            counter_backend: redis(view),
             queue_service: queue(view),
             demo_mode: self.demo,
         })
     }
 }
 
+fn redis<'a>(view: &View<'a>) -> Option<Redis<'a>> {
+    entry(view, "redis").map(|entry| Redis {
+        status: connection(entry.status),
+        backend: backend(entry),
+    })
+}
+
 fn queue<'a>(view: &View<'a>) -> Option<Queue<'a>> {
     entry(view, "queue").map(|entry| Queue {
-        status: word(entry.status),
+        status: connection(entry.status),
         backend: backend(entry),
         queue_depth: (entry.observations())
             .find(|(name, _)| name.starts_with("queue"))
@@ -101,7 +107,14 @@ fn backend(entry: &ReportEntry) -> &str {
     entry.kind.as_deref().unwrap_or("unknown")
 }
 
-fn word(status: Status) -> &'static str {
+fn connection(status: Status) -> &'static str {
+    match status.is_serving() {
+        true => "connected",
+        false => "disconnected",
+    }
+}
+
+fn overall(status: Status) -> &'static str {
     match status {
         Status::Up => "healthy",
         Status::Degraded => "degraded",

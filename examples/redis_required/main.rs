@@ -1,7 +1,7 @@
-//! Redis is mandatory: a rate limiter counts in it and a queue lives in it, so without it there is no app.
+//! Redis is mandatory: it holds the counters of a rate limiter and a queue, so the app cannot serve without it.
 //!
 //! ```sh
-//! REDIS_URL=redis://127.0.0.1 cargo run --example redis_required --features axum,tracing
+//! REDIS_URL=redis://127.0.0.1 cargo run --example redis_required --features axum,signal,tracing
 //! curl -i localhost:3000/health
 //! curl -i localhost:3000/admin/health/redis
 //! curl -i localhost:3000/jobs --data 'a job'
@@ -10,19 +10,20 @@
 //! | variable | default | |
 //! |---|---|---|
 //! | `REDIS_URL` | none: it is required | `redis://[user][:password@]host[:port][/database]` |
-//! | `DEMO_MODE` | `false` | with `true`, memory stands in for a Redis that is not there at the start |
-//! | `ENVIRONMENT` | `production`, or `demo` in demo mode | a word for the answer |
+//! | `DEMO_MODE` | `false` | with `true`, memory replaces a Redis that is down at the start |
+//! | `ENVIRONMENT` | `development` | shown by `/health` |
 //! | `RATE_LIMIT` | `60` | jobs a minute that one address may leave |
 //! | `ADDR` | `127.0.0.1:3000` | where it listens |
 //!
-//! 1. The start validates step by step and prints a line for each. The first that fails is said in one
-//!    line without the password, and the exit code is 1. Redis is given 3 s.
-//! 2. `/health`: 503 when Redis or the queue is down, except in demo mode, for everybody.
-//!    `{"status":"healthy","version":"…","environment":"production","redis":{"status":"healthy","backend":"redis"},"queue":{"status":"healthy","backend":"redis","queue_depth":0}}`
-//! 3. `/admin/health/redis`, for this host alone: 403 to others.
-//!    `{"counter_backend":"redis","queue_service":{"status":"healthy","backend":"redis","queue_depth":0},"demo_mode":false}`
-//! 4. `POST /jobs` leaves a job and `POST /jobs/next` takes the oldest; 429 over the limit. While Redis is
-//!    down both are 503: a limiter that cannot count lets nobody in.
+//! 1. The start prints one line for each step: `✓`, or `⚠` for a warning. The first step that fails prints
+//!    `❌ Redis validation failed: …` without the login, and the exit code is 1. Redis gets 3 s to answer.
+//! 2. `/health`, for every caller: 503 if Redis or the queue is down, except in demo mode.
+//!    `{"status":"healthy","version":"2.0.0","environment":"production","redis":{"status":"connected","backend":"redis"},"queue":{"status":"connected","backend":"redis","queue_depth":0}}`
+//! 3. `/admin/health/redis`, for this host only: 403 for other callers.
+//!    `{"counter_backend":{"status":"connected","backend":"redis"},"queue_service":{"status":"connected","backend":"redis","queue_depth":0},"demo_mode":false}`
+//! 4. `POST /jobs` adds a job and `POST /jobs/next` takes the oldest; 429 over the limit. While Redis is
+//!    down both are 503: without counters the limiter accepts no job.
+//! 5. After SIGTERM or Ctrl-C it serves for 1 s more.
 #![allow(missing_docs)]
 
 mod answer;
@@ -48,8 +49,11 @@ use crate::{
     store::Store,
 };
 
-/// So long is Redis given at the start: it may be starting, too.
-const AT_START: Duration = Duration::from_secs(3);
+const VERSION: &str = "2.0.0";
+/// Longer than load balancers need to notice; 5 s fit a Kubernetes service.
+const DRAIN: Duration = Duration::from_secs(1);
+/// The time for Redis to answer at the start: it may be starting, too.
+const START_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -59,7 +63,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("❌ {error}");
             ExitCode::FAILURE
         }
     }
@@ -67,50 +71,52 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env()?;
+    let listener = TcpListener::bind(&settings.addr).await;
+    let listener = listener.map_err(|error| format!("ADDR {}: {error}", settings.addr))?;
     let store = match start(&settings).await {
         Ok(store) => store,
         Err(error) if settings.demo => {
-            eprintln!("warning: {error}");
-            eprintln!(
-                "warning: DEMO_MODE: counters and queue are in memory, and end with this process"
-            );
+            eprintln!("⚠ Redis validation failed: {error}");
+            eprintln!("⚠ demo mode: counters and queue are in memory, until this process ends");
             Store::in_memory()
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(format!("Redis validation failed: {error}").into()),
     };
-    // In a demo what fails later is told and no more.
+    // In demo mode a later failure is reported as degraded.
     let health = health(&store, &settings.environment, !settings.demo);
-    let listener = TcpListener::bind(&settings.addr).await;
-    let listener = listener.map_err(|error| format!("ADDR {}: {error}", settings.addr))?;
-    println!("ok: listening, http://{}/health", listener.local_addr()?);
-    let (overview, admin) = faces(health, settings.demo);
+    let draining = health.drain_on_shutdown_signal(DRAIN);
+    println!("✓ listening: http://{}/health", listener.local_addr()?);
+    let (overview, admin) = layers(health, settings.demo);
     let app = (overview, admin).layer(app::router(store, settings.rate_limit));
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
-    axum::serve(listener, app).await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(draining)
+        .await?;
     Ok(())
 }
 
-/// Each step of the start on a real Redis, printed once it is known to work.
+/// Validates Redis step by step, and prints each step that succeeds.
 async fn start(settings: &Settings) -> Result<Store, String> {
     let url = settings.redis_url.as_deref();
     let url = url.ok_or("REDIS_URL environment variable is required")?;
     let (store, server) = Store::in_redis(url)?;
-    println!("ok: REDIS_URL names {server}");
+    println!("✓ REDIS_URL: {server}");
     let health = health(&store, &settings.environment, true);
-    if let Err(not_ready) = health.wait_until_ready(AT_START).await {
+    if let Err(not_ready) = health.wait_until_ready(START_TIMEOUT).await {
         return Err(format!(
             "cannot connect to Redis at {server}: {}",
             cause(&not_ready)
         ));
     }
-    println!("ok: Redis answers, and keeps what is written");
-    // An address that nobody has.
+    println!("✓ Redis: connected, and keeps what is written");
+    // Not the address of a client.
     let counted = store.count(Ipv4Addr::UNSPECIFIED.into()).await;
-    counted.map_err(|why| format!("the rate limiter cannot count in Redis at {server}: {why}"))?;
-    println!("ok: the rate limiter counts in Redis");
+    counted.map_err(|why| format!("counter backend: cannot count in Redis at {server}: {why}"))?;
+    println!("✓ counter backend: redis");
     let depth = store.depth().await;
-    let depth = depth.map_err(|why| format!("the queue cannot be in Redis at {server}: {why}"))?;
-    println!("ok: the queue is in Redis, queue_depth {depth}");
+    let depth =
+        depth.map_err(|why| format!("queue service: no queue in Redis at {server}: {why}"))?;
+    println!("✓ queue service: redis, queue_depth {depth}");
     Ok(store)
 }
 
@@ -128,7 +134,7 @@ fn cause(not_ready: &NotReady) -> String {
 
 fn health(store: &Store, environment: &str, required: bool) -> Health {
     let mut health = Health::builder()
-        .info("version", env!("CARGO_PKG_VERSION"))
+        .info("version", VERSION)
         .info("environment", environment.to_owned());
     for dependency in store.dependencies() {
         health = health.add(if required {
@@ -140,8 +146,8 @@ fn health(store: &Store, environment: &str, required: bool) -> Health {
     health.build()
 }
 
-/// Two faces of one handle: one for everybody, one for this host.
-fn faces(health: Health, demo: bool) -> (HealthLayer<KeepBody>, HealthLayer<KeepBody>) {
+/// Two layers on one handle: one for every caller, one for this host.
+fn layers(health: Health, demo: bool) -> (HealthLayer<KeepBody>, HealthLayer<KeepBody>) {
     let overview = HealthLayer::new(health.clone())
         .without_default_paths()
         .path_with_format("/health", Probe::Full, Format::custom(Overview))

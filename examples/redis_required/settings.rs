@@ -1,9 +1,9 @@
-//! What the environment says, refused at the start where it makes no sense.
+//! Settings from the environment; invalid ones end the start.
 
 use std::env;
 
 pub(crate) struct Settings {
-    /// Holds the password: never printed.
+    /// Never printed: it holds the login.
     pub(crate) redis_url: Option<String>,
     pub(crate) demo: bool,
     pub(crate) environment: String,
@@ -14,7 +14,7 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn from_env() -> Result<Self, String> {
         let demo = match variable("DEMO_MODE")
-            .map(|word| word.to_lowercase())
+            .map(|value| value.to_lowercase())
             .as_deref()
         {
             Some("true") => true,
@@ -24,14 +24,13 @@ impl Settings {
         let rate_limit = match variable("RATE_LIMIT") {
             Some(text) => text
                 .parse()
-                .map_err(|_| format!("RATE_LIMIT {text:?} is no number"))?,
+                .map_err(|_| format!("RATE_LIMIT {text:?} is not a number"))?,
             None => 60,
         };
-        let environment = if demo { "demo" } else { "production" };
         Ok(Self {
             redis_url: variable("REDIS_URL"),
             demo,
-            environment: variable("ENVIRONMENT").unwrap_or_else(|| environment.to_owned()),
+            environment: variable("ENVIRONMENT").unwrap_or_else(|| "development".to_owned()),
             rate_limit,
             addr: variable("ADDR").unwrap_or_else(|| "127.0.0.1:3000".to_owned()),
         })

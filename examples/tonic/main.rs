@@ -1,7 +1,7 @@
 //! A gRPC service, its health over gRPC, and probes over HTTP, on one port of a tonic server.
 //!
 //! ```sh
-//! cargo run --example tonic --features grpc
+//! cargo run --example tonic --features grpc,signal
 //! grpc_health_probe -addr localhost:50051 -service shop.v1.Orders
 //! curl -i localhost:50051/readyz
 //! ```
@@ -10,24 +10,21 @@
 //! |---|---|---|
 //! | `ADDR` | `127.0.0.1:50051` | where it listens |
 //! | `DATABASE_URL` | a private throw-away server | Postgres: `shop.v1.Orders` needs it |
-//! | `REDIS_URL` | a private throw-away server | Redis: does without it |
+//! | `REDIS_URL` | a private throw-away server | Redis: it serves without it |
 //! | `DEMO_MODE` | `false` | with `true`, a backend whose program is not installed runs in memory |
-//! | `DRAIN_SECONDS` | `2` | how long it serves on after a signal, `NOT_SERVING` |
+//! | `DRAIN_SECONDS` | `2` | how long it serves calls after a signal, `NOT_SERVING` |
 #![allow(missing_docs)]
 
 #[path = "../quickstart/backends.rs"]
 mod backends;
 mod orders;
-// The tests' private servers serve the demo, too.
+// The demo shares the private servers of the tests.
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
 use std::{env, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{server::NamedService, transport::Server};
 use tower_health::{Access, Health, HealthLayer, Probe, grpc::FILE_DESCRIPTOR_SET};
@@ -48,15 +45,13 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let addr: SocketAddr = variable("ADDR", "127.0.0.1:50051")
         .parse()
-        .map_err(|_| "ADDR is no address and port, such as 127.0.0.1:50051")?;
+        .map_err(|_| "ADDR is not an address and port, such as 127.0.0.1:50051")?;
     let drain: u64 = variable("DRAIN_SECONDS", "2")
         .parse()
-        .map_err(|_| "DRAIN_SECONDS is no number of seconds")?;
+        .map_err(|_| "DRAIN_SECONDS is not a number of seconds")?;
 
-    // Signals first: one that comes during the start must end the private servers, too.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-
+    let listener = TcpListener::bind(addr).await?;
+    let addr = listener.local_addr()?;
     let database = backends::database().await?;
     let cache = backends::cache().await?;
     let health = Health::builder()
@@ -65,9 +60,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
         // Clients that balance over this service watch it by its name.
         .map_grpc_service(Orders::NAME, Probe::group("orders"))
         .build();
-
-    let listener = TcpListener::bind(addr).await?;
-    let addr = listener.local_addr()?;
+    // The drain ends open watches: the server would wait for them.
+    let draining = health.drain_on_shutdown_signal(Duration::from_secs(drain));
+    backends::print_transitions(&health);
     println!("http://{addr}/readyz  and the other probes, over HTTP/1.1 or HTTP/2");
     println!(
         "{addr}  grpc.health.v1.Health, for the services \"\" and {:?}",
@@ -83,24 +78,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .build_v1()?;
     Server::builder()
-        // For probers that do not speak HTTP/2. gRPC calls over HTTP/1.1 are refused.
+        // For probers without HTTP/2. gRPC calls over HTTP/1.1 are refused.
         .accept_http1(true)
-        .layer(
-            HealthLayer::new(health.clone())
-                .details(Access::loopback())
-                .grpc(),
-        )
+        .layer(HealthLayer::new(health).details(Access::loopback()).grpc())
         .add_service(reflection)
         .add_service(orders)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            println!("draining for {drain} s: NOT_SERVING, all else is served");
-            // The drain ends open watches, too: the server would wait for them.
-            health.drain(Duration::from_secs(drain)).await;
-        })
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), draining)
         .await?;
     println!("stopped");
     Ok(())

@@ -1,5 +1,4 @@
-//! `examples/all_backends/` as its operator sees it, over real servers that are killed, frozen and
-//! protected by a password.
+//! `examples/all_backends/` over real servers that are killed, frozen and protected by a password.
 
 use std::{fs, process::Command};
 
@@ -34,9 +33,9 @@ impl App {
         (code, serde_json::from_str(&body).expect("JSON"))
     }
 
-    /// Waits for the plug-in, which comes once the app is served.
+    /// Waits for the plug-in, which is added after the app is served.
     async fn is_complete(&self) {
-        wait_until("the plug-in is there", PATIENCE, async || {
+        wait_until("the plug-in is added", PATIENCE, async || {
             self.health().await.1["checks"]["storage.default"] == "UP"
         })
         .await;
@@ -44,7 +43,7 @@ impl App {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_configured_backend_is_tried_and_the_plug_in_too() {
+async fn every_configured_backend_and_the_plug_in_are_checked() {
     let (first, second) = (Postgres::start().await, Postgres::start().await);
     let (mut cache, sessions) = (Redis::start().await, Redis::start().await);
     let mut app = App::start(&[
@@ -56,7 +55,7 @@ async fn every_configured_backend_is_tried_and_the_plug_in_too() {
     ])
     .await;
     app.is_complete().await;
-    // As bytes: the order is part of it.
+    // As bytes: the order is part of the contract.
     let body = becomes(&app.url, StatusCode::OK).await;
     let checks = r#""database.default":"UP","database.reports":"UP","cache.default":"UP","cache.sessions":"UP","storage.default":"UP""#;
     assert_eq!(
@@ -65,7 +64,7 @@ async fn every_configured_backend_is_tried_and_the_plug_in_too() {
     );
 
     cache.kill();
-    // At once: no verdict from before stands.
+    // The first request reports it: no earlier result is returned.
     let (code, body) = app.health().await;
     assert_eq!((code, &body["status"]), (DOWN, &json!("DOWN")));
     let up_but = |down: &str| {
@@ -109,7 +108,7 @@ async fn every_configured_backend_is_tried_and_the_plug_in_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passwords_are_used_and_shown_to_nobody() {
+async fn passwords_are_used_and_never_shown() {
     let postgres = Postgres::builder().password("hunter2").start().await;
     let redis = Redis::builder().password("hunter2").start().await;
     let (right, wrong) = ([postgres.url(), redis.url()], |url: String| {
@@ -146,7 +145,7 @@ async fn passwords_are_used_and_shown_to_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_must_keep_what_is_written() {
-    // It answers `PING` and takes no write.
+    // A replica answers `PING` and rejects writes.
     let replica = Redis::builder()
         .config_line("replicaof 127.0.0.1 1")
         .start()
@@ -162,7 +161,7 @@ async fn a_cache_must_keep_what_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_named_addresses_may_ask() {
+async fn only_the_named_networks_may_probe() {
     let forbidden = (StatusCode::FORBIDDEN, String::new());
     let [this, other] = ["127.0.0.1", "127.0.0.2"].map(|ip| ip.parse().expect("an address"));
 
@@ -179,13 +178,13 @@ async fn only_the_named_addresses_may_ask() {
     let app = App::start(&[("HEALTHCHECK_IPS", "10.0.0.0/8,127.0.0.2/31")]).await;
     assert_eq!(get_from(this, &app.url).await, forbidden);
     assert_eq!(get_from(other, &app.url).await.0, StatusCode::OK);
-    // The app itself is everybody's.
+    // The app itself is public.
     let index = app.url.trim_end_matches("health");
     assert_eq!(get_from(this, index).await.0, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invalid_entry_is_named_and_lets_nobody_in() {
+async fn an_invalid_network_is_logged_and_ignored() {
     let this = "127.0.0.1".parse().expect("an address");
     let mut app = App::start(&[("HEALTHCHECK_IPS", "127.0.0.0/33 localhost,127.0.0.1")]).await;
     for entry in ["127.0.0.0/33", "localhost"] {
@@ -219,18 +218,18 @@ async fn the_plug_ins_check_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_hangs_is_down_and_is_not_asked_again_meanwhile() {
+async fn a_disk_that_hangs_is_down_without_a_second_write() {
     let redis = Redis::start().await;
     let directory = redis.directory().join("storage");
     fs::create_dir(&directory).expect("created");
     let app = App::start(&[("STORAGE_DIR", directory.to_str().expect("text"))]).await;
     app.is_complete().await;
-    // What is opened to be written waits for a reader, and the other way round.
+    // A FIFO: opening it for writing waits for a reader.
     let file = directory.join(format!("health-{}", app.program.id().expect("it runs")));
     let made = Command::new("mkfifo").arg(&file).status();
     assert!(made.expect("mkfifo starts").success());
     becomes(&app.url, DOWN).await;
-    wait_until("the next look does not begin", PATIENCE, async || {
+    wait_until("no second write begins", PATIENCE, async || {
         let (code, body) = app.health().await;
         assert_eq!(code, DOWN);
         let error = body["errors"]["storage.default"].to_string();
@@ -245,9 +244,9 @@ async fn a_disk_that_hangs_is_down_and_is_not_asked_again_meanwhile() {
 }
 
 #[test]
-fn a_malformed_url_is_refused_without_what_it_holds() {
-    let postgres = " is no URL of a Postgres database";
-    let redis = " is no URL of a Redis server";
+fn a_malformed_url_is_refused_without_its_content() {
+    let postgres = " is not the URL of a Postgres database";
+    let redis = " is not the URL of a Redis server";
     for (name, url, why) in [
         ("DATABASE_URL", "postgres:/u:hunter2@h", postgres),
         ("DATABASE_URL_A", "hunter2", postgres),

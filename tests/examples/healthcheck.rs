@@ -18,18 +18,18 @@ fn check(arguments: &[&str]) -> Ended {
     run_example("healthcheck", &[], arguments)
 }
 
-/// With all the time that a busy machine may need.
-fn patient(url: &str) -> Ended {
+/// With a timeout for a busy machine.
+fn check_slowly(url: &str) -> Ended {
     check(&["--timeout", "30", url])
 }
 
-/// A server whose answer is `bytes`, whatever it is asked; it then closes, or keeps silent for good.
+/// A server that sends `bytes` for every request; then it closes the connection or stays silent.
 fn answering(bytes: &'static [u8], closes: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let addr = listener.local_addr().expect("bound");
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a connection");
-        // To its end: closed with bytes unread, the connection is reset and the answer lost.
+        // To its end: a close with unread bytes resets the connection.
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -60,7 +60,7 @@ async fn app(address: &str) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_is_0_and_down_is_1_with_the_answer_in_a_line() {
+async fn up_exits_0_and_down_exits_1_with_one_line() {
     let addr = app("127.0.0.1:0").await;
     for (target, code, line) in [
         ("/livez", 0, "200 {\"status\":\"up\"}\n"),
@@ -70,7 +70,7 @@ async fn up_is_0_and_down_is_1_with_the_answer_in_a_line() {
         ("?a=b", 0, "200 Some(\"a=b\")\n"),
         ("/?a=b#c", 0, "200 Some(\"a=b\")\n"),
     ] {
-        let ended = block_in_place(|| patient(&format!("http://{addr}{target}")));
+        let ended = block_in_place(|| check_slowly(&format!("http://{addr}{target}")));
         assert_eq!((ended.code, &*ended.stdout), (Some(code), line), "{target}");
     }
 }
@@ -78,19 +78,19 @@ async fn up_is_0_and_down_is_1_with_the_answer_in_a_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_ipv6_are_found() {
     let port = app("127.0.0.1:0").await.port();
-    // `localhost` may be `::1` first, where nobody listens.
-    let ended = block_in_place(|| patient(&format!("http://localhost:{port}/livez")));
+    // `localhost` may resolve to `::1` first, without a listener there.
+    let ended = block_in_place(|| check_slowly(&format!("http://localhost:{port}/livez")));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     if let Err(error) = TcpListener::bind("[::1]:0") {
         eprintln!("skipped: IPv6 is not proved, because nothing binds to it here ({error})");
         return;
     }
     let addr = app("[::1]:0").await;
-    let ended = block_in_place(|| patient(&format!("http://{addr}/livez")));
+    let ended = block_in_place(|| check_slowly(&format!("http://{addr}/livez")));
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// As its documentation builds it.
+/// Built as its documentation says.
 #[test]
 fn it_is_one_file_that_needs_std_alone() {
     let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("healthcheck");
@@ -116,7 +116,7 @@ fn it_is_one_file_that_needs_std_alone() {
 }
 
 #[test]
-fn no_answer_in_time_is_1() {
+fn a_timeout_exits_1() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("binds");
     let silent = silent.local_addr().expect("bound");
     let half = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", false);
@@ -129,9 +129,9 @@ fn no_answer_in_time_is_1() {
 }
 
 #[test]
-fn nobody_there_and_no_http_are_1() {
+fn refused_and_not_http_exit_1() {
     let refused = format!("http://127.0.0.1:{}/readyz", unused_port());
-    let ended = patient(&refused);
+    let ended = check_slowly(&refused);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stdout.starts_with("unhealthy: "), "{ended:?}");
     for bytes in [
@@ -140,15 +140,15 @@ fn nobody_there_and_no_http_are_1() {
         b"HTTP/1.1 2xx\r\n\r\n",
         b"\xff\xfe\xff\xfe\xff\xfe",
     ] {
-        let ended = patient(&format!("http://{}/", answering(bytes, true)));
+        let ended = check_slowly(&format!("http://{}/", answering(bytes, true)));
         assert_eq!(ended.code, Some(1), "{ended:?}");
     }
 }
 
 #[test]
-fn a_long_or_colourful_answer_is_one_short_line() {
+fn a_long_or_colored_body_is_one_short_line() {
     let addr = answering(b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred\r\nsecond", true);
-    let ended = patient(&format!("http://{addr}/"));
+    let ended = check_slowly(&format!("http://{addr}/"));
     assert_eq!((ended.code, &*ended.stdout), (Some(0), "200 [31mred\n"));
     let endless: &'static [u8] = Box::leak(
         [b"HTTP/1.1 503 No\r\n\r\n".to_vec(), vec![b'x'; 1 << 20]]
@@ -156,13 +156,13 @@ fn a_long_or_colourful_answer_is_one_short_line() {
             .into(),
     );
     let listener = answering(endless, false);
-    let ended = patient(&format!("http://{listener}/"));
+    let ended = check_slowly(&format!("http://{listener}/"));
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.starts_with("503 xxx") && ended.stdout.len() < 600);
 }
 
 #[test]
-fn a_wrong_call_is_64_and_says_what_is_wrong() {
+fn invalid_arguments_exit_64_with_the_cause() {
     for (arguments, part) in [
         (&[][..], "no URL"),
         (&["https://127.0.0.1/"], "http://"),

@@ -10,18 +10,43 @@ mod support;
     feature = "axum",
     feature = "postgres",
     feature = "redis",
+    feature = "signal",
     feature = "tracing"
 ))]
 mod all_backends;
 #[cfg(feature = "axum")]
 mod healthcheck;
-#[cfg(all(feature = "axum", feature = "postgres", feature = "tracing"))]
+#[cfg(all(
+    feature = "axum",
+    feature = "postgres",
+    feature = "signal",
+    feature = "tracing"
+))]
 mod postgres_liveness;
-#[cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
+#[cfg(all(feature = "axum", feature = "grpc"))]
+mod programs;
+#[cfg(all(
+    feature = "axum",
+    feature = "postgres",
+    feature = "redis",
+    feature = "signal"
+))]
 mod quickstart;
-#[cfg(all(feature = "axum", feature = "redis", feature = "tracing"))]
+#[cfg(all(feature = "axum", feature = "postgres", feature = "signal"))]
+mod readme;
+#[cfg(all(
+    feature = "axum",
+    feature = "redis",
+    feature = "signal",
+    feature = "tracing"
+))]
 mod redis_required;
-#[cfg(all(feature = "grpc", feature = "postgres", feature = "redis"))]
+#[cfg(all(
+    feature = "grpc",
+    feature = "postgres",
+    feature = "redis",
+    feature = "signal"
+))]
 mod tonic_server;
-#[cfg(feature = "axum")]
+#[cfg(all(feature = "axum", feature = "signal"))]
 mod webhook;

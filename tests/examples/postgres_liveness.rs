@@ -1,5 +1,4 @@
-//! `examples/postgres_liveness.rs` as its operator sees it, over real servers that are killed, frozen
-//! and protected by a password.
+//! `examples/postgres_liveness.rs` over real servers that are killed, frozen and protected by a password.
 
 use std::{os::unix::net::UnixListener, path::Path};
 
@@ -48,7 +47,7 @@ async fn it_follows_a_server_with_a_password_down_and_up() {
     let app = App::start(&postgres, Some("hunter2")).await;
     app.is_healthy().await;
     postgres.kill();
-    // At once: no verdict from before stands.
+    // The first request reports it: no earlier result is returned.
     let unhealthy = (StatusCode::SERVICE_UNAVAILABLE, UNHEALTHY.to_owned());
     assert_eq!(get(&app.url).await, unhealthy);
     postgres.restart().await;
@@ -68,7 +67,7 @@ async fn a_frozen_server_is_unhealthy_until_it_thaws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_unhealthy_and_stays_a_secret() {
+async fn a_wrong_password_is_unhealthy_and_not_logged() {
     let postgres = Postgres::builder().password("hunter2").start().await;
     let mut app = App::start(&postgres, Some("letmein1")).await;
     app.is_unhealthy().await;
@@ -78,10 +77,10 @@ async fn a_wrong_password_is_unhealthy_and_stays_a_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_third_failure_in_a_row_alerts_once_and_its_end_is_told() {
+async fn three_failures_alert_once_and_recovery_resolves_once() {
     let postgres = Postgres::builder().password("hunter2").start().await;
     let mut app = App::start(&postgres, Some("letmein1")).await;
-    // Without anybody who asks.
+    // Without a probe.
     let alert = app.program.says("ALERT: database failed ").await;
     let failures: u32 = alert
         .split("failed ")
@@ -90,37 +89,37 @@ async fn the_third_failure_in_a_row_alerts_once_and_its_end_is_told() {
         .expect("a number");
     assert!(failures >= 3 && alert.contains("auth"), "{alert}");
 
-    // The server sees each look, by three connections at most: that makes three looks more.
+    // A check opens at most three connections: seven refusals are three checks.
     let refusals = || postgres.log().matches("authentication failed").count();
     let enough = refusals() + 7;
-    wait_until("the app has looked again", PATIENCE, async || {
+    wait_until("the app has checked again", PATIENCE, async || {
         refusals() >= enough
     })
     .await;
     let client = postgres.client().await;
-    let mended = client.batch_execute("ALTER ROLE postgres PASSWORD 'letmein1'");
-    mended.await.expect("altered");
+    let altered = client.batch_execute("ALTER ROLE postgres PASSWORD 'letmein1'");
+    altered.await.expect("altered");
     app.program.says("RESOLVED: database").await;
     app.is_healthy().await;
     let log = app.program.log();
     assert_eq!(log.matches("ALERT").count(), 1, "{log}");
     assert_eq!(log.matches("RESOLVED").count(), 1, "{log}");
-    // Of transitions as well: one event for each, however many looked.
+    // One event for each transition, whatever the number of checks.
     assert_eq!(log.matches("dependency is down").count(), 1, "{log}");
     assert_eq!(log.matches("outage_ms=").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_asked_select_1_on_the_apps_own_pool() {
+async fn the_check_runs_select_1_on_the_apps_own_pool() {
     let postgres = Postgres::builder()
         .setting("log_statement", "all")
         .setting("log_connections", "on")
         .start()
         .await;
     let app = App::start(&postgres, None).await;
-    wait_until("it was asked three times", PATIENCE, async || {
+    wait_until("three checks ran", PATIENCE, async || {
         app.is_healthy().await;
-        postgres.log().matches("statement: SELECT 1").count() >= 3
+        postgres.log().matches("; SELECT 1\n").count() >= 3
     })
     .await;
     let connections = postgres.log().matches("connection authorized").count();
@@ -128,7 +127,7 @@ async fn the_server_is_asked_select_1_on_the_apps_own_pool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_port_is_5432_unless_told() {
+async fn the_default_port_is_5432() {
     // A directory of our own: the socket's name in it ends with the port.
     let postgres = Postgres::start().await;
     let directory = postgres.directory();
@@ -148,7 +147,7 @@ async fn the_port_is_5432_unless_told() {
 }
 
 #[test]
-fn a_setting_that_is_missing_or_makes_no_sense_is_named() {
+fn a_missing_or_invalid_setting_is_named() {
     let variables = [
         ("ADDR", "127.0.0.1:0"),
         ("POSTGRES_HOST", "127.0.0.1"),

@@ -1,4 +1,4 @@
-//! The demo as its user sees it: a process with probes, given servers or servers of its own.
+//! The demo as a process, with given or private servers.
 
 use std::{
     fs,
@@ -28,6 +28,11 @@ struct Quickstart {
 
 impl Quickstart {
     fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_until("/livez", variables)
+    }
+
+    /// Starts the demo, and returns once it has printed `part`.
+    fn start_until(part: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(example("quickstart"))
             .env_remove("DATABASE_URL")
             .env_remove("REDIS_URL")
@@ -38,7 +43,7 @@ impl Quickstart {
             .expect("the demo starts");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
-        while !line.contains("/livez") {
+        while !line.contains(part) {
             line.clear();
             let read = output.read_line(&mut line).expect("text");
             assert!(read > 0, "the demo ended before it listened");
@@ -88,13 +93,13 @@ impl Quickstart {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
-    /// The ids of the processes it started, children and theirs.
+    /// The ids of all its descendants.
     fn descendants(&self) -> Vec<u32> {
         let mut found = vec![self.child.id()];
         let mut at = 0;
         while at < found.len() {
             let path = format!("/proc/{0}/task/{0}/children", found[at]);
-            // A process of several threads has children of each.
+            // Each thread has its own children.
             let tasks = fs::read_dir(format!("/proc/{}/task", found[at]));
             let mut children = fs::read_to_string(path).unwrap_or_default();
             for task in tasks.into_iter().flatten().flatten() {
@@ -124,7 +129,7 @@ impl Drop for Quickstart {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_with_servers_of_its_own_answers_and_leaves_nothing() {
+async fn with_private_servers_the_demo_serves_and_cleans_up() {
     let mut demo = Quickstart::start(&[("DRAIN_SECONDS", "1")]);
     for path in ["/livez", "/readyz", "/startupz", "/health"] {
         demo.becomes(path, StatusCode::OK).await;
@@ -146,7 +151,7 @@ async fn the_demo_with_servers_of_its_own_answers_and_leaves_nothing() {
     assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(head[header::ALLOW], "GET, HEAD");
     assert_eq!(demo.get("/health/database").await.0, StatusCode::OK);
-    assert_eq!(demo.get("/health/nobody").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(demo.get("/health/unknown").await.0, StatusCode::NOT_FOUND);
     assert_eq!(demo.ask(Method::POST, "/api/echo").await.2, "an echo");
     assert_eq!(
         demo.get("/").await,
@@ -201,12 +206,15 @@ async fn the_demo_follows_its_servers_down_and_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_serves_probes_though_its_servers_are_dead() {
+async fn with_its_servers_down_the_demo_answers_probes() {
     let demo = Quickstart::start(&[
         ("DATABASE_URL", "postgres://app:hunter2@127.0.0.1:1/app"),
         ("REDIS_URL", "redis://:hunter2@127.0.0.1:1"),
     ]);
     assert_eq!(demo.get("/livez").await.0, StatusCode::OK);
+    for path in ["/startupz", "/readyz"] {
+        assert_eq!(demo.get(path).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
     let (code, body) = demo.get("/health").await;
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
     assert!(body.contains(r#""reason":"refused""#), "{body}");
@@ -234,7 +242,7 @@ fn a_malformed_url_is_refused_without_its_password() {
 
 #[test]
 fn without_programs_the_demo_names_the_package() {
-    // `support` takes these for the programs; nothing is there.
+    // `support` reads this directory; it does not exist.
     let output = Command::new(example("quickstart"))
         .env_remove("DATABASE_URL")
         .env("REDIS_URL", "redis://127.0.0.1:1")
@@ -248,7 +256,7 @@ fn without_programs_the_demo_names_the_package() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_demo_mode_a_missing_backend_is_memory_and_says_so() {
+async fn in_demo_mode_memory_replaces_a_missing_backend() {
     let demo = Quickstart::start(&[
         ("DEMO_MODE", "true"),
         ("TOWER_HEALTH_PG_BIN", "/nonexistent"),
@@ -260,4 +268,20 @@ async fn in_demo_mode_a_missing_backend_is_memory_and_says_so() {
         assert!(body.contains(r#""backend":"memory""#), "{body}");
     }
     assert_eq!(demo.get("/").await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_during_the_start_stops_the_private_servers() {
+    // Postgres runs by then, and the demo does not listen yet.
+    let variables = [("DRAIN_SECONDS", "0")];
+    let mut demo = Quickstart::start_until("private Redis", &variables);
+    let processes = demo.descendants();
+    assert!(!processes.is_empty(), "Postgres runs");
+    demo.signal(Signal::SIGTERM);
+    let end = tokio::task::block_in_place(|| demo.child.wait()).expect("it is ours");
+    assert!(end.success(), "{end}");
+    wait_until("the private servers are gone", LIMIT, async || {
+        !processes.iter().any(|pid| is_alive(*pid))
+    })
+    .await;
 }

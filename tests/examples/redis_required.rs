@@ -1,4 +1,4 @@
-//! `examples/redis_required/` as its operator sees it, over real servers that are killed, frozen and
+//! `examples/redis_required/` over real servers that are killed, frozen and
 //! protected by a password.
 
 use std::thread::scope;
@@ -15,8 +15,8 @@ use tokio::task::block_in_place;
 
 const NAME: &str = "redis_required";
 const QUEUE: &str = "redis_required:jobs";
-/// Nobody listens there.
-const NOWHERE: &str = "redis://:hunter2@127.0.0.1:1/";
+/// Nothing listens on this port.
+const NOWHERE: &str = "redis://alice:hunter2@127.0.0.1:1/";
 
 struct App {
     program: Program,
@@ -43,7 +43,7 @@ impl App {
         (code, parsed(&body))
     }
 
-    /// Waits until `/health` is that: a busy machine may be late.
+    /// Waits for this response of `/health`: a busy machine may be late.
     async fn shows(&self, code: StatusCode, expected: Value) {
         let expected = (code, expected);
         wait_until(&format!("it shows {expected:?}"), PATIENCE, async || {
@@ -56,7 +56,7 @@ impl App {
         parsed(&becomes(&self.url("/health"), code).await)
     }
 
-    async fn leave(&self, job: &'static str) -> (StatusCode, String) {
+    async fn push(&self, job: &'static str) -> (StatusCode, String) {
         let request = Request::post(self.url("/jobs"));
         let request = request.body(Full::<Bytes>::from(job)).expect("valid");
         ask(request, None).await
@@ -72,32 +72,38 @@ fn refused(variables: &[(&str, &str)]) -> Ended {
     all.extend(variables);
     let ended = run_example(NAME, &all, &[]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(!format!("{ended:?}").contains("hunter2"), "{ended:?}");
+    for login in ["alice", "hunter2"] {
+        assert!(!format!("{ended:?}").contains(login), "{ended:?}");
+    }
     ended
 }
 
 #[test]
-fn without_a_url_it_refuses_to_start() {
+fn without_a_url_the_start_fails() {
     for variables in [&[][..], &[("REDIS_URL", "")], &[("DEMO_MODE", "false")]] {
         let ended = refused(variables);
-        let line = "REDIS_URL environment variable is required\n";
+        let line = "❌ Redis validation failed: REDIS_URL environment variable is required\n";
         assert_eq!(ended.stderr, line, "{ended:?}");
     }
 }
 
 #[test]
-fn a_url_a_mode_or_a_limit_that_makes_no_sense_is_refused() {
-    let no_url = "REDIS_URL is no URL of a Redis server\n";
+fn an_invalid_url_mode_or_limit_fails_the_start() {
+    let not_url = "❌ Redis validation failed: REDIS_URL is not the URL of a Redis server\n";
     for (name, value, line) in [
-        ("REDIS_URL", "http://:hunter2@127.0.0.1", no_url),
-        ("REDIS_URL", "hunter2", no_url),
-        ("REDIS_URL", "redis://:hunter2@", no_url),
+        ("REDIS_URL", "http://:hunter2@127.0.0.1", not_url),
+        ("REDIS_URL", "hunter2", not_url),
+        ("REDIS_URL", "redis://:hunter2@", not_url),
         (
             "DEMO_MODE",
             "perhaps",
-            "DEMO_MODE \"perhaps\" is neither true nor false\n",
+            "❌ DEMO_MODE \"perhaps\" is neither true nor false\n",
         ),
-        ("RATE_LIMIT", "few", "RATE_LIMIT \"few\" is no number\n"),
+        (
+            "RATE_LIMIT",
+            "few",
+            "❌ RATE_LIMIT \"few\" is not a number\n",
+        ),
     ] {
         // The later of two values counts, so that a case may have a URL of its own.
         let ended = refused(&[("REDIS_URL", NOWHERE), (name, value)]);
@@ -106,7 +112,7 @@ fn a_url_a_mode_or_a_limit_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_an_unreachable_frozen_closed_or_read_only_redis_it_refuses_to_start() {
+async fn without_a_usable_redis_the_start_fails() {
     let frozen = Redis::start().await;
     frozen.freeze();
     let closed = Redis::builder().password("another").start().await;
@@ -115,22 +121,23 @@ async fn with_an_unreachable_frozen_closed_or_read_only_redis_it_refuses_to_star
         .config_line("replicaof 127.0.0.1 1")
         .start()
         .await;
-    let closed_to_strangers = closed.url().replace(":another@", "");
+    let without_password = closed.url().replace(":another@", "");
     let refuses = |url: &str, reason: &str| {
         let ended = refused(&[("REDIS_URL", url)]);
         let server = url.rsplit(['@', '/']).nth(1).expect("a port");
-        let line = format!("cannot connect to Redis at {server}: {reason}");
-        let said = |said: &str| said.starts_with(&line);
-        assert!(ended.stderr.lines().any(said), "{line} in {ended:?}");
+        let line =
+            format!("❌ Redis validation failed: cannot connect to Redis at {server}: {reason}");
+        let is_expected = |printed: &str| printed.starts_with(&line);
+        assert!(ended.stderr.lines().any(is_expected), "{line} in {ended:?}");
     };
-    // Side by side: each is given 3 s.
+    // At the same time: each may take 3 s.
     block_in_place(|| {
         scope(|scope| {
             for (url, reason) in [
                 (NOWHERE, "refused"),
                 (&frozen.url(), "timeout"),
                 (&wrong, "auth"),
-                (&closed_to_strangers, "auth"),
+                (&without_password, "auth"),
                 (&replica.url(), "read_only"),
             ] {
                 let url = url.to_owned();
@@ -142,19 +149,16 @@ async fn with_an_unreachable_frozen_closed_or_read_only_redis_it_refuses_to_star
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_validated_step_is_one_line() {
+async fn each_validated_step_prints_one_line() {
     let redis = Redis::builder().password("hunter2").start().await;
     let app = App::start(&[("REDIS_URL", &redis.url())]).await;
     let log = app.program.log();
-    let steps: Vec<_> = log
-        .lines()
-        .filter(|line| line.starts_with("ok: "))
-        .collect();
+    let steps: Vec<_> = log.lines().filter(|line| line.starts_with("✓ ")).collect();
     for (step, part) in [
-        "REDIS_URL names 127.0.0.1:",
-        "Redis answers",
-        "the rate limiter counts in Redis",
-        "the queue is in Redis, queue_depth 0",
+        "REDIS_URL: 127.0.0.1:",
+        "Redis: connected",
+        "counter backend: redis",
+        "queue service: redis, queue_depth 0",
         "listening",
     ]
     .into_iter()
@@ -163,28 +167,32 @@ async fn each_validated_step_is_one_line() {
         assert!(steps[step].contains(part), "{part} in {steps:?}");
     }
     assert_eq!(steps.len(), 5, "{log}");
-    assert!(
-        !log.contains("hunter2") && !log.contains("warning"),
-        "{log}"
-    );
+    assert!(!log.contains("hunter2") && !log.contains('⚠'), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_limiter_and_the_queue_are_in_that_redis_and_health_counts_them() {
+async fn limiter_and_queue_are_in_redis_and_shown_by_health() {
     let redis = Redis::start().await;
-    let variables = [("REDIS_URL", &*redis.url()), ("RATE_LIMIT", "2")];
-    let app = App::start(&variables).await;
-    let expected = json!({
-        "status": "healthy", "version": env!("CARGO_PKG_VERSION"), "environment": "production",
-        "redis": {"status": "healthy", "backend": "redis"},
-        "queue": {"status": "healthy", "backend": "redis", "queue_depth": 0},
-    });
-    app.shows(StatusCode::OK, expected).await;
+    let app = App::start(&[
+        ("REDIS_URL", &*redis.url()),
+        ("RATE_LIMIT", "2"),
+        ("ENVIRONMENT", "production"),
+    ])
+    .await;
+    // As bytes: the order is part of the contract.
+    let body = becomes(&app.url("/health"), StatusCode::OK).await;
+    let status = r#"{"status":"healthy","version":"2.0.0","environment":"production","#;
+    let redis_and_queue = r#""redis":{"status":"connected","backend":"redis"},"queue":{"status":"connected","backend":"redis","queue_depth":0}}"#;
+    assert_eq!(body, format!("{status}{redis_and_queue}"));
+    let body = becomes(&app.url("/admin/health/redis"), StatusCode::OK).await;
+    let counter = r#"{"counter_backend":{"status":"connected","backend":"redis"},"#;
+    let queue = r#""queue_service":{"status":"connected","backend":"redis","queue_depth":0},"demo_mode":false}"#;
+    assert_eq!(body, format!("{counter}{queue}"));
 
-    assert_eq!(app.leave("one").await.0, StatusCode::ACCEPTED);
+    assert_eq!(app.push("one").await.0, StatusCode::ACCEPTED);
     let second = (StatusCode::ACCEPTED, r#"{"queue_depth":2}"#.to_owned());
-    assert_eq!(app.leave("two").await, second);
-    assert_eq!(app.leave("three").await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(app.push("two").await, second);
+    assert_eq!(app.push("three").await.0, StatusCode::TOO_MANY_REQUESTS);
     let mut connection = redis.connection().await;
     let jobs: Vec<String> = connection.lrange(QUEUE, 0, -1).await.expect("a list");
     assert_eq!(jobs, ["one", "two"]);
@@ -199,16 +207,16 @@ async fn the_limiter_and_the_queue_are_in_that_redis_and_health_counts_them() {
         .expect("an end");
     assert!((1..=60).contains(&ends), "{ends}");
 
-    // Others share it: what they add is counted, too.
-    let _: u64 = connection.rpush(QUEUE, "theirs").await.expect("pushed");
+    // Another instance shares the queue: its job is counted, too.
+    let _: u64 = connection.rpush(QUEUE, "other").await.expect("pushed");
     let body = becomes(&app.url("/admin/health/redis"), StatusCode::OK).await;
     let expected = json!({
-        "counter_backend": "redis",
-        "queue_service": {"status": "healthy", "backend": "redis", "queue_depth": 3},
+        "counter_backend": {"status": "connected", "backend": "redis"},
+        "queue_service": {"status": "connected", "backend": "redis", "queue_depth": 3},
         "demo_mode": false,
     });
     assert_eq!(parsed(&body), expected);
-    for job in ["one", "two", "theirs"] {
+    for job in ["one", "two", "other"] {
         let next = post(&app.url("/jobs/next")).await;
         assert_eq!(next, (StatusCode::OK, job.to_owned()));
     }
@@ -218,21 +226,22 @@ async fn the_limiter_and_the_queue_are_in_that_redis_and_health_counts_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_is_killed_or_frozen_is_503_and_lets_nobody_in_until_it_is_back() {
+async fn redis_down_or_frozen_is_503_until_it_recovers() {
     let mut redis = Redis::builder().password("hunter2").start().await;
-    let app = App::start(&[("REDIS_URL", &redis.url())]).await;
+    let variables = [("REDIS_URL", &*redis.url()), ("ENVIRONMENT", "production")];
+    let app = App::start(&variables).await;
     let down = json!({
-        "status": "unhealthy", "version": env!("CARGO_PKG_VERSION"), "environment": "production",
-        "redis": {"status": "unhealthy", "backend": "redis"},
-        "queue": {"status": "unhealthy", "backend": "redis", "queue_depth": null},
+        "status": "unhealthy", "version": "2.0.0", "environment": "production",
+        "redis": {"status": "disconnected", "backend": "redis"},
+        "queue": {"status": "disconnected", "backend": "redis", "queue_depth": null},
     });
     redis.kill();
-    // At once: no verdict from before stands.
+    // The first request reports it: no earlier result is returned.
     assert_eq!(
         app.health().await,
         (StatusCode::SERVICE_UNAVAILABLE, down.clone())
     );
-    assert_eq!(app.leave("a job").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(app.push("a job").await.0, StatusCode::SERVICE_UNAVAILABLE);
     redis.restart().await;
     app.becomes(StatusCode::OK).await;
 
@@ -240,43 +249,43 @@ async fn a_redis_that_is_killed_or_frozen_is_503_and_lets_nobody_in_until_it_is_
     app.shows(StatusCode::SERVICE_UNAVAILABLE, down).await;
     let (code, admin) = get(&app.url("/admin/health/redis")).await;
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(parsed(&admin)["queue_service"]["status"], "unhealthy");
+    assert_eq!(parsed(&admin)["queue_service"]["status"], "disconnected");
     redis.thaw();
     app.becomes(StatusCode::OK).await;
     assert!(!app.program.log().contains("hunter2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_demo_mode_memory_stands_in_with_warnings() {
+async fn in_demo_mode_memory_replaces_redis_with_warnings() {
     for (variables, why) in [
         (
             &[("DEMO_MODE", "true")][..],
-            "REDIS_URL environment variable is required\n",
+            "Redis validation failed: REDIS_URL environment variable is required\n",
         ),
         (
             &[("DEMO_MODE", "TRUE"), ("REDIS_URL", NOWHERE)],
-            "cannot connect to Redis at 127.0.0.1:1: refused\n",
+            "Redis validation failed: cannot connect to Redis at 127.0.0.1:1: refused\n",
         ),
     ] {
         let app = App::start(variables).await;
         let log = app.program.log();
-        let memory = "DEMO_MODE: counters and queue are in memory, and end with this process\n";
+        let memory = "demo mode: counters and queue are in memory, until this process ends\n";
         for warning in [why, memory] {
-            assert!(log.contains(&format!("warning: {warning}")), "{log}");
+            assert!(log.contains(&format!("⚠ {warning}")), "{log}");
         }
-        assert!(!log.contains("hunter2"), "{log}");
-        assert_eq!(app.leave("one").await.0, StatusCode::ACCEPTED);
+        assert!(!log.contains("hunter2") && !log.contains("alice"), "{log}");
+        assert_eq!(app.push("one").await.0, StatusCode::ACCEPTED);
         let expected = json!({
-            "status": "healthy", "version": env!("CARGO_PKG_VERSION"), "environment": "demo",
-            "redis": {"status": "healthy", "backend": "memory"},
-            "queue": {"status": "healthy", "backend": "memory", "queue_depth": 1},
+            "status": "healthy", "version": "2.0.0", "environment": "development",
+            "redis": {"status": "connected", "backend": "memory"},
+            "queue": {"status": "connected", "backend": "memory", "queue_depth": 1},
         });
         app.shows(StatusCode::OK, expected).await;
         let (code, admin) = get(&app.url("/admin/health/redis")).await;
         assert_eq!(code, StatusCode::OK);
         let expected = json!({
-            "counter_backend": "memory",
-            "queue_service": {"status": "healthy", "backend": "memory", "queue_depth": 1},
+            "counter_backend": {"status": "connected", "backend": "memory"},
+            "queue_service": {"status": "connected", "backend": "memory", "queue_depth": 1},
             "demo_mode": true,
         });
         assert_eq!(parsed(&admin), expected);
@@ -284,7 +293,7 @@ async fn in_demo_mode_memory_stands_in_with_warnings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_demo_mode_a_redis_that_is_there_is_used_and_may_go() {
+async fn in_demo_mode_a_redis_outage_is_degraded() {
     let mut redis = Redis::start().await;
     let variables = [
         ("REDIS_URL", &*redis.url()),
@@ -298,11 +307,11 @@ async fn in_demo_mode_a_redis_that_is_there_is_used_and_may_go() {
     redis.kill();
     let health = app.becomes(StatusCode::OK).await;
     assert_eq!(health["status"], "degraded");
-    assert_eq!(health["redis"]["status"], "unhealthy");
+    assert_eq!(health["redis"]["status"], "disconnected");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_comes_through_a_proxy_is_no_admin() {
+async fn a_forwarded_request_is_denied_at_the_admin_path() {
     let app = App::start(&[("DEMO_MODE", "true")]).await;
     let request =
         Request::get(app.url("/admin/health/redis")).header("x-forwarded-for", "203.0.113.7");

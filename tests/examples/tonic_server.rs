@@ -1,4 +1,4 @@
-//! `examples/tonic/` as its clients see it: one port for a service, its health and the probes.
+//! `examples/tonic/`: one port for a service, its health and the probes.
 
 use crate::helpers::wire;
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ async fn one_port_serves_the_app_its_health_and_the_probes() {
     assert_eq!(server.next().await, Ok(SERVING));
     assert_eq!(wire::get(address, "/readyz").await.code, 200);
 
-    // It does without its cache, and not without its database.
+    // The cache is optional, the database is required.
     cache.kill();
     assert_eq!(
         soon(async {
@@ -82,7 +82,7 @@ async fn one_port_serves_the_app_its_health_and_the_probes() {
     database.thaw();
     assert_eq!(orders.next().await, Ok(SERVING));
 
-    // The open streams do not keep it.
+    // Open streams do not delay the exit.
     program.signal(Signal::SIGTERM);
     assert_eq!(orders.next().await, Ok(NOT_SERVING));
     assert_eq!(orders.next().await, Err(Code::Unavailable));

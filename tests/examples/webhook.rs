@@ -1,4 +1,4 @@
-//! The publisher example against a real receiver: transitions arrive, whatever the receiver does first.
+//! `examples/webhook.rs` against a receiver that fails in several ways.
 
 use crate::helpers::wire;
 use std::{
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What the receiver does with what is posted, first to last; after these it accepts.
+/// The reaction of the receiver to a post; after the given ones it accepts.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     Answer(u16),
@@ -34,7 +34,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    /// Starts one, and returns where it listens.
+    /// Starts a receiver, and returns its address.
     async fn start(deeds: &[Deed]) -> (Self, SocketAddr) {
         let receiver = Self::default();
         receiver.deeds.lock().expect("ours").extend(deeds);
@@ -58,12 +58,16 @@ impl Receiver {
     }
 
     /// Waits for the transition to `status`, which comes last.
-    async fn hears(&self, status: &str) -> Value {
-        wait_until(&format!("the receiver hears {status}"), LIMIT, async || {
-            self.accepted()
-                .last()
-                .is_some_and(|last| last["to"] == status)
-        })
+    async fn receives(&self, status: &str) -> Value {
+        wait_until(
+            &format!("the receiver receives {status}"),
+            LIMIT,
+            async || {
+                self.accepted()
+                    .last()
+                    .is_some_and(|last| last["to"] == status)
+            },
+        )
         .await;
         self.accepted().pop().expect("just seen")
     }
@@ -84,7 +88,7 @@ async fn take(State(receiver): State<Receiver>, Json(transition): Json<Value>) -
     }
 }
 
-/// The example, which looks at `target` and posts to `hook`, and where it listens.
+/// The example, which checks `target` and posts to `hook`, and its address.
 async fn publisher(target: SocketAddr, hook: SocketAddr) -> (Program, SocketAddr) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, unused_port()));
     let program = Program::start(
@@ -108,7 +112,7 @@ async fn target(port: u16) -> TcpListener {
 }
 
 #[test]
-fn without_a_receiver_it_says_what_is_missing() {
+fn without_a_receiver_the_missing_setting_is_named() {
     let table: [(&[_], &str); 2] = [
         (&[], "WEBHOOK_URL is missing: where to post to"),
         (&[("WEBHOOK_URL", "http://token@/hook")], "WEBHOOK_URL: "),
@@ -122,13 +126,13 @@ fn without_a_receiver_it_says_what_is_missing() {
 }
 
 #[tokio::test]
-async fn each_transition_is_posted_with_what_a_person_needs() {
+async fn each_transition_is_posted_with_its_details() {
     let (receiver, hook) = Receiver::start(&[]).await;
     let dependency = target(0).await;
     let address = dependency.local_addr().expect("bound");
     let (_program, _) = publisher(address, hook).await;
 
-    let first = receiver.hears("up").await;
+    let first = receiver.receives("up").await;
     assert_eq!(
         (&first["name"], &first["from"]),
         (&"target".into(), &"unknown".into())
@@ -136,7 +140,7 @@ async fn each_transition_is_posted_with_what_a_person_needs() {
     assert!(first["previous_for_ms"].is_u64(), "{first}");
 
     drop(dependency);
-    let down = receiver.hears("down").await;
+    let down = receiver.receives("down").await;
     assert_eq!(
         (&down["from"], &down["reason"]),
         (&"up".into(), &"refused".into())
@@ -144,20 +148,20 @@ async fn each_transition_is_posted_with_what_a_person_needs() {
     assert_eq!(down["required"], true);
 
     let _dependency = target(address.port()).await;
-    let back = receiver.hears("up").await;
+    let back = receiver.receives("up").await;
     assert_eq!(back["from"], "down");
     assert_eq!(receiver.accepted().len(), 3, "each once");
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_at_first_is_tried_again_and_one_that_refuses_is_not() {
+async fn a_post_is_retried_after_503_and_not_after_400() {
     let deeds = [Deed::Answer(503), Deed::Answer(429), Deed::Hang];
     let (receiver, hook) = Receiver::start(&deeds).await;
     let dependency = target(0).await;
     let address = dependency.local_addr().expect("bound");
     let (program, _) = publisher(address, hook).await;
-    let first = receiver.hears("up").await;
-    // The same one each time.
+    let first = receiver.receives("up").await;
+    // The same transition each time.
     assert_eq!(receiver.refused(), [first.clone(), first]);
 
     receiver
@@ -172,24 +176,24 @@ async fn a_receiver_that_fails_at_first_is_tried_again_and_one_that_refuses_is_n
     .await;
     assert_eq!(receiver.refused().len(), 3, "not tried again");
     let _dependency = target(address.port()).await;
-    wait_until("the return is heard", LIMIT, async || {
+    wait_until("the recovery is received", LIMIT, async || {
         receiver.accepted().len() == 2
     })
     .await;
-    assert_eq!(receiver.hears("up").await["from"], "down");
+    assert_eq!(receiver.receives("up").await["from"], "down");
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_gone_costs_no_probe_and_no_end() {
+async fn without_the_receiver_probes_and_shutdown_work() {
     let dependency = target(0).await;
     let address = dependency.local_addr().expect("bound");
-    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, unused_port()));
-    let (mut program, own) = publisher(address, nobody).await;
+    let unused = SocketAddr::from((Ipv4Addr::LOCALHOST, unused_port()));
+    let (mut program, own) = publisher(address, unused).await;
     wait_until("it is ready", LIMIT, async || {
         wire::get(own, "/readyz").await.code == 200
     })
     .await;
-    wait_until("it gives up, and says so", LIMIT, async || {
+    wait_until("it gives up", LIMIT, async || {
         program.log().contains("target is lost")
     })
     .await;

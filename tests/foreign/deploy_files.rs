@@ -25,14 +25,14 @@ const HAPROXY: &str = include_str!("../../examples/deploy/haproxy.cfg");
 const ENVOY: &str = include_str!("../../examples/deploy/envoy.yaml");
 const KUBERNETES: &str = include_str!("../../examples/deploy/kubernetes.yaml");
 
-/// What the app of the demo grants its last requests, and what its end takes.
+/// The limit of the last requests, and the exit of the process.
 const LAST_REQUESTS: Duration = Duration::from_secs(15);
 
 /// The layer's defaults, as a prober sees them.
 struct Defaults {
     answer_within: Duration,
     check_ends: Duration,
-    verdict_serves: Duration,
+    cached_for: Duration,
 }
 
 impl Defaults {
@@ -43,30 +43,30 @@ impl Defaults {
         let health = Health::builder().add(hangs()).build();
         health.ensure_ready().await.expect_err("down");
         let check_ends = since(start);
-        // An asker is let go even while the run goes on.
+        // A caller gets its response while the run goes on.
         let health = Health::builder().add(hangs().timeout(Duration::from_secs(9)));
         let start = Instant::now();
         assert_eq!(ready(&HealthLayer::new(health.build())).await, 503);
         let answer_within = since(start);
-        let mut verdict_serves = Duration::ZERO;
+        let mut cached_for = Duration::ZERO;
         // The jitter is at random: the longest of many.
         for _ in 0..100 {
-            verdict_serves = verdict_serves.max(time_between_runs().await);
+            cached_for = cached_for.max(time_between_runs().await);
         }
         Self {
             answer_within,
             check_ends,
-            verdict_serves,
+            cached_for,
         }
     }
 }
 
-/// Without the millisecond by which tokio's timers are late.
+/// Less the millisecond by which tokio's timers are late.
 fn since(start: Instant) -> Duration {
     start.elapsed() - Duration::from_millis(1)
 }
 
-/// How long a verdict serves, found by asking each millisecond.
+/// The cache lifetime, found by a probe each millisecond.
 async fn time_between_runs() -> Duration {
     let runs = Arc::new(AtomicUsize::new(0));
     let counter = runs.clone();
@@ -132,8 +132,8 @@ async fn haproxys_numbers_fit_the_defaults() {
     let [inter, fast, down] = ["check inter ", " fastinter ", " downinter "].map(time);
     assert_eq!([word(" fall "), word(" rise ")], ["2", "2"]);
     assert!(time("timeout check ") > defaults.answer_within);
-    assert!(inter > defaults.verdict_serves);
-    // The second check of a failure finds the verdict of the first.
+    assert!(inter > defaults.cached_for);
+    // The second check of a failure gets the result of the first.
     assert!(defaults.check_ends + fast < Duration::from_secs(1));
     says(
         HAPROXY,
@@ -158,7 +158,7 @@ async fn envoys_numbers_fit_the_defaults() {
         let check = &cluster["health_checks"][0];
         let time = |field: &str| duration(check[field].as_str().expect(field));
         assert!(time("timeout") > defaults.answer_within);
-        assert!(time("interval") > defaults.verdict_serves);
+        assert!(time("interval") > defaults.cached_for);
         assert_eq!(time("no_traffic_interval"), time("interval"));
         assert_eq!(time("unhealthy_edge_interval"), time("unhealthy_interval"));
         assert_eq!(check["healthy_threshold"].as_i64(), Some(1));
@@ -222,7 +222,7 @@ async fn kubernetes_numbers_fit_the_defaults() {
     }
     let readiness = &container["readinessProbe"];
     let period = time(&readiness["periodSeconds"]);
-    assert!(period > defaults.verdict_serves);
+    assert!(period > defaults.cached_for);
     let out = period * 2 + defaults.check_ends;
     says(KUBERNETES, "out of traffic", out);
 
@@ -232,21 +232,21 @@ async fn kubernetes_numbers_fit_the_defaults() {
         .find(|variable| variable["name"].as_str() == Some("DRAIN_SECONDS"));
     let drain = drain.expect("is set")["value"].as_str().expect("text");
     let drain = Duration::from_secs(drain.parse().expect("a number"));
-    assert!(drain > out, "whoever asks must have noticed");
+    assert!(drain > out, "every prober must have noticed");
     assert_eq!(container["lifecycle"], Yaml::BadValue, "no hook to count");
     let grace = time(&pod["terminationGracePeriodSeconds"]);
     assert!(grace >= drain + LAST_REQUESTS + Duration::from_secs(5));
 }
 
 #[tokio::test]
-async fn the_policy_pages_numbers_are_the_defaults_and_those_of_the_files() {
+async fn the_policy_page_states_the_defaults_and_the_files_numbers() {
     let defaults = Defaults::measured().await;
     let page = include_str!("../../src/guide/policy.md");
     let states = |text: String| assert!(page.contains(&text), "{text}");
     let [check, answer] =
         [defaults.check_ends, defaults.answer_within].map(|time| time.as_millis());
     states(format!("| {check} ms < {answer} ms < 1 s |"));
-    let serves = defaults.verdict_serves.as_secs_f64();
+    let serves = defaults.cached_for.as_secs_f64();
     states(format!("| 1.2 s > {serves:.1} s |"));
 
     let container = &yaml(KUBERNETES)[0]["spec"]["template"]["spec"]["containers"][0];

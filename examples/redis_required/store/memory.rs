@@ -1,4 +1,4 @@
-//! The demo's stand-in: what it holds ends with the process, and no other instance sees it.
+//! Memory for demo mode: its content ends with the process and is not shared.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,8 +11,8 @@ use tower_health::{Dependency, Outcome};
 
 use super::{Unavailable, WINDOW};
 
-/// No more jobs, and no more addresses in a minute.
-const MOST: usize = 10_000;
+/// The limit of jobs, and of addresses in a minute.
+const MAX_HELD: usize = 10_000;
 
 #[derive(Default)]
 pub(crate) struct Memory(Mutex<Held>);
@@ -25,23 +25,23 @@ struct Held {
 }
 
 impl Memory {
-    pub(super) fn count(&self, who: IpAddr) -> Result<u64, Unavailable> {
+    pub(super) fn count(&self, client: IpAddr) -> Result<u64, Unavailable> {
         let mut held = self.held();
         if held.since.is_none_or(|since| since.elapsed() >= WINDOW) {
             held.since = Some(Instant::now());
             held.counts.clear();
         }
-        if held.counts.len() >= MOST && !held.counts.contains_key(&who) {
+        if held.counts.len() >= MAX_HELD && !held.counts.contains_key(&client) {
             return Err(Unavailable("memory counts for no more addresses"));
         }
-        let count = held.counts.entry(who).or_default();
+        let count = held.counts.entry(client).or_default();
         *count += 1;
         Ok(*count)
     }
 
-    pub(super) fn leave(&self, job: String) -> Result<u64, Unavailable> {
+    pub(super) fn push(&self, job: String) -> Result<u64, Unavailable> {
         let jobs = &mut self.held().jobs;
-        if jobs.len() >= MOST {
+        if jobs.len() >= MAX_HELD {
             return Err(Unavailable("memory takes no more jobs"));
         }
         jobs.push_back(job);
@@ -57,7 +57,7 @@ impl Memory {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing under it can be left half done.
+        // A panic leaves no partial change under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

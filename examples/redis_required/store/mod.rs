@@ -1,4 +1,4 @@
-//! Where the counters and the queue are: Redis, or memory in demo mode.
+//! The store of the counters and the queue: Redis, or memory in demo mode.
 
 mod memory;
 mod redis;
@@ -9,9 +9,9 @@ use tower_health::Dependency;
 
 use self::{memory::Memory, redis::Redis};
 
-/// A verdict from before a fault is no answer here: each question reaches the server, a thousand a second at most.
-const SHARED_FOR: Duration = Duration::from_millis(1);
-/// A count of requests holds for this long.
+/// Each request runs the checks, at most 1,000 times a second: no result from before a fault is returned.
+const CACHE_FOR: Duration = Duration::from_millis(1);
+/// The period in which requests are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub(crate) enum Store {
     Memory(Arc<Memory>),
 }
 
-/// The store does not do its work now. Displays as why, without secrets.
+/// The store failed. Displays the cause without secrets.
 #[derive(Debug)]
 pub(crate) struct Unavailable(&'static str);
 
@@ -31,7 +31,7 @@ impl fmt::Display for Unavailable {
 }
 
 impl Store {
-    /// One in the Redis at `url`, and what of that may be printed. Connects to nothing yet.
+    /// A store in the Redis at `url`, and the address to print. Does not connect yet.
     pub(crate) fn in_redis(url: &str) -> Result<(Self, String), String> {
         let (redis, server) = Redis::new(url)?;
         Ok((Self::Redis(redis), server))
@@ -41,28 +41,28 @@ impl Store {
         Self::Memory(Arc::default())
     }
 
-    /// What is checked: `redis`, which must keep what is written, and `queue`.
+    /// The dependencies: `redis`, which must keep what is written, and `queue`.
     pub(crate) fn dependencies(&self) -> [Dependency; 2] {
         let both = match self {
             Self::Redis(redis) => redis.dependencies(),
             Self::Memory(memory) => memory::dependencies(memory),
         };
-        both.map(|dependency| dependency.cache_for(SHARED_FOR))
+        both.map(|dependency| dependency.cache_for(CACHE_FOR))
     }
 
-    /// Counts one request of `who`'s; how many there were within a minute.
-    pub(crate) async fn count(&self, who: IpAddr) -> Result<u64, Unavailable> {
+    /// Counts a request of `client`, and returns its requests in this minute.
+    pub(crate) async fn count(&self, client: IpAddr) -> Result<u64, Unavailable> {
         match self {
-            Self::Redis(redis) => redis.count(who).await,
-            Self::Memory(memory) => memory.count(who),
+            Self::Redis(redis) => redis.count(client).await,
+            Self::Memory(memory) => memory.count(client),
         }
     }
 
-    /// Leaves a job; how many wait then.
-    pub(crate) async fn leave(&self, job: String) -> Result<u64, Unavailable> {
+    /// Adds a job, and returns the length of the queue.
+    pub(crate) async fn push(&self, job: String) -> Result<u64, Unavailable> {
         match self {
-            Self::Redis(redis) => redis.leave(job).await,
-            Self::Memory(memory) => memory.leave(job),
+            Self::Redis(redis) => redis.push(job).await,
+            Self::Memory(memory) => memory.push(job),
         }
     }
 
@@ -74,7 +74,7 @@ impl Store {
         }
     }
 
-    /// How many jobs wait.
+    /// The length of the queue.
     pub(crate) async fn depth(&self) -> Result<u64, Unavailable> {
         match self {
             Self::Redis(redis) => redis.depth().await,

@@ -1,11 +1,11 @@
-//! Who may ask, from `HEALTHCHECK_IPS`.
+//! The callers that may probe, from `HEALTHCHECK_IPS`.
 
 use tower_health::Access;
 
-/// Those in `list`, or this host where there is none.
+/// Access for the networks in `list`; without a list, for this host.
 ///
-/// An entry that makes no sense is named in the log and left out: it never lets anybody in.
-pub(crate) fn may_ask(list: Option<&str>) -> Access {
+/// An invalid entry is logged and ignored.
+pub(crate) fn allowed(list: Option<&str>) -> Access {
     let Some(list) = list else {
         return Access::loopback();
     };
