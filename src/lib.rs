@@ -165,7 +165,7 @@ pub mod metrics;
 mod monitor;
 mod probe;
 mod render;
-mod report;
+pub mod report;
 
 pub use self::{
     access::{Access, Detail, InvalidNetwork, PeerAddr, RequestHead},

@@ -58,6 +58,13 @@ impl StreamShutdown {
 }
 
 impl Health {
+    /// Ends open watches, as at the end of a drain.
+    #[cfg(feature = "signal")]
+    pub(super) fn close_streams(&self) {
+        self.shared().closing.drains_for(Duration::ZERO);
+        self.nudge();
+    }
+
     /// When open watches end, if the app is draining then.
     pub(super) fn streams_close_at(&self) -> Option<Instant> {
         self.shared().closing.at()

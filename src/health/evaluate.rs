@@ -256,6 +256,10 @@ impl Gathering {
             Some(reason) => Outdated::Unknown(reason, self.began),
             None => Outdated::Shown,
         };
+        // Of an app that starts, the answer about a group depends on what is not in the group, too.
+        for Part { state, .. } in &self.parts {
+            valid_until = valid_until.min(state.current(now, outdated).valid_until);
+        }
         let mut entries = Vec::with_capacity(self.parts.len());
         for Part { state, step } in self.listed() {
             // Removed while the caller waited. If it asked for this one alone, it still gets the result.
@@ -263,7 +267,6 @@ impl Gathering {
                 continue;
             }
             let current = state.current(now, outdated);
-            valid_until = valid_until.min(current.valid_until);
             let mut entry = state.entry(&current, state.is_required(&self.probe), now);
             if let Step::Excluded(by) = step {
                 entry.excluded = Some(by.clone());
@@ -407,7 +410,7 @@ impl Health {
 
     /// Remembers the first moment at which all that startup needs was up or degraded together.
     pub(super) fn latch(&self, now: Instant) {
-        if self.is_started() {
+        if self.shared().common.lifecycle.is_started() {
             return;
         }
         let states = self.states();

@@ -10,6 +10,7 @@ use super::{
     state::{DependencyState, LEAST_PERIOD, Outdated},
 };
 use crate::{
+    dependency::Requirement,
     probe::Probe,
     report::{Reason, Status},
 };
@@ -54,6 +55,11 @@ impl Health {
             holds_until: now + LONGEST_VALIDITY,
         };
         if leaves && lifecycle.out_of_rotation().is_some() {
+            // Runs go on: with `asks` those that are due start, without it the status does not hold.
+            let asks = asks && !self.keep_refreshing();
+            for state in self.states().iter().filter(|state| subject.covers(state)) {
+                glance.holds_until = glance.holds_until.min(self.held_until(state, now, asks));
+            }
             glance.status = Status::Down;
             return glance;
         }
@@ -67,14 +73,14 @@ impl Health {
             return glance;
         }
         let asks = asks && !self.keep_refreshing();
-        if asks && matches!(*probe, Probe::Group(_)) && !self.is_started() {
-            // Nobody else may ask what a group waits for until the app has started.
+        if matches!(*probe, Probe::Group(_)) && !self.is_started() {
+            // Until the app has started a group waits for what no other caller may check.
             for state in self
                 .states()
                 .iter()
                 .filter(|state| is_needed_to_start(state))
             {
-                self.glance_at(state, now, asks);
+                glance.holds_until = glance.holds_until.min(self.held_until(state, now, asks));
             }
         }
         let mut is_missing = matches!(subject, Subject::Dependency(_));
@@ -94,6 +100,15 @@ impl Health {
             glance.status = Status::Unknown;
         }
         glance
+    }
+
+    /// Until when the status of `state` holds; with `asks` a run starts where one is due.
+    fn held_until(&self, state: &Arc<DependencyState>, now: Instant, asks: bool) -> Instant {
+        let (_, holds_until) = self.glance_at(state, now, asks);
+        match state.last_start().filter(|_| asks) {
+            Some(at) => holds_until.max(at + LEAST_PERIOD),
+            None => holds_until,
+        }
     }
 
     fn glance_at(
@@ -165,7 +180,11 @@ impl Subject<'_> {
             // Asked for by name, it is what it is.
             Self::Dependency(_) => true,
             // A mapped service cannot work without what was named for it.
-            Self::Probe(Probe::Group(_)) => !state.dependency.is_optional_for(probe),
+            Self::Probe(Probe::Group(_))
+                if state.dependency.requirement(probe) != Requirement::RequiredUntilStarted =>
+            {
+                !state.dependency.is_optional_for(probe)
+            }
             Self::Probe(_) | Self::Group(_) => state.is_required(probe),
         }
     }

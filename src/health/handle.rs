@@ -39,8 +39,6 @@ pub struct Health {
     shared: Arc<Shared>,
 }
 
-// As `Epoch`: no neighbour on the heap may take its lines away.
-#[repr(align(128))]
 pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
@@ -132,6 +130,7 @@ impl Health {
     /// Whether the app has started: all required dependencies were up or degraded together once, or
     /// [`set_started`](Self::set_started) was called.
     pub fn is_started(&self) -> bool {
+        self.latch(Instant::now());
         self.shared.common.lifecycle.is_started()
     }
 

@@ -47,6 +47,9 @@ impl Health {
             signals.recv().await;
             let drained = health.drain(delay);
             first(drained, signals.recv()).await;
+            // Open watches end now, too: after a second signal the server stops before the delay is over.
+            #[cfg(feature = "grpc")]
+            health.close_streams();
         }
     }
 }

@@ -270,6 +270,12 @@ impl DependencyState {
             };
         };
         let (status, reason) = match outdated {
+            // What no caller waits for is shown for its lifetime only.
+            Outdated::Unknown(Reason::Stale, asked_at)
+                if !is_refreshed && !last.is_fresh(asked_at) =>
+            {
+                (Status::Unknown, Some(Reason::Stale))
+            }
             Outdated::Unknown(reason, asked_at) if !is_refreshed && !last.is_usable(asked_at) => {
                 (Status::Unknown, Some(reason))
             }

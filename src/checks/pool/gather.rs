@@ -42,7 +42,7 @@ pub(in crate::checks) async fn run<P: ConnectionPool>(
     options: PoolOptions,
     deadline: Instant,
 ) -> CheckResult {
-    if lanes.active().next().is_some() {
+    if !lanes.active().is_empty() {
         // What has already arrived is read first, so that no run counts an answer of before it began.
         for _ in 0..4 {
             yield_now().await;
@@ -55,11 +55,11 @@ pub(in crate::checks) async fn run<P: ConnectionPool>(
         let now = Instant::now();
         let counters = lanes.pool.counters();
         run.begin_due(&counters, now);
-        let evidence = run.look(&counters, now);
+        let (evidence, lane) = run.look(&counters, now);
         // A connection that was silent so far may answer with the others.
         let is_open = evidence.silent && now < run.begun + run.total() / 8;
         if now >= run.end || !is_open && is_settled(&evidence, run.others(&counters)) {
-            return run.finish(&evidence, &counters);
+            return run.finish(&evidence, lane, &counters);
         }
         // The deadline, or news, or a tick: one of the three comes.
         let _ = timeout_at(run.end.min(now + TICK), news.changed()).await;
@@ -83,6 +83,8 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
     fn new(lanes: &'a Arc<Lanes<P>>, options: PoolOptions, deadline: Instant) -> Self {
         let begun = Instant::now();
         let total = deadline.saturating_duration_since(begun);
+        // In this order: a checkout of the check's own that ends in between must not count as another's.
+        let own = lanes.own_served();
         let counters = lanes.pool.counters();
         Self {
             lanes,
@@ -90,9 +92,9 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
             begun,
             end: deadline - MARGIN.min(total / 8),
             memory: lanes.memory(),
-            served_before: lanes.served_others(&counters),
+            served_before: lanes.served_others(&counters, own),
             waited_before: counters.waited,
-            checkouts: lanes.active().collect(),
+            checkouts: lanes.active(),
             dedicated: None,
             repaired: 0,
         }
@@ -104,14 +106,20 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
 
     /// Begins what is due, from the cheapest on.
     fn begin_due(&mut self, counters: &PoolCounters, now: Instant) {
-        let evidence = self.look(counters, now);
+        for lane in self.lanes.active() {
+            if !self.checkouts.iter().any(|known| Arc::ptr_eq(known, &lane)) {
+                self.checkouts.push(lane);
+            }
+        }
+        let (evidence, _) = self.look(counters, now);
         if self.needs_checkout(&evidence, counters, now) {
             let plan = Plan {
                 until: self.end,
                 doubt: self.memory.doubt,
                 repair: self.options.repair && self.lanes.pool.keeps_broken(),
             };
-            self.checkouts.extend(self.lanes.begin_checkout(plan));
+            let begun = self.lanes.begin_checkout(&self.checkouts, plan);
+            self.checkouts.extend(begun);
         }
         if self.dedicated.is_none() && now >= self.dedicated_due(&evidence) {
             self.dedicated = Some(self.lanes.begin_dedicated(self.end));
@@ -151,8 +159,15 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
                     let holds = matches!(step, CheckoutStep::Holding(_));
                     hanging += usize::from(late || holds && beside);
                 }
-                CheckoutStep::Proving(_) => active += 1,
+                CheckoutStep::Proving(since) => {
+                    active += 1;
+                    hanging += usize::from(self.has_hung(*since, now));
+                }
                 CheckoutStep::Ended(CheckoutEnd::GaveUp) => {}
+                // It had no time, as one that began in another run; this run has.
+                CheckoutStep::Ended(CheckoutEnd::Answered(answered))
+                    if self.proof(answered) == Proof::NoTime
+                        && now < self.begun + self.total() / 2 => {}
                 // It has told what a checkout can tell.
                 CheckoutStep::Ended(_) => active += 2,
             });
@@ -198,8 +213,16 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
     }
 
     /// Reads the tasks and counters; changes nothing.
-    fn look(&self, counters: &PoolCounters, now: Instant) -> Evidence {
+    ///
+    /// Returns the checkout's task, too, whose end tells more.
+    fn look(
+        &self,
+        counters: &PoolCounters,
+        now: Instant,
+    ) -> (Evidence, Option<Arc<CheckoutLane<P>>>) {
         let mut checkout = Checkout::NotTried;
+        let mut chosen = None;
+        let mut pending = 0;
         let mut silent = 0_u32;
         let mut holding = 0;
         let mut broken = false;
@@ -210,23 +233,29 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
                     CheckoutStep::Waiting | CheckoutStep::Ended(_)
                 ));
                 broken |= matches!(step, CheckoutStep::Ended(CheckoutEnd::Answered(answered)) if answered.broken);
+                pending += u64::from(matches!(
+                    step,
+                    CheckoutStep::Waiting | CheckoutStep::Holding(_)
+                ));
                 self.seen(step, now)
             });
             silent += u32::from(seen == Checkout::Silent);
             if rank(seen) > rank(checkout) {
                 checkout = seen;
+                chosen = Some(lane.clone());
             }
         }
         let idle_or_room = counters.has_room();
-        Evidence {
+        let evidence = Evidence {
             checkout,
             dedicated: self.seen_dedicated(now),
-            served: self.served(counters),
+            served: self.served(counters, pending),
             full: !idle_or_room && counters.open > holding,
             silent: silent > 0,
             broken,
             needs_proof: self.lanes.pool.has_proof(),
-        }
+        };
+        (evidence, chosen)
     }
 
     fn seen(&self, step: &CheckoutStep<P>, now: Instant) -> Checkout {
@@ -235,6 +264,9 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
                 Checkout::Silent
             }
             CheckoutStep::Waiting | CheckoutStep::Holding(_) => Checkout::Waiting,
+            // The server ends a query in time. One that is not over much later has hung, and what
+            // answered before it answered in another run.
+            CheckoutStep::Proving(since) if self.has_hung(*since, now) => Checkout::Silent,
             CheckoutStep::Proving(since) => Checkout::Answered(self.unfinished(*since, now)),
             CheckoutStep::Ended(end) => match end {
                 CheckoutEnd::GaveUp => Checkout::Waiting,
@@ -255,6 +287,7 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
         };
         lane.with_step(|step| match step {
             DedicatedStep::Connecting | DedicatedStep::Waiting => Dedicated::Silent,
+            DedicatedStep::Proving(since) if self.has_hung(*since, now) => Dedicated::Silent,
             DedicatedStep::Proving(since) => Dedicated::Answered(self.unfinished(*since, now)),
             DedicatedStep::Ended(DedicatedEnd::Refused(failure)) => {
                 Dedicated::Refused(failure.reason())
@@ -285,6 +318,10 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
         }
     }
 
+    fn has_hung(&self, since: Instant, now: Instant) -> bool {
+        now.duration_since(since) >= self.total() + self.total() / 2
+    }
+
     /// A proof in progress.
     fn unfinished(&self, since: Instant, now: Instant) -> Proof {
         if now.duration_since(since) >= self.total() / 2 {
@@ -294,8 +331,10 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
         }
     }
 
-    fn served(&self, counters: &PoolCounters) -> Served {
-        let now = self.lanes.served_others(counters);
+    /// `pending`: own checkouts that the pool may have counted already.
+    fn served(&self, counters: &PoolCounters, pending: u64) -> Served {
+        let own = self.lanes.own_served() + pending;
+        let now = self.lanes.served_others(counters, own);
         let (Some(before), Some(now)) = (self.served_before, now) else {
             return Served::No;
         };
@@ -320,7 +359,12 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
         }
     }
 
-    fn finish(self, evidence: &Evidence, counters: &PoolCounters) -> CheckResult {
+    fn finish(
+        self,
+        evidence: &Evidence,
+        lane: Option<Arc<CheckoutLane<P>>>,
+        counters: &PoolCounters,
+    ) -> CheckResult {
         let judgement = judge(evidence);
         let pool_answered = matches!(
             evidence.checkout,
@@ -337,7 +381,7 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
         if pool_answered || (judgement.status == Status::Up && !evidence.needs_proof) {
             drop(self.lanes.take_spare());
         }
-        let result = self.result(judgement);
+        let result = self.result(judgement, lane.as_deref());
         let stats = PoolStats::new(counters.max, counters.open, counters.idle);
         let used = counters.open.saturating_sub(counters.idle);
         let crowded = self
@@ -358,9 +402,9 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
     }
 
     /// The judgement with its text, and with what the proof observed.
-    fn result(&self, judgement: Judgement) -> CheckResult {
+    fn result(&self, judgement: Judgement, lane: Option<&CheckoutLane<P>>) -> CheckResult {
         let mut result = match judgement.text {
-            Text::Checkout => self.checkout_result(),
+            Text::Checkout => lane.and_then(checkout_result),
             Text::Dedicated => self.dedicated_result(),
             Text::None | Text::Note(_) | Text::Phase => None,
         }
@@ -391,18 +435,6 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
         }
     }
 
-    fn checkout_result(&self) -> Option<CheckResult> {
-        self.checkouts.iter().find_map(|lane| {
-            lane.with_step(|step| match step {
-                CheckoutStep::Ended(
-                    CheckoutEnd::Broken(failure, _) | CheckoutEnd::CannotServe(failure),
-                ) => Some(Err(failure.duplicate())),
-                CheckoutStep::Ended(CheckoutEnd::Answered(answered)) => duplicate(answered),
-                _ => None,
-            })
-        })
-    }
-
     fn dedicated_result(&self) -> Option<CheckResult> {
         self.dedicated.as_ref()?.with_step(|step| match step {
             DedicatedStep::Ended(
@@ -419,7 +451,11 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
             .checkouts
             .iter()
             .any(|lane| lane.with_step(|step| matches!(step, CheckoutStep::Proving(_))));
-        if proving {
+        let proving_beside = self
+            .dedicated
+            .as_ref()
+            .is_some_and(|lane| lane.with_step(|step| matches!(step, DedicatedStep::Proving(_))));
+        if proving || proving_beside {
             return "waiting for the reply to the check's query";
         }
         let connecting = self
@@ -452,6 +488,16 @@ fn rank(checkout: Checkout) -> u8 {
         Checkout::Answered(Proof::NoTime | Proof::TooLong) | Checkout::Forbidden(_) => 6,
         Checkout::Answered(_) => 7,
     }
+}
+
+fn checkout_result<P: ConnectionPool>(lane: &CheckoutLane<P>) -> Option<CheckResult> {
+    lane.with_step(|step| match step {
+        CheckoutStep::Ended(
+            CheckoutEnd::Broken(failure, _) | CheckoutEnd::CannotServe(failure),
+        ) => Some(Err(failure.duplicate())),
+        CheckoutStep::Ended(CheckoutEnd::Answered(answered)) => duplicate(answered),
+        _ => None,
+    })
 }
 
 fn duplicate(answered: &Answered) -> Option<CheckResult> {

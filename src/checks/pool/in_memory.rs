@@ -419,3 +419,53 @@ async fn a_connection_that_breaks_in_its_proof_proves_nothing() {
     pool.with(|world| world.broken_proofs = Some(u32::MAX));
     assert_eq!(once(&lanes).await, (Status::Down, Some(Reason::Reset)));
 }
+
+#[test]
+fn a_checkout_on_a_runtime_that_stopped_is_superseded() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime")
+    };
+    let pool = Memory::new(4, 4, CheckoutTest::AsksServer);
+    let lanes = Arc::new(Lanes::new(pool.clone()));
+    pool.with(|world| (world.pings, world.connects) = (Step::Hangs, Step::Hangs));
+    // Alive and not driven from here on, with a checkout and a login that hang.
+    let stopped = runtime();
+    let down = (Status::Down, Some(Reason::Timeout));
+    assert_eq!(stopped.block_on(once(&lanes)), down);
+    let answers = Step::Answers(Duration::from_millis(1));
+    pool.with(|world| (world.pings, world.connects) = (answers, answers));
+    runtime().block_on(async {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while once(&lanes).await != (Status::Up, None) {
+            assert!(Instant::now() < limit, "the old checkout still counts");
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    drop(stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_runs_at_once_use_one_checkout() {
+    let pool = Memory::new(4, 4, CheckoutTest::AsksServer);
+    let lanes = Arc::new(Lanes::new(pool.clone()));
+    let held: Vec<_> = [pool.check_out().await, pool.check_out().await].into();
+    let others: Vec<_> = [pool.check_out().await, pool.check_out().await].into();
+    pool.with(|world| {
+        world.checked_out = (0, 0);
+        world.pings = Step::Answers(Duration::from_millis(50));
+    });
+    let runs = async { tokio::join!(once(&lanes), once(&lanes)) };
+    let free = async {
+        sleep(Duration::from_millis(50)).await;
+        pool.with(|world| world.checked_out.0 = 2);
+        drop(held);
+    };
+    let (found, ()) = tokio::join!(runs, free);
+    assert_eq!((found.0.0, found.1.0), (Status::Up, Status::Up));
+    pool.with(|world| assert_eq!(world.checked_out.1, 1));
+    pool.with(|world| world.checked_out.0 = 2);
+    drop(others);
+}

@@ -125,12 +125,9 @@ pub(super) fn judge(e: &Evidence) -> Judgement {
             degraded(reason, Text::Dedicated)
         }
         (_, dedicated, Served::Promptly | Served::Slowly) if e.needs_proof => match dedicated {
-            Dedicated::Answered(proof @ Proof::Done(Status::Degraded | Status::Down, _)) => {
-                Judgement {
-                    text: Text::Dedicated,
-                    ..of_proof(proof)
-                }
-            }
+            Dedicated::Answered(
+                proof @ (Proof::Done(Status::Degraded | Status::Down, _) | Proof::TooLong),
+            ) => of_dedicated_proof(proof),
             Dedicated::Failed(reason) => down(reason, Text::Dedicated),
             _ => degraded(Saturated, Text::Note(UNPROVED)),
         },
@@ -146,12 +143,11 @@ pub(super) fn judge(e: &Evidence) -> Judgement {
         // Rows 14 to 20: the pool serves nobody.
         (
             Checkout::NotTried | Checkout::Waiting,
-            Dedicated::Answered(proof @ Proof::Done(Status::Degraded | Status::Down, _)),
+            Dedicated::Answered(
+                proof @ (Proof::Done(Status::Degraded | Status::Down, _) | Proof::TooLong),
+            ),
             Served::No,
-        ) if e.full => Judgement {
-            text: Text::Dedicated,
-            ..of_proof(proof)
-        },
+        ) if e.full => of_dedicated_proof(proof),
         (
             Checkout::NotTried | Checkout::Waiting,
             Dedicated::Answered(_) | Dedicated::Forbidden,
@@ -216,6 +212,19 @@ fn of_proof(proof: Proof) -> Judgement {
         },
         Proof::TooLong => down(Reason::Timeout, Text::Phase),
         Proof::NoTime => degraded(Reason::Saturated, Text::Note(LATE)),
+    }
+}
+
+fn of_dedicated_proof(proof: Proof) -> Judgement {
+    match of_proof(proof) {
+        judgement @ Judgement {
+            text: Text::Checkout,
+            ..
+        } => Judgement {
+            text: Text::Dedicated,
+            ..judgement
+        },
+        judgement => judgement,
     }
 }
 

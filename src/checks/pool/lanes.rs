@@ -13,10 +13,12 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
+    thread,
     time::Duration,
 };
 
 use tokio::{
+    runtime::{Handle, Id},
     sync::watch,
     time::{Instant, error::Elapsed, sleep, timeout},
 };
@@ -31,15 +33,20 @@ use crate::{
 /// After each such login the next one may take twice as long, up to [`LONGEST_LOGIN`].
 const LOGIN_LIMIT: Duration = Duration::from_secs(3);
 const LONGEST_LOGIN: Duration = Duration::from_secs(12);
+/// How often a task shows that its runtime is driven.
+const PULSE: Duration = Duration::from_millis(100);
+/// After this long without a pulse a task on another runtime no longer counts.
+const STOPPED: Duration = Duration::from_secs(1);
 /// How often a checkout that waits looks whether it waits behind other callers.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The tasks of one check value, shared by its clones.
 pub(super) struct Lanes<P: ConnectionPool> {
     pub(super) pool: P,
-    checkouts: [Mutex<Option<Arc<CheckoutLane<P>>>>; 2],
+    checkouts: Mutex<[Option<Arc<CheckoutLane<P>>>; 2]>,
     dedicated: Mutex<Slot<P::Connection>>,
-    /// Whether a checkout has shown that the pool's test asks nobody.
+    /// Whether a checkout has shown that the pool's test takes time, or that it asks nobody.
+    honest: AtomicBool,
     dishonest: AtomicBool,
     /// Checkouts of this check that the pool has served.
     own_served: AtomicU64,
@@ -67,6 +74,7 @@ enum Slot<C> {
 /// One checkout.
 pub(super) struct CheckoutLane<P: ConnectionPool> {
     pub(super) begun: Instant,
+    pulse: Pulse,
     step: Mutex<CheckoutStep<P>>,
 }
 
@@ -102,6 +110,7 @@ pub(super) struct Answered {
 
 /// The one connection outside the pool.
 pub(super) struct DedicatedLane {
+    pulse: Pulse,
     step: Mutex<DedicatedStep>,
 }
 
@@ -124,6 +133,7 @@ impl<P: ConnectionPool> Lanes<P> {
             pool,
             checkouts: Default::default(),
             dedicated: Mutex::new(Slot::Empty),
+            honest: AtomicBool::new(false),
             dishonest: AtomicBool::new(false),
             own_served: AtomicU64::new(0),
             news: watch::Sender::new(()),
@@ -144,14 +154,20 @@ impl<P: ConnectionPool> Lanes<P> {
         *lock(&self.memory) = memory;
     }
 
+    /// Checkouts of this check that the pool has served so far.
+    pub(super) fn own_served(&self) -> u64 {
+        self.own_served.load(Ordering::Relaxed)
+    }
+
     /// Checkouts served to other callers so far, where each proves an answer of the server.
-    pub(super) fn served_others(&self, counters: &PoolCounters) -> Option<u64> {
+    pub(super) fn served_others(&self, counters: &PoolCounters, own: u64) -> Option<u64> {
         let honest = match self.pool.checkout_test() {
             CheckoutTest::AsksServer => true,
-            CheckoutTest::Unknown => !self.dishonest.load(Ordering::Relaxed),
+            CheckoutTest::Unknown => {
+                self.honest.load(Ordering::Relaxed) && !self.dishonest.load(Ordering::Relaxed)
+            }
             CheckoutTest::None => false,
         };
-        let own = self.own_served.load(Ordering::Relaxed);
         counters
             .served
             .filter(|_| honest)
@@ -159,34 +175,47 @@ impl<P: ConnectionPool> Lanes<P> {
     }
 
     /// The checkouts in progress.
-    pub(super) fn active(&self) -> impl Iterator<Item = Arc<CheckoutLane<P>>> {
-        self.checkouts.iter().filter_map(|slot| lock(slot).clone())
+    pub(super) fn active(&self) -> Vec<Arc<CheckoutLane<P>>> {
+        let slots = lock(&self.checkouts);
+        let lanes = slots.iter().flatten();
+        lanes
+            .filter(|lane| !lane.pulse.has_stopped())
+            .cloned()
+            .collect()
     }
 
-    /// Begins a checkout in a free slot. `examine`: how many broken connections to look past.
-    pub(super) fn begin_checkout(self: &Arc<Self>, plan: Plan) -> Option<Arc<CheckoutLane<P>>> {
-        let (index, lane) = self
-            .checkouts
-            .iter()
-            .enumerate()
-            .find_map(|(index, slot)| {
-                let mut slot = lock(slot);
-                slot.is_none().then(|| {
-                    let lane = Arc::new(CheckoutLane {
-                        begun: Instant::now(),
-                        step: Mutex::new(CheckoutStep::Waiting),
-                    });
-                    *slot = Some(lane.clone());
-                    (index, lane)
-                })
-            })?;
+    /// Begins a checkout in a free slot, or joins one that is not `known` to the run yet.
+    pub(super) fn begin_checkout(
+        self: &Arc<Self>,
+        known: &[Arc<CheckoutLane<P>>],
+        plan: Plan,
+    ) -> Option<Arc<CheckoutLane<P>>> {
+        let mut slots = lock(&self.checkouts);
+        let is_known = |lane: &Arc<_>| known.iter().any(|other| Arc::ptr_eq(other, lane));
+        let mut driven = slots.iter().flatten();
+        if let Some(lane) = driven.find(|lane| !lane.pulse.has_stopped() && !is_known(lane)) {
+            return Some(lane.clone());
+        }
+        let is_free = |slot: &Option<Arc<CheckoutLane<P>>>| {
+            slot.as_ref().is_none_or(|lane| lane.pulse.has_stopped())
+        };
+        let index = slots.iter().position(is_free)?;
+        let lane = Arc::new(CheckoutLane {
+            begun: Instant::now(),
+            pulse: Pulse::here(),
+            step: Mutex::new(CheckoutStep::Waiting),
+        });
+        let stopped = slots[index].replace(lane.clone());
+        drop(slots);
+        drop(stopped);
         let place = Place {
             lanes: self.clone(),
+            lane: lane.clone(),
             index,
         };
         let task = lane.clone();
         tokio::spawn(async move {
-            let end = task.examine(&place.lanes, plan).await;
+            let end = task.pulse.during(task.examine(&place.lanes, plan)).await;
             let lanes = place.lanes.clone();
             // The slot first: a run that begins now must not join a lane that has ended.
             drop(place);
@@ -198,10 +227,13 @@ impl<P: ConnectionPool> Lanes<P> {
     /// Begins to use the dedicated connection, or joins the task that does.
     pub(super) fn begin_dedicated(self: &Arc<Self>, until: Instant) -> Arc<DedicatedLane> {
         let mut slot = lock(&self.dedicated);
-        if let Slot::Busy(lane) = &*slot {
+        if let Slot::Busy(lane) = &*slot
+            && !lane.pulse.has_stopped()
+        {
             return lane.clone();
         }
         let lane = Arc::new(DedicatedLane {
+            pulse: Pulse::here(),
             step: Mutex::new(DedicatedStep::Connecting),
         });
         let spare = match mem::replace(&mut *slot, Slot::Busy(lane.clone())) {
@@ -211,12 +243,14 @@ impl<P: ConnectionPool> Lanes<P> {
         drop(slot);
         let place = DedicatedPlace {
             lanes: self.clone(),
+            lane: lane.clone(),
             kept: None,
         };
         let task = lane.clone();
         tokio::spawn(async move {
             let mut place = place;
-            let (end, kept) = task.ask(&place.lanes, spare, until).await;
+            let asking = task.ask(&place.lanes, spare, until);
+            let (end, kept) = task.pulse.during(asking).await;
             place.kept = kept;
             let lanes = place.lanes.clone();
             drop(place);
@@ -348,7 +382,11 @@ impl<P: ConnectionPool> CheckoutLane<P> {
                         proof,
                         had: plan.until.saturating_duration_since(begun),
                     });
-                    if !(keeps_broken && plan.doubt) {
+                    // The others are examined in doubt only: the run must hear of this answer in time,
+                    // and a busy pool is not waited for.
+                    let half = self.begun + plan.until.saturating_duration_since(self.begun) / 2;
+                    let examines = keeps_broken && plan.doubt;
+                    if !examines || pool.counters().idle == 0 || Instant::now() >= half {
                         break;
                     }
                 }
@@ -372,6 +410,8 @@ impl<P: ConnectionPool> CheckoutLane<P> {
     ) -> Result<P::Checkout, CheckoutEnd<P>> {
         let pool = &lanes.pool;
         let mut check_out = pin!(pool.check_out());
+        // Without a test nothing is held while the checkout waits.
+        let tests = pool.checkout_test() != CheckoutTest::None;
         let mut first = true;
         let mut invalid = before.invalid;
         loop {
@@ -383,9 +423,12 @@ impl<P: ConnectionPool> CheckoutLane<P> {
                     Poll::Pending => {
                         first = false;
                         let now = pool.counters();
-                        took |= now.idle < idle;
+                        let taken = tests && now.idle < idle;
+                        took |= taken;
+                        let holds = taken || (self.holds() && now.invalid == invalid);
                         // On each wake-up and not by a timer: in 10 ms a storm opens 40 connections.
-                        match now.invalid.saturating_sub(before.invalid) > u64::from(before.open) {
+                        let failed = now.invalid.saturating_sub(before.invalid);
+                        match !holds && failed > u64::from(before.open) {
                             true => Poll::Ready(None),
                             false => Poll::Pending,
                         }
@@ -407,6 +450,8 @@ impl<P: ConnectionPool> CheckoutLane<P> {
                 Ok(Some(Ok(checkout))) => {
                     if first {
                         lanes.dishonest.store(true, Ordering::Relaxed);
+                    } else if self.holds() {
+                        lanes.honest.store(true, Ordering::Relaxed);
                     }
                     lanes.own_served.fetch_add(1, Ordering::Relaxed);
                     return Ok(checkout);
@@ -510,15 +555,54 @@ async fn ping<P: ConnectionPool>(
     }
 }
 
+/// Whether the runtime of a task is driven.
+struct Pulse {
+    runtime: Id,
+    last: Mutex<Instant>,
+}
+
+impl Pulse {
+    fn here() -> Self {
+        Self {
+            runtime: Handle::current().id(),
+            last: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Awaits `work`, and shows meanwhile that the runtime is driven.
+    async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            if let Ok(output) = timeout(PULSE, work.as_mut()).await {
+                return output;
+            }
+            *lock(&self.last) = Instant::now();
+        }
+    }
+
+    /// Whether a run here may take the task's slot. A run on the task's own runtime shows that it is driven.
+    fn has_stopped(&self) -> bool {
+        Handle::current().id() != self.runtime && lock(&self.last).elapsed() >= STOPPED
+    }
+}
+
 /// Frees a checkout's slot, also when the task panics or its runtime shuts down.
 struct Place<P: ConnectionPool> {
     lanes: Arc<Lanes<P>>,
+    lane: Arc<CheckoutLane<P>>,
     index: usize,
 }
 
 impl<P: ConnectionPool> Drop for Place<P> {
     fn drop(&mut self) {
-        let lane = lock(&self.lanes.checkouts[self.index]).take();
+        if thread::panicking() {
+            let failure = Failure::new(Reason::Panicked);
+            *lock(&self.lane.step) = CheckoutStep::Ended(CheckoutEnd::Broken(failure, None));
+        }
+        let mut slots = lock(&self.lanes.checkouts);
+        // Another task may have taken the slot of one whose runtime had stopped.
+        let lane = slots[self.index].take_if(|lane| Arc::ptr_eq(lane, &self.lane));
+        drop(slots);
         self.lanes.publish();
         drop(lane);
     }
@@ -527,13 +611,24 @@ impl<P: ConnectionPool> Drop for Place<P> {
 /// The same for the dedicated connection, which may stay as the spare.
 struct DedicatedPlace<P: ConnectionPool> {
     lanes: Arc<Lanes<P>>,
+    lane: Arc<DedicatedLane>,
     kept: Option<P::Connection>,
 }
 
 impl<P: ConnectionPool> Drop for DedicatedPlace<P> {
     fn drop(&mut self) {
-        let slot = self.kept.take().map_or(Slot::Empty, Slot::Spare);
-        let before = mem::replace(&mut *lock(&self.lanes.dedicated), slot);
+        if thread::panicking() {
+            let failure = Failure::new(Reason::Panicked);
+            *lock(&self.lane.step) = DedicatedStep::Ended(DedicatedEnd::Failed(failure));
+        }
+        let mut slot = lock(&self.lanes.dedicated);
+        // As above: then the connection is closed.
+        if !matches!(&*slot, Slot::Busy(lane) if Arc::ptr_eq(lane, &self.lane)) {
+            return;
+        }
+        let kept = self.kept.take().map_or(Slot::Empty, Slot::Spare);
+        let before = mem::replace(&mut *slot, kept);
+        drop(slot);
         self.lanes.publish();
         drop(before);
     }

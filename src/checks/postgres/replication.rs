@@ -43,7 +43,9 @@ impl ReplayMarks {
     pub(super) fn lag(&mut self, row: &[Option<String>], now: Instant) -> Option<Duration> {
         let position = |index: usize| row.get(index)?.as_deref().and_then(parse_lsn);
         let (received, replayed) = (position(2)?, position(3)?);
-        self.0.retain(|(mark, _)| *mark > replayed);
+        // A position past what is received is of a log that moved back, as after a failover.
+        self.0
+            .retain(|(mark, _)| *mark > replayed && *mark <= received);
         if received > replayed
             && self.0.back().is_none_or(|(mark, _)| *mark < received)
             && self.0.len() < MOST_MARKS

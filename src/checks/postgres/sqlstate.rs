@@ -2,7 +2,10 @@
 
 use std::{error::Error as _, io};
 
-use tokio_postgres::{Error, error::SqlState};
+use tokio_postgres::{
+    Error,
+    error::{DbError, Severity, SqlState},
+};
 
 use crate::{
     checks::{
@@ -32,9 +35,14 @@ pub(super) fn ping_error(error: Error) -> PingError {
 
 /// Whether the error is about this connection alone.
 pub(super) fn is_of_connection(error: &Error) -> bool {
-    // Class 57P is the server ending this connection; only 57P03 is about all of them.
+    // A fatal error ends this connection, whatever its code; only 57P03 is about all of them.
+    let is_fatal = || {
+        let severity = error.as_db_error().and_then(DbError::parsed_severity);
+        matches!(severity, Some(Severity::Fatal | Severity::Panic))
+    };
     match error.code() {
-        Some(code) => code.code().starts_with("57P") && *code != SqlState::CANNOT_CONNECT_NOW,
+        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => false,
+        Some(code) => code.code().starts_with("57P") || is_fatal(),
         None => true,
     }
 }

@@ -4,13 +4,14 @@ use std::{
     borrow::Cow,
     hash::{BuildHasher, Hasher, RandomState},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use bb8::ManageConnection;
 use bb8_redis::redis::{
     FromRedisValue, Pipeline, RedisError, Value, aio::MultiplexedConnection, cmd, pipe,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     error_code,
@@ -65,10 +66,18 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for Requ
         connection: &mut MultiplexedConnection,
         _until: Instant,
     ) -> Result<CheckResult, Failure> {
-        match self.ask(connection).await {
-            Err(failure) if failure.reason() == Reason::Reset => Err(failure),
-            result => Ok(result),
+        let result = self.ask(connection).await;
+        match &result {
+            Err(failure) if failure.reason() == Reason::Reset => return result.map(Ok),
+            // Answers come in order: once a `PING` is answered, nothing is pending before it.
+            Err(failure) if failure.reason() == Reason::Timeout => {
+                while let Err(PingError::NoReply) = Server::<M>::ping(self, connection).await {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            }
+            _ => {}
         }
+        Ok(result)
     }
 }
 
