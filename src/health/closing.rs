@@ -70,3 +70,20 @@ impl Health {
         self.shared().closing.at()
     }
 }
+
+#[cfg(all(test, feature = "signal"))]
+mod tests {
+    use super::{Duration, Health, Instant};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_ends_open_watches_at_once() {
+        let health = Health::builder().build();
+        let draining = health.clone();
+        tokio::spawn(async move { draining.drain(Duration::from_secs(60)).await });
+        tokio::task::yield_now().await;
+        let now = Instant::now();
+        assert!(health.streams_close_at().is_some_and(|at| at > now));
+        health.close_streams();
+        assert!(health.streams_close_at().is_some_and(|at| at <= now));
+    }
+}

@@ -152,3 +152,45 @@ async fn who_watches_what_serves_for_no_time_starts_fifty_runs_a_second_at_most(
     let runs = runs.load(Ordering::SeqCst);
     assert!((40..=50).contains(&runs), "{runs}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn in_maintenance_watched_checks_go_on() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = runs.clone();
+    let check = move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Outcome::up()) }
+    };
+    let health = Health::builder().check("a", check).build();
+    health.report().await;
+    health.enter_maintenance("moving the disk");
+    for _ in 0..10 {
+        let glance = health.glance(Subject::Probe(&Probe::Readiness), Instant::now(), true);
+        assert_eq!(glance.status, Status::Down);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(runs.load(Ordering::SeqCst) >= 10);
+    // A `Check` without a run starts one that is due: its status does not hold.
+    let now = Instant::now();
+    let glance = health.glance(Subject::Probe(&Probe::Readiness), now, false);
+    assert!(!glance.holds(now));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_group_waits_for_the_start_and_no_longer() {
+    let up = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let answers = up.clone();
+    let check = move || {
+        let up = answers.load(Ordering::SeqCst);
+        async move { result(if up { Status::Up } else { Status::Down }) }
+    };
+    let health = Health::builder()
+        .check("mail", check)
+        .group("empty", None::<&str>)
+        .build();
+    let group = Probe::group("empty");
+    assert_eq!(health.report_for(&group).await.status, Status::Unknown);
+    up.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(health.report_for(&group).await.status, Status::Up);
+}

@@ -131,3 +131,20 @@ fn its_text_is_one_bounded_line() {
         (Some(Reason::Maintenance), None)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_result_in_maintenance_is_stale() {
+    let health = health();
+    health.report().await;
+    health.enter_maintenance("moving the disk");
+    let readiness = health.report_for(&Probe::Readiness).await;
+    assert_eq!(readiness.entry("a").expect("added").status, Status::Up);
+    // Past its lifetime, and long before it is of no use.
+    sleep(Duration::from_millis(1_500)).await;
+    let readiness = health.report_for(&Probe::Readiness).await;
+    let entry = readiness.entry("a").expect("added");
+    assert_eq!(
+        (entry.status, entry.reason),
+        (Status::Unknown, Some(Reason::Stale))
+    );
+}

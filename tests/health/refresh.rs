@@ -137,3 +137,14 @@ fn a_verdict_that_nothing_refreshes_is_stale() {
     assert_eq!(report.status, Status::Down);
     assert_eq!(report.entries[0].reason, Some(Reason::Stale));
 }
+
+#[tokio::test(start_paused = true)]
+async fn startup_latches_without_a_probe() {
+    let health = Health::builder()
+        .check("a", async || Ok(Outcome::up()))
+        .refresh_every(SECOND)
+        .build();
+    assert!(!health.is_started());
+    sleep(3 * SECOND).await;
+    assert!(health.is_started());
+}

@@ -162,6 +162,8 @@ fn no_public_type_is_left_out() {
         ("checks", include_str!("../../src/checks/mod.rs")),
         ("grpc", include_str!("../../src/grpc/mod.rs")),
         ("mode", "pub use Mode, Plain, KeepBody, Grpc;"),
+        // What it exports the root exports, too.
+        ("report", ""),
         ("metrics", include_str!("../../src/metrics/mod.rs")),
         // Prose.
         ("guide", ""),
