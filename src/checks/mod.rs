@@ -13,6 +13,7 @@
 //!    cancels, replaces and closes nothing of the app's. Exceptions: a pool that tests at checkout abandons
 //!    its own test after `connection_timeout`, and the opt-in `repair_pool` replaces a connection
 //!    that the check holds and that returned an error.
+//!    A task whose runtime is no longer driven loses its place to a run on another runtime.
 //! 3. Up and degraded need evidence from this run that a pooled connection works: the check's own checkout
 //!    answered, or the pool served other callers with connections that it tested. The one exception is
 //!    a pool whose connections are all in use, in front of a server that answers.
@@ -38,12 +39,12 @@
 //! | 7 | answered late, the proof is not over | any | any | any | degraded `saturated` |
 //! | 8 | the server answers that it cannot serve | any | any | any | down, the server's reason |
 //! | 9 | no answer | refused | yes | any | degraded, the refusal's reason |
-//! | 10 | no answer, a proof is required | the proof failed | yes | any | that of the proof |
+//! | 10 | no answer, a proof is required | the proof failed or takes too long | yes | any | that of the proof |
 //! | 11 | no answer, a proof is required | any other | yes | any | degraded `saturated` |
 //! | 12 | silent | any other | yes | any | degraded `pool_stuck` |
 //! | 13 | no answer | any other | yes, after 200 ms or more | any | degraded `saturated` |
 //! | 14 | no answer | any other | yes, promptly | any | up |
-//! | 15 | not tried or waiting | the proof failed | no | yes | that of the proof |
+//! | 15 | not tried or waiting | the proof failed or takes too long | no | yes | that of the proof |
 //! | 16 | not tried or waiting | answers | no | yes | degraded `saturated` |
 //! | 17 | any other | answers | no | any | down `pool_stuck` |
 //! | 18 | any other | forbids the ping | no | any | down `rejected` |
