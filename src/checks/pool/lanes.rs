@@ -413,22 +413,24 @@ impl<P: ConnectionPool> CheckoutLane<P> {
         // Without a test nothing is held while the checkout waits.
         let tests = pool.checkout_test() != CheckoutTest::None;
         let mut first = true;
-        let mut invalid = before.invalid;
         loop {
+            let mut held = self.holds();
             let mut took = false;
             let polled = poll_fn(|context| {
-                let idle = pool.counters().idle;
+                let start = pool.counters();
                 match check_out.as_mut().poll(context) {
                     Poll::Ready(result) => Poll::Ready(Some(result)),
                     Poll::Pending => {
                         first = false;
                         let now = pool.counters();
-                        let taken = tests && now.idle < idle;
-                        took |= taken;
-                        let holds = taken || (self.holds() && now.invalid == invalid);
+                        let taken = u64::from(start.idle.saturating_sub(now.idle));
+                        // One that was taken and failed its test at once is not held.
+                        let failed = now.invalid.saturating_sub(start.invalid);
+                        held = tests && u64::from(held) + taken > failed;
+                        took |= taken > 0;
                         // On each wake-up and not by a timer: in 10 ms a storm opens 40 connections.
                         let failed = now.invalid.saturating_sub(before.invalid);
-                        match !holds && failed > u64::from(before.open) {
+                        match !held && failed > u64::from(before.open) {
                             true => Poll::Ready(None),
                             false => Poll::Pending,
                         }
@@ -436,14 +438,10 @@ impl<P: ConnectionPool> CheckoutLane<P> {
                 }
             });
             let polled = timeout(LOOK_EVERY, polled).await;
-            // A test that failed ends the hold: the checkout waits for the next connection.
-            let failed = pool.counters().invalid > invalid;
-            if failed {
-                invalid = pool.counters().invalid;
-            }
-            if took {
+            if held && took {
                 self.turn(lanes, CheckoutStep::Holding(Instant::now()));
-            } else if failed && self.holds() {
+            } else if !held && self.holds() {
+                // A test that failed ends the hold: the checkout waits for the next connection.
                 self.turn(lanes, CheckoutStep::Waiting);
             }
             match polled {
