@@ -20,7 +20,7 @@ use tower_health::{Check, checks};
 const SECOND: Duration = Duration::from_secs(1);
 /// Between two checks, and the longest that recovery is waited for.
 const PERIOD: Duration = Duration::from_millis(250);
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAXIMUM_WAIT: Duration = Duration::from_secs(20);
 
 type PgPool = Pool<bb8_postgres::PostgresConnectionManager<bb8_postgres::tokio_postgres::NoTls>>;
 type RedisPool = Pool<bb8_redis::RedisConnectionManager>;
@@ -62,13 +62,13 @@ async fn ours(check: &impl Check) -> Verdict {
 /// How long until `look` says up, asked each [`PERIOD`].
 async fn until_up<F: Future<Output = Verdict>>(look: impl Fn() -> F) -> String {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < MAXIMUM_WAIT {
         if look().await == "up" {
             return format!("up after {:.2} s", start.elapsed().as_secs_f64());
         }
         sleep(PERIOD).await;
     }
-    format!("not up within {} s", PATIENCE.as_secs())
+    format!("not up within {} s", MAXIMUM_WAIT.as_secs())
 }
 
 fn row(fault: &str, naive: &str, ours: &str) {

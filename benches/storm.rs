@@ -37,15 +37,15 @@ fn main() {
         .build()
         .expect("a runtime");
     println!(
-        "| askers of one run of {} ms | runs a storm | waited, less the run: half, ms | 99 %, ms | its least, ms | the last, ms | limit of the 99 %, ms |",
+        "| callers of one run of {} ms | runs a storm | waited, less the run: half, ms | 99 %, ms | its least, ms | the last, ms | limit of the 99 %, ms |",
         RUN.as_millis()
     );
     println!("|---:|---:|---:|---:|---:|---:|---:|");
-    for (askers, limit) in [(100, ""), (1_000, ""), (10_000, "10")] {
+    for (callers, limit) in [(100, ""), (1_000, ""), (10_000, "10")] {
         let mut waits = [Vec::new(), Vec::new(), Vec::new()];
         let mut runs = 0;
         for _ in 0..ROUNDS {
-            let (over, more) = runtime.block_on(storm(askers));
+            let (over, more) = runtime.block_on(storm(callers));
             runs += more;
             for (all, one) in waits.iter_mut().zip(over) {
                 all.push(one);
@@ -54,14 +54,14 @@ fn main() {
         let least = waits[1].iter().copied().fold(f64::INFINITY, f64::min);
         let [half, most, last] = waits.map(Spread::of);
         println!(
-            "| {askers} | {} | {half:.1} | {most:.1} | {least:.1} | {last:.1} | {limit} |",
+            "| {callers} | {} | {half:.1} | {most:.1} | {least:.1} | {last:.1} | {limit} |",
             runs as f64 / ROUNDS as f64
         );
     }
 }
 
-/// Milliseconds over the run that half of the askers wait, 99 %, and the last; and how many runs it took.
-async fn storm(askers: usize) -> ([f64; 3], usize) {
+/// Milliseconds over the run that half of the callers wait, 99 %, and the last; and how many runs it took.
+async fn storm(callers: usize) -> ([f64; 3], usize) {
     let runs = Arc::new(AtomicUsize::new(0));
     // A timer fires late, by a millisecond at least: what the run really took is what they had to wait for.
     let took = Arc::new(AtomicU64::new(0));
@@ -83,9 +83,9 @@ async fn storm(askers: usize) -> ([f64; 3], usize) {
         .build();
     let service = HealthLayer::new(health).layer(Bare);
 
-    let gate = Arc::new(Barrier::new(askers + 1));
+    let gate = Arc::new(Barrier::new(callers + 1));
     let mut tasks = JoinSet::new();
-    for _ in 0..askers {
+    for _ in 0..callers {
         let (service, gate) = (service.clone(), gate.clone());
         tasks.spawn(async move {
             gate.wait().await;
@@ -98,16 +98,16 @@ async fn storm(askers: usize) -> ([f64; 3], usize) {
         });
     }
     gate.wait().await;
-    let mut waits = Vec::with_capacity(askers);
+    let mut waits = Vec::with_capacity(callers);
     while let Some(wait) = tasks.join_next().await {
         let run = Duration::from_micros(took.load(Ordering::Relaxed));
         let wait = wait.expect("does not panic");
         waits.push((wait.as_secs_f64() - run.as_secs_f64()) * 1e3);
     }
     waits.sort_by(f64::total_cmp);
-    let at = |share: f64| waits[(askers as f64 * share) as usize];
+    let at = |share: f64| waits[(callers as f64 * share) as usize];
     (
-        [at(0.5), at(0.99), waits[askers - 1]],
+        [at(0.5), at(0.99), waits[callers - 1]],
         runs.load(Ordering::Relaxed),
     )
 }

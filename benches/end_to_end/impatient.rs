@@ -23,7 +23,7 @@ use super::support::contestants::{PROBE, UP};
 
 /// How long the dependency takes, and how long the prober waits.
 const RUN: Duration = Duration::from_millis(300);
-const PATIENCE: Duration = Duration::from_millis(50);
+const MAXIMUM_WAIT: Duration = Duration::from_millis(50);
 const ASKED: usize = 20;
 
 /// What everybody writes: the last answer in a `Mutex`, held while a new one is made.
@@ -78,7 +78,7 @@ pub(super) fn compare() {
     println!(
         "\n| a run takes {} ms, the prober gives up after {} ms, {ASKED} times | runs | answered |",
         RUN.as_millis(),
-        PATIENCE.as_millis()
+        MAXIMUM_WAIT.as_millis()
     );
     println!("|---|---:|---:|");
     runtime.block_on(async {
@@ -98,7 +98,7 @@ async fn row(name: &str, app: Router, runs: &AtomicUsize) {
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let mut answered = 0;
     for _ in 0..ASKED {
-        answered += usize::from(timeout(PATIENCE, probe(address)).await.is_ok());
+        answered += usize::from(timeout(MAXIMUM_WAIT, probe(address)).await.is_ok());
     }
     server.abort();
     let runs = runs.load(Ordering::Relaxed);

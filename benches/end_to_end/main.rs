@@ -36,8 +36,8 @@ fn main() {
         "CPU time of the server for a request over loopback, one thread",
         "µs",
     );
-    for (threads, askers) in [(1, 1), (4, 2)] {
-        let (servers, measured) = measure(threads, askers);
+    for (threads, callers) in [(1, 1), (4, 2)] {
+        let (servers, measured) = measure(threads, callers);
         print(threads, &servers, &measured);
         if threads == 1 {
             for (server, measured) in servers.iter().zip(&measured) {
@@ -52,12 +52,12 @@ fn main() {
     }
 }
 
-fn measure(threads: usize, askers: usize) -> (Vec<Server>, Vec<Measured>) {
+fn measure(threads: usize, callers: usize) -> (Vec<Server>, Vec<Measured>) {
     let servers = all(threads);
     let mut clients: Vec<Vec<Box<dyn Client>>> = servers
         .iter()
         .map(|server| {
-            (0..askers)
+            (0..callers)
                 .map(|_| match server.request {
                     Some(request) => http(server.address, request),
                     None => grpc(server.address),

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! checks a second ≤ instances ÷ cache_for         (the engine's bound, on average)
-//! checks a second ≤ instances × Σ 1 ÷ period      (a check takes an asker)
+//! checks a second ≤ instances × Σ 1 ÷ period      (a check takes a caller)
 //! ```
 //!
 //! Where the bound stops holding, or says nothing:

@@ -126,7 +126,7 @@ impl Gathering {
 
     /// Asks what startup needs, until `deadline` at most and whatever the background refresh does.
     ///
-    /// A result that is `good` is not asked for anew. The limit is each run's own timeout, and not
+    /// A result that is `good` is not asked for again. The limit is each run's own timeout, and not
     /// that of a prober.
     pub(super) fn ask_to_start(
         health: Health,

@@ -150,7 +150,7 @@ async fn a_cached_probe_allocates_nothing() {
             for path in ["/livez", "/readyz", "/startupz", "/health"] {
                 for method in [Method::GET, Method::HEAD] {
                     let warm = || async {
-                        // Twice: the first answer to a started app makes the second one anew.
+                        // Twice: the first answer to a started app makes the second one again.
                         for _ in 0..2 {
                             let asked = request(&method, path);
                             service.clone().call(asked).await.expect("never fails");
@@ -192,11 +192,11 @@ async fn a_mark_costs_two_allocations_and_traffic_none() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_allocates_nothing() {
-    let strangers = HealthLayer::new(health()).allow(Access::nobody());
+    let unauthorized = HealthLayer::new(health()).allow(Access::nobody());
     let open = HealthLayer::new(health());
     for (layer, method, path) in [
         (&open, Method::POST, "/readyz"),
-        (&strangers, Method::GET, "/readyz"),
+        (&unauthorized, Method::GET, "/readyz"),
     ] {
         let service = layer.layer(service_fn(answer));
         // With feature `metrics` the first answer with a code makes the series that counts it.

@@ -1,4 +1,4 @@
-//! What each asker costs in memory who waits for a run, counted by the allocator.
+//! What each caller costs in memory who waits for a run, counted by the allocator.
 
 use std::{
     convert::Infallible,
@@ -16,7 +16,7 @@ use tower_health::{Health, HealthLayer, Outcome, Probe};
 
 use super::counting::HELD;
 
-const ASKERS: usize = 10_000;
+const CALLERS: usize = 10_000;
 /// The most that the contract grants to a waiter.
 const MOST: usize = 400;
 
@@ -47,7 +47,7 @@ impl Service<Request<()>> for Nowhere {
     }
 }
 
-/// What each asker keeps once all of them wait: its future with the timer in it, and its place in the queue.
+/// What each caller keeps once all of them wait: its future with the timer in it, and its place in the queue.
 ///
 /// Not the request: what that brought along would be there without the layer, too.
 fn kept_by_each<A, F: Future + Unpin>(
@@ -56,23 +56,23 @@ fn kept_by_each<A, F: Future + Unpin>(
 ) -> usize {
     let asked: Vec<A> = asked.into_iter().collect();
     let mut cx = Context::from_waker(Waker::noop());
-    let mut waiting = Vec::with_capacity(ASKERS);
+    let mut waiting = Vec::with_capacity(CALLERS);
     let before = HELD.get();
     for asked in asked {
         let mut asking = ask(asked);
         assert!(pin!(&mut asking).poll(&mut cx).is_pending());
         waiting.push(asking);
     }
-    (HELD.get() - before) / ASKERS
+    (HELD.get() - before) / CALLERS
 }
 
 #[tokio::test]
-async fn an_asker_of_the_handle_costs_400_bytes_at_most() {
-    let asking = iter::repeat_n(health_that_hangs(), ASKERS);
+async fn a_caller_of_the_handle_costs_400_bytes_at_most() {
+    let asking = iter::repeat_n(health_that_hangs(), CALLERS);
     let kept = kept_by_each(asking, |health| {
         Box::pin(async move { health.report_for(&Probe::Readiness).await })
     });
-    println!("{kept} bytes for each of {ASKERS} that wait for a report");
+    println!("{kept} bytes for each of {CALLERS} that wait for a report");
     assert!((1..=MOST).contains(&kept), "{kept} bytes");
 }
 
@@ -80,12 +80,12 @@ async fn an_asker_of_the_handle_costs_400_bytes_at_most() {
 async fn a_prober_of_the_layer_costs_400_bytes_at_most() {
     let mut service = HealthLayer::new(health_that_hangs()).layer(Nowhere);
     // Without memory of its own: a request is dropped before the wait.
-    let requests = (0..ASKERS).map(|_| {
+    let requests = (0..CALLERS).map(|_| {
         let mut request = Request::new(());
         *request.uri_mut() = Uri::from_static("/readyz");
         request
     });
     let kept = kept_by_each(requests, |request| Box::pin(service.call(request)));
-    println!("{kept} bytes for each of {ASKERS} that wait for a response");
+    println!("{kept} bytes for each of {CALLERS} that wait for a response");
     assert!((1..=MOST).contains(&kept), "{kept} bytes");
 }

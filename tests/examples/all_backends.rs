@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use crate::support::{
-    PATIENCE, Postgres, Program, Redis, ask, becomes, get, get_from, run_example, wait_until,
+    MAXIMUM_WAIT, Postgres, Program, Redis, ask, becomes, get, get_from, run_example, wait_until,
 };
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -35,7 +35,7 @@ impl App {
 
     /// Waits for the plug-in, which is added after the app is served.
     async fn is_complete(&self) {
-        wait_until("the plug-in is added", PATIENCE, async || {
+        wait_until("the plug-in is added", MAXIMUM_WAIT, async || {
             self.health().await.1["checks"]["storage.default"] == "UP"
         })
         .await;
@@ -229,7 +229,7 @@ async fn a_disk_that_hangs_is_down_without_a_second_write() {
     let made = Command::new("mkfifo").arg(&file).status();
     assert!(made.expect("mkfifo starts").success());
     becomes(&app.url, DOWN).await;
-    wait_until("no second write begins", PATIENCE, async || {
+    wait_until("no second write begins", MAXIMUM_WAIT, async || {
         let (code, body) = app.health().await;
         assert_eq!(code, DOWN);
         let error = body["errors"]["storage.default"].to_string();

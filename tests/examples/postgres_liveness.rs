@@ -2,7 +2,7 @@
 
 use std::{os::unix::net::UnixListener, path::Path};
 
-use crate::support::{PATIENCE, Postgres, Program, becomes, get, run_example, wait_until};
+use crate::support::{MAXIMUM_WAIT, Postgres, Program, becomes, get, run_example, wait_until};
 use http::StatusCode;
 use tokio::task::spawn_blocking;
 
@@ -92,7 +92,7 @@ async fn three_failures_alert_once_and_recovery_resolves_once() {
     // A check opens at most three connections: seven refusals are three checks.
     let refusals = || postgres.log().matches("authentication failed").count();
     let enough = refusals() + 7;
-    wait_until("the app has checked again", PATIENCE, async || {
+    wait_until("the app has checked again", MAXIMUM_WAIT, async || {
         refusals() >= enough
     })
     .await;
@@ -117,7 +117,7 @@ async fn the_check_runs_select_1_on_the_apps_own_pool() {
         .start()
         .await;
     let app = App::start(&postgres, None).await;
-    wait_until("three checks ran", PATIENCE, async || {
+    wait_until("three checks ran", MAXIMUM_WAIT, async || {
         app.is_healthy().await;
         postgres.log().matches("; SELECT 1\n").count() >= 3
     })

@@ -40,7 +40,7 @@ use crate::{
         peers::health_of,
         wire,
     },
-    support::{PATIENCE, wait_until},
+    support::{MAXIMUM_WAIT, wait_until},
 };
 
 async fn listen() -> (TcpListener, SocketAddr) {
@@ -51,7 +51,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
 
 async fn becomes(address: SocketAddr, path: &str, code: u16) -> Value {
     let mut body = String::new();
-    wait_until(&format!("{path} is {code}"), PATIENCE, async || {
+    wait_until(&format!("{path} is {code}"), MAXIMUM_WAIT, async || {
         let response = wire::get(address, path).await;
         body = response.body;
         response.code == code

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     helpers::wire,
-    support::{PATIENCE, Postgres, Program, wait_until},
+    support::{MAXIMUM_WAIT, Postgres, Program, wait_until},
 };
 use nix::sys::signal::Signal;
 
@@ -20,7 +20,7 @@ async fn start(database: &str) -> (Program, SocketAddr) {
 }
 
 async fn becomes(address: SocketAddr, path: &str, code: u16) {
-    wait_until(&format!("{path} is {code}"), PATIENCE, async || {
+    wait_until(&format!("{path} is {code}"), MAXIMUM_WAIT, async || {
         wire::get(address, path).await.code == code
     })
     .await;
@@ -38,7 +38,7 @@ async fn sigterm_fails_readiness_while_an_open_request_finishes() {
     open.send("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .await;
     let client = postgres.client().await;
-    wait_until("the request is in the database", PATIENCE, async || {
+    wait_until("the request is in the database", MAXIMUM_WAIT, async || {
         let query = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(2)'";
         let row = client.query_one(query, &[]).await.expect("a count");
         row.get::<_, i64>(0) == 1

@@ -4,7 +4,7 @@
 use std::thread::scope;
 
 use crate::support::{
-    Ended, PATIENCE, Program, Redis, ask, becomes, get, post, run_example, wait_until,
+    Ended, MAXIMUM_WAIT, Program, Redis, ask, becomes, get, post, run_example, wait_until,
 };
 use bb8_redis::redis::AsyncCommands;
 use bytes::Bytes;
@@ -46,9 +46,11 @@ impl App {
     /// Waits for this response of `/health`: a busy machine may be late.
     async fn shows(&self, code: StatusCode, expected: Value) {
         let expected = (code, expected);
-        wait_until(&format!("it shows {expected:?}"), PATIENCE, async || {
-            self.health().await == expected
-        })
+        wait_until(
+            &format!("it shows {expected:?}"),
+            MAXIMUM_WAIT,
+            async || self.health().await == expected,
+        )
         .await;
     }
 

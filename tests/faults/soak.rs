@@ -51,8 +51,8 @@ async fn verdicts_are_right_and_nothing_is_lost_through_random_faults() {
         .add(Dependency::new("database", database).cache_for(PERIOD))
         .add(Dependency::new("cache", store).cache_for(PERIOD))
         .build();
-    // More than one asker, or single flight would be for nothing.
-    let askers: Vec<_> = (0..8)
+    // More than one caller, or single flight would be for nothing.
+    let callers: Vec<_> = (0..8)
         .map(|_| {
             let health = health.clone();
             tokio::spawn(async move {
@@ -135,9 +135,9 @@ async fn verdicts_are_right_and_nothing_is_lost_through_random_faults() {
         );
     }
     app.abort();
-    for asker in askers {
-        assert!(!asker.is_finished(), "two runs of one dependency at once");
-        asker.abort();
+    for caller in callers {
+        assert!(!caller.is_finished(), "two runs of one dependency at once");
+        caller.abort();
     }
     // No slot is lost: all can be had at once, and each serves.
     wait_until("every slot serves", SOON, async || {

@@ -8,7 +8,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{PATIENCE, Postgres, Program, Prometheus, Redis, becomes, get, wait_until};
+use crate::support::{
+    MAXIMUM_WAIT, Postgres, Program, Prometheus, Redis, becomes, get, wait_until,
+};
 use http::StatusCode;
 
 const RULES: &str = "examples/deploy/prometheus/health.rules.yml";
@@ -96,7 +98,7 @@ async fn prometheus_finds_what_dashboard_and_rules_ask_for_and_alerts_after_thre
     for query in rules.iter().chain(&shown).chain(&dashboard::queries()) {
         wait_until(
             &format!("there is data for {query}"),
-            PATIENCE,
+            MAXIMUM_WAIT,
             async || {
                 // Counters move only while somebody asks.
                 let _ = get(&format!("{}/readyz", exporter.app)).await;
@@ -121,7 +123,7 @@ async fn prometheus_finds_what_dashboard_and_rules_ask_for_and_alerts_after_thre
     };
     assert!(!alert("HealthCheckFailing", "cache").await);
     redis.kill();
-    wait_until("the alert fires", PATIENCE, async || {
+    wait_until("the alert fires", MAXIMUM_WAIT, async || {
         alert("HealthCheckFailing", "cache").await
     })
     .await;
@@ -135,7 +137,7 @@ async fn prometheus_finds_what_dashboard_and_rules_ask_for_and_alerts_after_thre
     assert!(seen >= 3.0, "{seen}");
     assert!(!alert("HealthCheckFailing", "database").await);
     redis.restart().await;
-    wait_until("it is seen to be up", PATIENCE, async || {
+    wait_until("it is seen to be up", MAXIMUM_WAIT, async || {
         !prometheus
             .query(r#"health_check_status{check="cache"} == 1"#)
             .await
@@ -168,7 +170,7 @@ async fn what_is_scraped_is_what_promtool_finds_good() {
     let output = promtool.wait_with_output().expect("it ends");
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaints}");
-    // The app's own listener does not tell a stranger.
+    // The app's own listener does not tell an unauthorized caller.
     let (code, _) = get(&format!("{}/metrics", exporter.app)).await;
     assert_eq!(code, StatusCode::NOT_FOUND);
 }

@@ -1,4 +1,4 @@
-//! A run belongs to nobody who asked for it: every way to lose an asker or a run.
+//! A run belongs to nobody who asked for it: every way to lose a caller or a run.
 
 use std::{
     future::pending,
@@ -22,7 +22,7 @@ fn health(gate: &Gate) -> Health {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_asker_that_gives_up_takes_nobody_along() {
+async fn a_caller_that_gives_up_takes_nobody_along() {
     let gate = Gate::new();
     let health = health(&gate);
     let patient = tokio::spawn({
@@ -36,7 +36,7 @@ async fn an_asker_that_gives_up_takes_nobody_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_run_goes_on_when_every_asker_gives_up() {
+async fn the_run_goes_on_when_every_caller_gives_up() {
     let gate = Gate::new();
     let health = health(&gate);
     for _ in 0..20 {
@@ -96,14 +96,14 @@ async fn waiters_of_a_run_that_panics_are_answered_when_it_does() {
         })
         .build();
     let start = tokio::time::Instant::now();
-    let askers: Vec<_> = (0..100)
+    let callers: Vec<_> = (0..100)
         .map(|_| {
             let health = health.clone();
             tokio::spawn(async move { health.report().await })
         })
         .collect();
-    for asker in askers {
-        let report = asker.await.expect("no panic here");
+    for caller in callers {
+        let report = caller.await.expect("no panic here");
         assert_eq!(report.entries[0].reason, Some(Reason::Panicked));
     }
     assert!(start.elapsed() < 100 * MS);
@@ -136,7 +136,7 @@ async fn a_run_that_outlives_its_deadline_is_down_and_cancelled() {
     assert!((800 * MS..900 * MS).contains(&start.elapsed()));
     sleep(MS).await;
     assert!(cancelled.load(Ordering::SeqCst));
-    // And the next one runs anew.
+    // And the next one runs again.
     advance(2_000 * MS).await;
     assert_eq!(health.report().await.entries[0].consecutive_failures, 2);
 }
@@ -169,7 +169,7 @@ async fn whoever_cannot_wait_is_told_what_is_pending() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn ten_thousand_askers_half_of_whom_hang_up_make_one_run() {
+async fn ten_thousand_callers_half_of_whom_hang_up_make_one_run() {
     for outcome in ["up", "down", "panic", "hang"] {
         let runs = Arc::new(AtomicUsize::new(0));
         let counter = runs.clone();
@@ -194,7 +194,7 @@ async fn ten_thousand_askers_half_of_whom_hang_up_make_one_run() {
             )
             .answer_within(2 * LIMIT)
             .build();
-        let askers: Vec<_> = (0..10_000)
+        let callers: Vec<_> = (0..10_000)
             .map(|number| {
                 let health = health.clone();
                 tokio::spawn(async move {
@@ -213,8 +213,8 @@ async fn ten_thousand_askers_half_of_whom_hang_up_make_one_run() {
             "panic" => Some(Reason::Panicked),
             _ => Some(Reason::Timeout),
         };
-        for asker in askers {
-            if let Some(entry) = asker.await.expect("no panic here") {
+        for caller in callers {
+            if let Some(entry) = caller.await.expect("no panic here") {
                 assert_eq!(entry.reason, expected, "{outcome}");
             }
         }

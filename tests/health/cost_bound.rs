@@ -145,7 +145,7 @@ async fn two_thousand_probers_cost_one_check_per_period() {
 }
 
 #[tokio::test]
-async fn ten_thousand_askers_of_whom_half_hang_up_cost_one_run() {
+async fn ten_thousand_callers_of_whom_half_hang_up_cost_one_run() {
     const PERIOD: Duration = Duration::from_secs(3);
     let postgres = Postgres::builder()
         .preload("pg_stat_statements")
@@ -193,30 +193,30 @@ async fn ten_thousand_askers_of_whom_half_hang_up_cost_one_run() {
     sleep_until(Instant::now() + PERIOD.mul_f64(1.1)).await;
 
     // All ask before the run can end: nothing else runs on this thread meanwhile.
-    let mut askers = Vec::new();
+    let mut callers = Vec::new();
     for _ in 0..10_000 {
-        let mut asker = Box::pin(service.clone().oneshot(probe("/readyz")));
+        let mut caller = Box::pin(service.clone().oneshot(probe("/readyz")));
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(asker.as_mut().poll(&mut cx).is_pending());
-        askers.push(asker);
+        assert!(caller.as_mut().poll(&mut cx).is_pending());
+        callers.push(caller);
     }
     // Every second one hangs up.
     let mut number = 0;
-    askers.retain(|_| {
+    callers.retain(|_| {
         number += 1;
         number % 2 == 0
     });
     let asked = Instant::now();
     let mut waiting = JoinSet::new();
-    for asker in askers {
+    for caller in callers {
         waiting.spawn(async move {
-            assert_eq!(asker.await.expect("answers").status(), 200);
+            assert_eq!(caller.await.expect("answers").status(), 200);
             asked.elapsed()
         });
     }
     let mut waits = Vec::new();
     while let Some(ended) = waiting.join_next().await {
-        waits.push(ended.expect("no asker fails"));
+        waits.push(ended.expect("no caller fails"));
     }
     waits.sort();
     println!(

@@ -1,6 +1,6 @@
 //! Named groups of dependencies are probes of their own.
 
-use crate::helpers::face::Face;
+use crate::helpers::layer_client::LayerClient;
 use tower_health::{
     Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Report,
     Status,
@@ -54,7 +54,7 @@ async fn a_probe_of_a_group_is_answered_over_http_for_its_members_alone() {
         .group("messages", ["mail"])
         .build();
     health.set_started();
-    let face = Face(
+    let face = LayerClient(
         HealthLayer::new(health)
             .path("/storagez", Probe::group("storage"))
             .path("/messagesz", Probe::group("messages"))
@@ -75,7 +75,8 @@ async fn a_probe_of_a_group_is_answered_over_http_for_its_members_alone() {
 #[tokio::test(start_paused = true)]
 async fn one_without_members_is_up_and_takes_those_that_come_later() {
     let health = Health::builder().group("tenants", None::<&str>).build();
-    let face = Face(HealthLayer::new(health.clone()).path("/tenantsz", Probe::group("tenants")));
+    let face =
+        LayerClient(HealthLayer::new(health.clone()).path("/tenantsz", Probe::group("tenants")));
     assert_eq!(face.code("/tenantsz").await, 200);
     let tenant = Dependency::new("tenant-7", down).group("tenants");
     health.add(tenant).expect("new");
@@ -89,7 +90,8 @@ async fn one_that_is_neither_declared_nor_named_by_a_member_is_unknown() {
     let health = Health::builder()
         .add(Dependency::new("search", up).group("storage"))
         .build();
-    let face = Face(HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage")));
+    let face =
+        LayerClient(HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage")));
     assert_eq!(face.code("/storagez").await, 200);
     let typo = group(&health, "sotrage").await;
     assert_eq!(
@@ -107,7 +109,7 @@ async fn a_group_follows_the_lifecycle_as_readiness_does() {
         .add(Dependency::new("search", up).group("storage"))
         .check("mail", down)
         .build();
-    let face = Face(
+    let face = LayerClient(
         HealthLayer::new(health.clone())
             .path("/storagez", Probe::group("storage"))
             .details(Access::everybody()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::helpers::{face::Face, gate::Gate, switch::Switch};
+use crate::helpers::{gate::Gate, layer_client::LayerClient, switch::Switch};
 use tokio::time::{Instant, advance};
 use tower_health::{Dependency, Health, Probe, Reason, Status, checks::Heartbeat};
 
@@ -56,7 +56,7 @@ async fn startup_latches_on_results_that_held_together_only() {
     // Asked for one at a time, as by their own paths; they are never up at the same time.
     let only = async |name: &str| {
         let other = if name == "first" { "second" } else { "first" };
-        let face = Face::new(&health);
+        let face = LayerClient::new(&health);
         face.get(&format!("/readyz?exclude={other}")).await
     };
     only("first").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::helpers::{face::Face, switch::Switch};
+use crate::helpers::{layer_client::LayerClient, switch::Switch};
 use tokio::time::{Instant, sleep};
 use tower_health::{Dependency, Health, HealthLayer, Outcome, Probe, Reason, Status};
 
@@ -14,7 +14,7 @@ fn health() -> Health {
 #[tokio::test(start_paused = true)]
 async fn only_readiness_says_that_it_is_out() {
     let health = health();
-    let face = Face::new(&health);
+    let face = LayerClient::new(&health);
     // Twice: the second answer is a kept one, which the switch must spoil though no time passes.
     for _ in 0..2 {
         assert_eq!(face.get("/readyz").await.0, 200);
@@ -72,9 +72,9 @@ async fn out_of_rotation_runs_go_on_and_callers_do_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stranger_is_not_told_why() {
+async fn an_unauthorized_caller_is_not_told_why() {
     let health = health();
-    let face = Face(HealthLayer::new(health.clone()));
+    let face = LayerClient(HealthLayer::new(health.clone()));
     health.enter_maintenance("moving the disk");
     let answer = face.get("/readyz").await;
     assert_eq!(answer, (503, r#"{"status":"down"}"#.to_owned()));

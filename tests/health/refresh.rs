@@ -1,4 +1,4 @@
-//! Runs in the background: askers never wait, and a dead refresher cannot lie.
+//! Runs in the background: callers never wait, and a dead refresher cannot lie.
 
 use std::{
     sync::{
@@ -31,7 +31,7 @@ fn slow() -> (Arc<AtomicUsize>, HealthBuilder) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_asker_waits_and_runs_keep_their_period() {
+async fn no_caller_waits_and_runs_keep_their_period() {
     let (runs, builder) = slow();
     let health = builder.refresh_every(10 * SECOND).build();
     let start = Instant::now();
@@ -47,7 +47,7 @@ async fn no_asker_waits_and_runs_keep_their_period() {
         assert_eq!(before.elapsed(), Duration::ZERO);
         sleep(Duration::from_millis(100)).await;
     }
-    // 101 s: the first asker's run, and one each 10 to 11 s.
+    // 101 s: the first caller's run, and one each 10 to 11 s.
     assert!((9..=12).contains(&runs.load(Ordering::SeqCst)), "{runs:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::helpers::{face::Face, switch::Switch};
+use crate::helpers::{layer_client::LayerClient, switch::Switch};
 use tokio::time::advance;
 use tower_health::{
     Access, Check, CheckResult, Dependency, Health, HealthLayer, Outcome, Reason, Status,
@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn an_entry_knows_when_it_was_up_last() {
     let switch = Switch::off();
     let health = Health::builder().add(switch.dependency("a")).build();
-    let face = Face::new(&health);
+    let face = LayerClient::new(&health);
     let before = health.snapshot().entries.remove(0);
     assert_eq!((before.last_up, before.never_up), (None, false));
 
@@ -80,16 +80,16 @@ async fn details_show_the_target_without_credentials() {
         let health = Health::builder()
             .add(Dependency::new("database", Placed(target)).timeout(SECOND))
             .build();
-        let (_, entry) = Face::new(&health).json("/health/database").await;
+        let (_, entry) = LayerClient::new(&health).json("/health/database").await;
         assert_eq!(entry["target"], shown);
         assert_eq!(entry["timeout_ms"], 1_000);
         // Set on the dependency, for a check that does not know its target.
         let set = Health::builder()
             .add(Dependency::new("database", async || Ok(Outcome::up())).target(target))
             .build();
-        let (_, entry) = Face::new(&set).json("/health/database").await;
+        let (_, entry) = LayerClient::new(&set).json("/health/database").await;
         assert_eq!(entry["target"], shown);
-        let without = Face(HealthLayer::new(health).details(Access::nobody()));
+        let without = LayerClient(HealthLayer::new(health).details(Access::nobody()));
         let (_, body) = without.get("/health").await;
         assert_eq!(body, r#"{"status":"up"}"#);
     }

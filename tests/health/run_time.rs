@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::helpers::face::Face;
+use crate::helpers::layer_client::LayerClient;
 use tokio::{
     sync::{Notify, Semaphore},
     task::yield_now,
@@ -56,7 +56,7 @@ fn names(health: &Health) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn an_added_one_counts_from_the_next_question_on() {
     let health = Health::builder().check("a", up).build();
-    let face = Face::new(&health);
+    let face = LayerClient::new(&health);
     let app = (200, String::new());
     // The first answer starts the app, which spoils it; the second one is kept.
     for _ in 0..2 {
@@ -158,8 +158,8 @@ async fn the_run_of_a_removed_one_is_not_heard() {
     let gate = Arc::new(Semaphore::new(0));
     let (runs, check) = held(&gate);
     let health = Health::builder().check("a", up).check("b", check).build();
-    let face = Face::new(&health);
-    let asker = tokio::spawn({
+    let face = LayerClient::new(&health);
+    let caller = tokio::spawn({
         let face = face.clone();
         async move { face.json("/readyz").await }
     });
@@ -169,7 +169,7 @@ async fn the_run_of_a_removed_one_is_not_heard() {
     assert!(health.remove("b"));
     gate.add_permits(1);
     // Who asked before the removal, and was answered after it, hears no more of it either.
-    let (code, body) = asker.await.expect("no panic");
+    let (code, body) = caller.await.expect("no panic");
     assert_eq!((code, body["checks"].get("b")), (200, None));
     let (code, body) = face.json("/readyz").await;
     assert_eq!((code, body["checks"].get("b")), (200, None));
@@ -202,7 +202,7 @@ async fn an_answer_from_before_an_addition_serves_nobody_after_it() {
     };
     let health = Health::builder().check("slow", slow).build();
     health.set_started();
-    let face = Face::new(&health);
+    let face = LayerClient::new(&health);
     let early = tokio::spawn({
         let face = face.clone();
         async move { face.json("/readyz").await }

@@ -1,11 +1,11 @@
-//! Dependencies that come and go beside askers, runs and listeners.
+//! Dependencies that come and go beside callers, runs and listeners.
 
 use std::{
     future::{Ready, ready},
     time::Duration,
 };
 
-use crate::helpers::face::Face;
+use crate::helpers::layer_client::LayerClient;
 use tokio::{task::yield_now, time::timeout};
 use tower_health::{CheckResult, Dependency, Failure, Health, Outcome, Reason, Status};
 
@@ -20,9 +20,9 @@ fn refused() -> Ready<CheckResult> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn coming_and_going_beside_askers_leaves_nothing_behind() {
+async fn coming_and_going_beside_callers_leaves_nothing_behind() {
     let health = Health::builder().check("a", up).build();
-    let face = Face::new(&health);
+    let face = LayerClient::new(&health);
     let changers: Vec<_> = (0..2)
         .map(|number| {
             let health = health.clone();
@@ -39,7 +39,7 @@ async fn coming_and_going_beside_askers_leaves_nothing_behind() {
             })
         })
         .collect();
-    let askers: Vec<_> = (0..2)
+    let callers: Vec<_> = (0..2)
         .map(|_| {
             let face = face.clone();
             tokio::spawn(async move {
@@ -51,7 +51,7 @@ async fn coming_and_going_beside_askers_leaves_nothing_behind() {
             })
         })
         .collect();
-    for task in changers.into_iter().chain(askers) {
+    for task in changers.into_iter().chain(callers) {
         task.await.expect("no panic");
     }
     let left = health.snapshot().entries;
@@ -62,7 +62,7 @@ async fn coming_and_going_beside_askers_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_name_that_is_used_anew_while_old_runs_end_has_no_past() {
     let health = Health::builder().check("a", up).build();
-    let face = Face::new(&health);
+    let face = LayerClient::new(&health);
     let mut transitions = health.subscribe();
     let mut ended = 0;
     for round in 0..400_u64 {

@@ -80,7 +80,7 @@ fn a_run_that_blocks_its_thread_is_stuck_and_never_doubled() {
             }
         })
         .await
-        .expect("runs anew once the stuck run is gone");
+        .expect("runs again once the stuck run is gone");
         assert!(runs.load(Ordering::SeqCst) >= 2);
     });
 }
@@ -138,7 +138,7 @@ fn a_snapshot_needs_no_runtime() {
     assert_eq!(report.entries[0].reason, Some(Reason::Pending));
 }
 
-/// Whose runs and askers have far more time than a test.
+/// Whose runs and callers have far more time than a test.
 fn patient(dependency: Dependency) -> Health {
     Health::builder()
         .add(dependency.timeout(60 * LIMIT))

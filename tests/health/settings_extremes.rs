@@ -111,7 +111,7 @@ async fn a_refresh_that_never_comes_again_still_answers() {
         .check("database", async || Ok(Outcome::up()))
         .refresh_every(Duration::MAX)
         .build();
-    // Nobody waits for a refresh; the first asker sees to the first run.
+    // Nobody waits for a refresh; the first caller sees to the first run.
     assert_eq!(health.report().await.status, Status::Unknown);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(health.report().await.status, Status::Up);

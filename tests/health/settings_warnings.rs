@@ -36,7 +36,7 @@ fn each_kind_is_told_from_its_bound_on() {
         // What is answered a moment after the prober has gone.
         (Health::builder().answer_within(ms(999)), vec![]),
         (Health::builder().answer_within(SECOND), vec![AnswerTooLate]),
-        // A run that outlasts its askers; with a refresh nobody waits for it.
+        // A run that outlasts its callers; with a refresh nobody waits for it.
         (with(a().timeout(ms(900))), vec![]),
         (with(a().timeout(ms(901))), vec![TimeoutAfterAnswer]),
         (with(a().timeout(ms(901))).answer_within(ms(950)), vec![]),
@@ -91,7 +91,7 @@ fn each_kind_is_told_from_its_bound_on() {
     for (number, (builder, expected)) in table.into_iter().enumerate() {
         let before = builder.warnings();
         assert_eq!(kinds(&before), expected, "row {number}: {before:?}");
-        // No runtime here, and with a refresh the first asker would start it.
+        // No runtime here, and with a refresh the first caller would start it.
         let health = builder.build();
         assert_eq!(health.warnings(), before, "row {number}");
     }

@@ -62,7 +62,7 @@ async fn the_error_names_what_fails_and_why_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_single_try_waits_for_the_runs_own_timeouts() {
-    // Longer than any prober's patience, and refreshed in the background, where no asker waits.
+    // Longer than any prober's patience, and refreshed in the background, where no caller waits.
     let builders = [
         Health::builder(),
         Health::builder().refresh_every(60 * SECOND),

@@ -1,4 +1,4 @@
-//! Storms on a real Postgres: whatever state it is in, a crowd costs what one asker costs.
+//! Storms on a real Postgres: whatever state it is in, a crowd costs what one caller costs.
 
 use crate::helpers::wire;
 use std::{
@@ -33,7 +33,7 @@ use tower_health::{
     Access, Check, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Reason, checks,
 };
 
-/// Of the engine: askers past this many get the last verdict at once.
+/// Of the engine: callers past this many get the last verdict at once.
 const MAX_WAITERS: usize = 131_072;
 /// Set where a machine that is busy elsewhere must not turn a slow run into a verdict.
 const PATIENT: Duration = Duration::from_secs(60);
@@ -72,11 +72,11 @@ impl<C: Check> Check for Counted<C> {
 
 type Inner = fn(Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>>;
 
-/// One asker's whole request, and what it was told: code and body.
-type Asker = Pin<Box<dyn Future<Output = (u16, Bytes)> + Send>>;
+/// One caller's whole request, and what it was told: code and body.
+type Caller = Pin<Box<dyn Future<Output = (u16, Bytes)> + Send>>;
 
 /// Through the layer, in process, around an app that nobody should reach.
-fn ask(health: &Health) -> impl FnMut() -> Asker + use<> {
+fn ask(health: &Health) -> impl FnMut() -> Caller + use<> {
     let inner: Inner = |_| panic!("a probe reached the app");
     let service = HealthLayer::new(health.clone())
         .details(Access::everybody())
@@ -94,23 +94,25 @@ fn ask(health: &Health) -> impl FnMut() -> Asker + use<> {
     }
 }
 
-fn polled(asker: &mut Asker) -> Poll<(u16, Bytes)> {
-    asker.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+fn polled(caller: &mut Caller) -> Poll<(u16, Bytes)> {
+    caller
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// As many askers at once; on a runtime of one thread nothing else runs until all of them wait.
-async fn storm(health: &Health, askers: usize, code: u16, word: &str) {
+/// As many callers at once; on a runtime of one thread nothing else runs until all of them wait.
+async fn storm(health: &Health, callers: usize, code: u16, word: &str) {
     let mut ask = ask(health);
-    let mut waiting: Vec<Asker> = (0..askers).map(|_| ask()).collect();
-    for asker in &mut waiting {
-        assert!(polled(asker).is_pending(), "{word}: nothing is fresh");
+    let mut waiting: Vec<Caller> = (0..callers).map(|_| ask()).collect();
+    for caller in &mut waiting {
+        assert!(polled(caller).is_pending(), "{word}: nothing is fresh");
     }
     let first = waiting.remove(0).await;
     assert_eq!(first.0, code, "{word}: {first:?}");
     let body = String::from_utf8_lossy(&first.1);
     assert!(body.contains(word), "{word} in {body}");
-    for asker in waiting {
-        assert_eq!(asker.await.0, code, "{word}");
+    for caller in waiting {
+        assert_eq!(caller.await.0, code, "{word}");
     }
 }
 
@@ -131,11 +133,11 @@ fn health(check: impl Check, timeout: Duration) -> Health {
 
 /// A crowd when nothing is fresh, and one ten times as large; each costs one run.
 async fn crowds(health: &Health, runs: &Runs, code: u16, word: &str) {
-    for askers in [10_000, 100_000] {
+    for callers in [10_000, 100_000] {
         expire().await;
         let before = runs.count();
-        storm(health, askers, code, word).await;
-        assert_eq!(runs.count(), before + 1, "{word}: {askers} askers");
+        storm(health, callers, code, word).await;
+        assert_eq!(runs.count(), before + 1, "{word}: {callers} callers");
     }
 }
 
@@ -353,13 +355,13 @@ async fn past_the_limit_of_waiters_the_last_verdict_is_the_answer_at_once() {
     gate.close().await;
     expire().await;
 
-    let mut waiting: Vec<Asker> = (0..MAX_WAITERS).map(|_| ask()).collect();
-    for asker in &mut waiting {
-        assert!(polled(asker).is_pending());
+    let mut waiting: Vec<Caller> = (0..MAX_WAITERS).map(|_| ask()).collect();
+    for caller in &mut waiting {
+        assert!(polled(caller).is_pending());
     }
     for _ in 0..10 {
         let Poll::Ready((code, body)) = polled(&mut ask()) else {
-            panic!("one more asker waits")
+            panic!("one more caller waits")
         };
         let body = String::from_utf8_lossy(&body);
         assert_eq!(code, 200, "{body}");
@@ -376,8 +378,8 @@ async fn past_the_limit_of_waiters_the_last_verdict_is_the_answer_at_once() {
     })
     .await;
     gate.open().await;
-    for asker in waiting {
-        assert_eq!(asker.await.0, 200);
+    for caller in waiting {
+        assert_eq!(caller.await.0, 200);
     }
     assert_eq!((runs.count(), seen(&gate.postgres)), (2, 2));
 }

@@ -213,13 +213,13 @@ async fn it_ends_with_the_last_handle_and_loses_nothing_before() {
         .check("hanging", hanging)
         .build();
     let mut transitions = health.subscribe();
-    let asker = tokio::spawn({
+    let caller = tokio::spawn({
         let health = health.clone();
         async move { health.report().await }
     });
     yield_now().await;
-    asker.abort();
-    let _ = asker.await;
+    caller.abort();
+    let _ = caller.await;
     // Its run is still under way and outlives the handle.
     drop(health);
     assert_eq!(
@@ -279,13 +279,13 @@ async fn the_last_run_of_a_removed_one_is_not_told() {
     };
     let health = Health::builder().check("tenant", slow).build();
     let mut transitions = health.subscribe();
-    let asker = tokio::spawn({
+    let caller = tokio::spawn({
         let health = health.clone();
         async move { health.report().await }
     });
     yield_now().await;
     assert!(health.remove("tenant"));
-    assert!(asker.await.expect("no panic").entries.is_empty());
+    assert!(caller.await.expect("no panic").entries.is_empty());
     assert!(timeout(SECOND, transitions.recv()).await.is_err());
 }
 

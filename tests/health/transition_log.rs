@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::helpers::face::Face;
+use crate::helpers::layer_client::LayerClient;
 use tokio::time::advance;
 use tower_health::{Access, Dependency, Failure, Health, HealthLayer, Outcome, Reason};
 use tracing::{
@@ -67,10 +67,10 @@ async fn a_missing_peer_address_is_logged_once() {
     let _guard = set_default(log.clone());
     let health = Health::builder().build();
     let layer = HealthLayer::new(health.clone());
-    let token = Face(layer.clone().details(Access::bearer(["t"])));
+    let token = LayerClient(layer.clone().details(Access::bearer(["t"])));
     token.get("/livez").await;
     assert_eq!(log.take(), [], "a token needs no address");
-    let local = Face(layer.details(Access::loopback()));
+    let local = LayerClient(layer.details(Access::loopback()));
     for _ in 0..3 {
         local.get("/livez").await;
     }

@@ -1,16 +1,16 @@
 //! What the tests share besides the servers of `support`: apps, clients, and checks that a test steers.
 #![allow(dead_code, unreachable_pub, unused_imports)] // Each test binary uses a part of it.
 
-pub mod asked;
 pub mod balanced;
 pub mod browser;
 pub mod dashboard;
-pub mod face;
 #[cfg(feature = "grpc")]
 pub mod frames;
 pub mod gate;
 #[cfg(feature = "grpc")]
 pub mod grpc;
+pub mod http_app;
+pub mod layer_client;
 pub mod peers;
 pub mod stuck;
 pub mod switch;

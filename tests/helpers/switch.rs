@@ -52,7 +52,7 @@ impl Switch {
         }
     }
 
-    /// Checked anew every 20 ms.
+    /// Checked again every 20 ms.
     pub fn dependency(&self, name: &'static str) -> Dependency {
         Dependency::new(name, self.check()).cache_for(Duration::from_millis(20))
     }

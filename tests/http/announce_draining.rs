@@ -200,10 +200,10 @@ async fn a_request_that_arrived_before_is_answered_as_it_was_asked() {
     });
     let layer = layer(&health);
     let address = serve(layer.layer(slow)).await;
-    let asker = tokio::spawn(wire::get(address, "/work"));
+    let caller = tokio::spawn(wire::get(address, "/work"));
     soon(here).await.expect("arrived");
     health.set_draining(true);
     go.send(()).expect("waited for");
-    let answer = asker.await.expect("no panic");
+    let answer = caller.await.expect("no panic");
     assert_eq!((&*answer.body, answer.header(ENVOY)), ("late", None));
 }

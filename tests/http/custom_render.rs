@@ -57,7 +57,7 @@ async fn clients_of_other_systems_read_their_own_form() {
     );
     assert_eq!(unhealthy["status"], "Unhealthy");
 
-    // Through a proxy it is a stranger that asks: the same shape with nothing in it.
+    // Through a proxy it is an unauthorized caller that asks: the same shape with nothing in it.
     let request = Request::get(&djblets).header("x-forwarded-for", "203.0.113.9");
     let (code, body) = ask(request.body(Full::default()).expect("valid"), None).await;
     assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);

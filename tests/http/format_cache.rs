@@ -72,7 +72,7 @@ fn counted(health: Health, own: &Counts) -> Service {
 }
 
 const OPERATOR: (HeaderName, &str) = (header::AUTHORIZATION, "Bearer operator");
-const STRANGER: (HeaderName, &str) = (header::USER_AGENT, "stranger");
+const UNAUTHORIZED: (HeaderName, &str) = (header::USER_AGENT, "unauthorized");
 
 #[tokio::test(start_paused = true)]
 async fn each_verdict_is_rendered_once_for_each_form_and_audience() {
@@ -88,7 +88,7 @@ async fn each_verdict_is_rendered_once_for_each_form_and_audience() {
         for _ in 0..100 {
             let full = ask(&service, "/readyz", OPERATOR).await;
             assert_eq!(full.body(), "Full");
-            let alone = ask(&service, "/readyz", STRANGER).await;
+            let alone = ask(&service, "/readyz", UNAUTHORIZED).await;
             assert_eq!(alone.body(), "Status");
             // Other forms are made beside it, of the same run.
             let text = ask(&service, "/readyz", (header::ACCEPT, "text/plain")).await;
@@ -117,7 +117,7 @@ async fn a_long_lived_result_is_rendered_once_unless_ages_show() {
     for path in ["/readyz", "/livez"] {
         let before = own.now();
         for _ in 0..100 {
-            ask(&with_ages, path, STRANGER).await;
+            ask(&with_ages, path, UNAUTHORIZED).await;
             ask(&without, path, OPERATOR).await;
             advance(Duration::from_secs(30)).await;
         }
@@ -162,8 +162,8 @@ async fn an_answer_to_a_query_or_for_one_dependency_is_kept_for_nobody() {
         assert_eq!(own.now(), round, "{path}");
     }
     for path in ["/readyz?verbose", "/readyz", "/readyz?exclude=database"] {
-        // A stranger's query makes no work.
-        ask(&service, path, STRANGER).await;
+        // An unauthorized caller's query makes no work.
+        ask(&service, path, UNAUTHORIZED).await;
         assert_eq!(own.now(), 4, "{path}");
     }
 }
@@ -244,7 +244,7 @@ async fn a_stable_answer_tells_what_changed() {
         .details(Access::everybody())
         .without_measurements();
     let service = service(layer);
-    let before = ask(&service, "/readyz", STRANGER).await;
+    let before = ask(&service, "/readyz", UNAUTHORIZED).await;
     assert_eq!(
         before.body(),
         concat!(
@@ -254,7 +254,7 @@ async fn a_stable_answer_tells_what_changed() {
         )
     );
     health.set_draining(true);
-    let after = ask(&service, "/readyz", STRANGER).await;
+    let after = ask(&service, "/readyz", UNAUTHORIZED).await;
     assert_eq!(after.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(
         after
@@ -273,7 +273,7 @@ async fn paths_of_one_probe_do_not_share_their_names() {
         .path("/two", Probe::Full);
     let service = service(layer);
     for name in ["one", "two", "health"] {
-        let answer = ask(&service, &format!("/{name}?verbose"), STRANGER).await;
+        let answer = ask(&service, &format!("/{name}?verbose"), UNAUTHORIZED).await;
         let end = format!("\n{name} check passed\n");
         assert!(answer.body().ends_with(end.as_bytes()), "{answer:?}");
     }

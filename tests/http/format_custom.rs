@@ -1,6 +1,6 @@
 //! Forms of one's own: which place they take, and what they cannot break.
 
-use crate::helpers::asked::{ask, broken, content_type, healthy, open, serve};
+use crate::helpers::http_app::{ask, broken, content_type, healthy, open, serve};
 use tower_health::{Format, Render, View};
 
 const JSON: &str = "application/json";

@@ -16,7 +16,7 @@ use tower_health::{
     Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason, checks,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAXIMUM_WAIT: Duration = Duration::from_secs(20);
 
 /// In this form alone.
 fn layer(health: Health) -> HealthLayer {
@@ -142,7 +142,7 @@ async fn prometheus_scrapes_an_app_that_is_down() {
     let becomes = async |expression: &str, expected: &str| {
         wait_until(
             &format!("{expression} is {expected}"),
-            PATIENCE,
+            MAXIMUM_WAIT,
             async || value(expression).await.as_deref() == Some(expected),
         )
         .await;

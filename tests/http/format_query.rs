@@ -161,7 +161,7 @@ async fn what_is_left_out_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_leave_anything_out_or_have_it_spelt_out() {
+async fn an_unauthorized_caller_cannot_leave_anything_out_or_have_it_spelt_out() {
     for accept in [Format::json(), Format::text()] {
         let layer = HealthLayer::new(health(true)).format(accept);
         let address = serve(layer).await;

@@ -12,7 +12,7 @@ use tower_health::{
     Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason, checks,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAXIMUM_WAIT: Duration = Duration::from_secs(20);
 
 fn schema() -> Value {
     serde_json::from_str(Format::JSON_SCHEMA).expect("JSON")
@@ -90,7 +90,7 @@ async fn answers_of_real_servers_fit_through_every_fault() {
     let (whole, check) = (validator("whole"), validator("check"));
     let ask = async |expected: &str| {
         let mut seen = Value::Null;
-        wait_until(expected, PATIENCE, async || {
+        wait_until(expected, MAXIMUM_WAIT, async || {
             for path in [
                 "/livez",
                 "/readyz",
@@ -163,7 +163,7 @@ async fn what_is_pending_and_what_is_new_fits() {
 }
 
 #[tokio::test]
-async fn a_strangers_answer_fits_its_own_part_alone() {
+async fn an_unauthorized_callers_answer_fits_its_own_part_alone() {
     let health = Health::builder()
         .check("database", async || Err(Failure::new(Reason::Refused)))
         .build();

@@ -12,7 +12,7 @@ use tower_health::{
     Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason, checks,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAXIMUM_WAIT: Duration = Duration::from_secs(20);
 
 /// draft-inadarei-api-health-check-06, section 3 and 4, with what it says SHOULD be.
 fn draft() -> Validator {
@@ -166,7 +166,7 @@ impl Shapes {
 
     async fn until_so(&self, what: &str, so: impl Fn(&Value) -> bool) -> (Value, Value) {
         let mut seen = (Value::Null, Value::Null);
-        wait_until(what, PATIENCE, async || {
+        wait_until(what, MAXIMUM_WAIT, async || {
             seen = self.ask("").await;
             so(&seen.0)
         })
@@ -251,7 +251,7 @@ async fn every_state_of_a_real_server_has_the_shape_of_its_document() {
 }
 
 #[tokio::test]
-async fn a_strangers_answer_has_the_shape_too() {
+async fn an_unauthorized_callers_answer_has_the_shape_too() {
     let health = Health::builder()
         .check("database", async || Err(Failure::new(Reason::Auth)))
         .build();

@@ -1,6 +1,6 @@
 //! In which form a probe is answered, over a real server.
 
-use crate::helpers::asked::{ask, broken, content_type, healthy, open, serve};
+use crate::helpers::http_app::{ask, broken, content_type, healthy, open, serve};
 use crate::helpers::wire::Answer;
 use tower_health::{Format, Probe, Render, View};
 

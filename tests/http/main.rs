@@ -47,7 +47,7 @@ mod placement_servers;
 #[cfg(feature = "tracing")]
 mod probe_marks;
 #[cfg(feature = "axum")]
-mod stranger;
+mod unauthorized_caller;
 mod with_axum;
 mod with_hyper;
 mod with_tonic;

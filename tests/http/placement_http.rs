@@ -173,7 +173,7 @@ async fn a_timeout_around_cuts_a_slow_probe_short_and_not_its_run() {
     gate.pass.add_permits(1);
     let inside = ServiceBuilder::new().layer(layer).layer(timeout);
     let inside = erased(inside.service(service_fn(app)));
-    // The run that the first asker started, or an asker would wait here until the check's own end.
+    // The run that the first caller started, or a caller would wait here until the check's own end.
     assert_eq!(get(&inside, "/readyz").await.code, 200);
     assert_eq!(gate.runs(), 1);
     for stack in [&around, &inside] {
@@ -213,7 +213,7 @@ async fn a_caught_panic_is_the_apps_on_either_side_and_a_checks_never_gets_there
 }
 
 #[tokio::test]
-async fn a_panic_in_the_apps_access_rule_refuses_the_asker_and_reaches_nobody() {
+async fn a_panic_in_the_apps_access_rule_refuses_the_caller_and_reaches_nobody() {
     let rule = Access::predicate(|_| panic!("a bug"));
     let layer = HealthLayer::new(Health::builder().build()).allow(rule);
     let bare = erased(ServiceBuilder::new().layer(layer).service(service_fn(app)));
@@ -241,7 +241,7 @@ async fn request_ids_reach_probes_from_outside_only() {
 }
 
 #[tokio::test]
-async fn what_refuses_strangers_refuses_probes_from_outside_only() {
+async fn what_refuses_unauthorized_callers_refuses_probes_from_outside_only() {
     // A rule for all requests, such as a token's: here a header stands for it.
     let (around, inside) = both_sides!(ValidateRequestHeaderLayer::accept("text/plain"));
     let refused = [("accept", "application/json")];

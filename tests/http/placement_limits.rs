@@ -327,7 +327,7 @@ async fn a_timeout_around_ends_a_slow_probe_and_not_its_run_and_one_inside_spare
     let around = ServiceBuilder::new().timeout(short).layer(layer.clone());
     let error = probe(&erased(around.service(app))).await.expect_err("late");
     assert!(error.is::<Elapsed>(), "{error}");
-    // Its run is still under way: the next asker gets what it finds.
+    // Its run is still under way: the next caller gets what it finds.
     gate.pass.add_permits(1);
     let inside = ServiceBuilder::new().layer(layer).timeout(short);
     probe(&erased(inside.service(app))).await.expect("answered");

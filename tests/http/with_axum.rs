@@ -259,7 +259,7 @@ async fn other_methods_are_refused_on_a_probe_and_pass_elsewhere() {
 async fn head_has_the_head_of_get_and_no_body() {
     for health in [health(), broken()] {
         let layer = HealthLayer::new(health).allow(Access::predicate(|head| {
-            !head.headers().contains_key("x-stranger")
+            !head.headers().contains_key("x-unauthorized")
         }));
         let layer = layer.details(Access::everybody());
         let address = serve(app().layer(layer)).await;
@@ -269,7 +269,7 @@ async fn head_has_the_head_of_get_and_no_body() {
             ("/readyz", ""),
             ("/health", ""),
             ("/health/database", ""),
-            ("/health", "x-stranger: 1\r\n"),
+            ("/health", "x-unauthorized: 1\r\n"),
         ] {
             let request = |method: &str| {
                 format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n")
@@ -417,7 +417,7 @@ async fn a_body_sent_to_a_probe_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_stranger_cannot_tell_which_names_exist() {
+async fn an_unauthorized_caller_cannot_tell_which_names_exist() {
     let address = serve_noting_peers(app().layer(HealthLayer::new(broken()))).await;
     let mut wire = Wire::connect(address).await;
     let unknown = wire.get("/health/unknown").await;
@@ -537,7 +537,7 @@ async fn who_may_not_probe_is_refused_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_concealed_probe_is_the_apps_own_404_to_a_stranger() {
+async fn a_concealed_probe_is_the_apps_own_404_to_an_unauthorized_caller() {
     let layer = HealthLayer::new(health())
         .allow(Access::nobody())
         .forward_denied();

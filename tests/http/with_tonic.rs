@@ -107,7 +107,7 @@ async fn a_probe_shares_a_connection_with_grpc_over_http2() {
 }
 
 #[tokio::test]
-async fn a_probe_is_refused_other_methods_and_strangers_learn_nothing() {
+async fn a_probe_is_refused_other_methods_and_unauthorized_callers_learn_nothing() {
     let address = serve(layer()).await;
     let mut wire = Wire::connect(address).await;
     wire.send("POST /readyz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")

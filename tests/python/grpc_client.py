@@ -17,7 +17,7 @@ import sys
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-PATIENCE = 20  # seconds; far more than anything here takes
+MAXIMUM_WAIT = 20  # seconds; far more than anything here takes
 STATUS = health_pb2.HealthCheckResponse.ServingStatus
 
 channels = {}
@@ -36,11 +36,11 @@ def ask(name):
 
 
 def check(address, name):
-    return STATUS.Name(stub(address).Check(ask(name), timeout=PATIENCE).status)
+    return STATUS.Name(stub(address).Check(ask(name), timeout=MAXIMUM_WAIT).status)
 
 
 def list_(address):
-    statuses = stub(address).List(health_pb2.HealthListRequest(), timeout=PATIENCE).statuses
+    statuses = stub(address).List(health_pb2.HealthListRequest(), timeout=MAXIMUM_WAIT).statuses
     return " ".join(f"{name!r}={STATUS.Name(statuses[name].status)}" for name in sorted(statuses))
 
 
@@ -79,7 +79,7 @@ def who(names, count):
         for _ in range(int(count)):
             try:
                 # Which of them answers is the channel's choice; it knows the name or it does not.
-                balanced.Check(ask(name), timeout=PATIENCE, wait_for_ready=True)
+                balanced.Check(ask(name), timeout=MAXIMUM_WAIT, wait_for_ready=True)
                 answered[name] += 1
             except grpc.RpcError as error:
                 if error.code() != grpc.StatusCode.NOT_FOUND:

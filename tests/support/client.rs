@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::{Client, Error, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{MAXIMUM_WAIT, wait_until};
 
 /// Asks for `url`.
 pub async fn get(url: &str) -> (StatusCode, String) {
@@ -38,7 +38,7 @@ pub async fn ask(request: Request<Full<Bytes>>, source: Option<IpAddr>) -> (Stat
         let body = body.collect().await.expect("whole").to_bytes();
         Ok::<_, Error>((head.status, body))
     };
-    let (code, body) = tokio::time::timeout(PATIENCE, whole)
+    let (code, body) = tokio::time::timeout(MAXIMUM_WAIT, whole)
         .await
         .expect("in time")
         .expect("an answer");
@@ -48,7 +48,7 @@ pub async fn ask(request: Request<Full<Bytes>>, source: Option<IpAddr>) -> (Stat
 /// Waits until `url` is answered with `code`, and returns that answer's body.
 pub async fn becomes(url: &str, code: StatusCode) -> String {
     let mut last = String::new();
-    wait_until(&format!("{url} is {code}"), PATIENCE, async || {
+    wait_until(&format!("{url} is {code}"), MAXIMUM_WAIT, async || {
         let (seen, body) = get(url).await;
         last = body;
         seen == code

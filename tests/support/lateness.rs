@@ -32,7 +32,7 @@ pub async fn judged<T: Debug>(
         if is_right(&found) || late < LATE {
             return found;
         }
-        println!("{found:?} while threads waited {late:?} for a processor: judged anew");
+        println!("{found:?} while threads waited {late:?} for a processor: judged again");
     }
     judge().await
 }

@@ -49,4 +49,4 @@ pub use prometheus::Prometheus;
 pub use proxy::{Mode, Proxy};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisBuilder};
-pub use wait::{PATIENCE, wait_until};
+pub use wait::{MAXIMUM_WAIT, wait_until};

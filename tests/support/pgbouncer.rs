@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::postgres::Postgres;
 use super::process::Process;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{MAXIMUM_WAIT, wait_until};
 use super::{dirs, ports};
 
 const PROGRAMS: [&str; 3] = [
@@ -66,7 +66,7 @@ impl PgBouncer {
         bouncer
             .process
             .spawn(dirs::command(Path::new(program)).arg(&file));
-        wait_until("pgbouncer listens", PATIENCE, async || {
+        wait_until("pgbouncer listens", MAXIMUM_WAIT, async || {
             assert!(!bouncer.process.has_ended(), "pgbouncer does not start");
             TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::process::Process;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{MAXIMUM_WAIT, wait_until};
 use super::{binaries, dirs, ports, template};
 
 const HOST: &str = "127.0.0.1";
@@ -274,15 +274,17 @@ impl Postgres {
     /// server ends with the last of them.
     pub async fn stop_smart(&self) {
         self.process.signal(Signal::SIGTERM);
-        wait_until("the postmaster announces its end", PATIENCE, async || {
-            self.status().as_deref() == Some("stopping") || !self.pid_file().exists()
-        })
+        wait_until(
+            "the postmaster announces its end",
+            MAXIMUM_WAIT,
+            async || self.status().as_deref() == Some("stopping") || !self.pid_file().exists(),
+        )
         .await;
     }
 
     /// Waits until the server has ended of its own accord.
     pub async fn wait_for_end(&mut self) {
-        wait_until("postgres has ended", PATIENCE, async || {
+        wait_until("postgres has ended", MAXIMUM_WAIT, async || {
             self.process.has_ended()
         })
         .await;
@@ -309,7 +311,7 @@ impl Postgres {
             .env_remove("PGOPTIONS")
             .env_remove("PGDATA");
         self.process.spawn(&mut command);
-        wait_until("postgres is ready", PATIENCE, async || {
+        wait_until("postgres is ready", MAXIMUM_WAIT, async || {
             self.process.has_ended() || self.status().as_deref() == Some("ready")
         })
         .await;

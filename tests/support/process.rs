@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::guard::Guard;
-use super::wait::{PATIENCE, blocks_until};
+use super::wait::{MAXIMUM_WAIT, blocks_until};
 use super::{dirs, family};
 
 const ORDERLY_END: Duration = Duration::from_secs(5);
@@ -112,10 +112,11 @@ impl Process {
         let Some(id) = self.id() else { return };
         // Stopped first, so that none is born between the list and the signal.
         family::send(Signal::SIGSTOP, &[id as i32]);
-        blocks_until(PATIENCE, || family::all_stopped(&[id as i32]));
+        blocks_until(MAXIMUM_WAIT, || family::all_stopped(&[id as i32]));
         let ids = self.ids();
         family::send(Signal::SIGKILL, &ids);
-        let gone = self.reap(PATIENCE) && blocks_until(PATIENCE, || !family::any_alive(&ids));
+        let gone =
+            self.reap(MAXIMUM_WAIT) && blocks_until(MAXIMUM_WAIT, || !family::any_alive(&ids));
         assert!(gone || panicking(), "{} survives SIGKILL", self.name);
     }
 
@@ -167,7 +168,7 @@ impl Process {
     // A signal takes effect some time after it was sent.
     fn stop(&self, ids: &[i32]) {
         family::send(Signal::SIGSTOP, ids);
-        let stopped = blocks_until(PATIENCE, || family::all_stopped(ids));
+        let stopped = blocks_until(MAXIMUM_WAIT, || family::all_stopped(ids));
         assert!(stopped, "{} does not stop", self.name);
     }
 

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use nix::sys::signal::Signal;
 
 use super::process::Process;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{MAXIMUM_WAIT, wait_until};
 
 /// A process with a log, ended with this value.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Program {
     /// Waits until it has ended by itself.
     pub async fn ends(&mut self) -> ExitStatus {
         let what = format!("{} ends", self.name);
-        wait_until(&what, PATIENCE, async || self.process.has_ended()).await;
+        wait_until(&what, MAXIMUM_WAIT, async || self.process.has_ended()).await;
         self.process.last_end().expect("it has ended")
     }
 
@@ -84,7 +84,7 @@ impl Program {
     pub async fn says(&mut self, part: &str) -> String {
         let mut found = None;
         let what = format!("{} says {part}", self.name);
-        wait_until(&what, PATIENCE, async || {
+        wait_until(&what, MAXIMUM_WAIT, async || {
             let ended = self.process.has_ended();
             // A last line that is still being written has no end.
             let log = self.log();
@@ -129,7 +129,7 @@ pub fn example(name: &'static str) -> PathBuf {
 fn build(name: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     // What cargo tells a test of its package, the build scripts of others (ring's) would take for
-    // news, and all that depends on them would be built anew, here and by the next cargo outside.
+    // news, and all that depends on them would be built again, here and by the next cargo outside.
     for (variable, _) in vars_os() {
         let text = variable.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

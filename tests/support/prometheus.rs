@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::process::Process;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{MAXIMUM_WAIT, wait_until};
 use super::{binaries, dirs, ports};
 
 /// A server of its own, on 127.0.0.1, that scrapes one target and evaluates one file of rules, each
@@ -51,7 +51,7 @@ impl Prometheus {
             .arg("--log.level=warn");
         process.spawn(&mut command);
         let mut server = Self { process, port };
-        wait_until("prometheus is ready", PATIENCE, async || {
+        wait_until("prometheus is ready", MAXIMUM_WAIT, async || {
             assert!(!server.process.has_ended(), "prometheus does not start");
             server.get("/-/ready").await.is_some()
         })

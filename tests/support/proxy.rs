@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ports;
-use super::wait::{PATIENCE, POLL, wait_until};
+use super::wait::{MAXIMUM_WAIT, POLL, wait_until};
 
 const CHUNK: usize = 16 * 1024;
 
@@ -219,14 +219,14 @@ impl Route {
     /// A program that another thread starts just then inherits what we have closed, and holds it
     /// until it has left our image.
     async fn let_go(&self) {
-        wait_until("the port is closed", PATIENCE, async || {
+        wait_until("the port is closed", MAXIMUM_WAIT, async || {
             ports::is_dead(self.port)
         })
         .await;
     }
 
     async fn listen(&self) -> TcpListener {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + MAXIMUM_WAIT;
         loop {
             match self.try_listen() {
                 Ok(listener) => return listener,

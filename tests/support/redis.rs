@@ -11,7 +11,7 @@ use bb8_redis::redis::{AsyncConnectionConfig, Client, cmd};
 use nix::sys::signal::Signal;
 
 use super::process::Process;
-use super::wait::{PATIENCE, wait_until};
+use super::wait::{MAXIMUM_WAIT, wait_until};
 use super::{binaries, dirs, ports};
 
 const HOST: &str = "127.0.0.1";
@@ -136,8 +136,8 @@ impl Redis {
     pub async fn connection(&self) -> MultiplexedConnection {
         // The defaults (1 s, 500 ms) are too short for a machine that is busy with tests.
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+            .set_connection_timeout(Some(MAXIMUM_WAIT))
+            .set_response_timeout(Some(MAXIMUM_WAIT));
         Client::open(self.url())
             .expect("a valid URL")
             .get_multiplexed_async_connection_with_config(&config)
@@ -210,7 +210,7 @@ impl Redis {
             .args(&self.arguments);
         self.process.spawn(&mut command);
         let port = self.port;
-        wait_until("redis-server answers", PATIENCE, async || {
+        wait_until("redis-server answers", MAXIMUM_WAIT, async || {
             let answers = tokio::task::spawn_blocking(move || answers(port)).await;
             self.process.has_ended() || answers.unwrap()
         })

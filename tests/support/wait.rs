@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a server may take to do anything at all, on a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const MAXIMUM_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) const POLL: Duration = Duration::from_millis(2);
 

@@ -20,7 +20,7 @@ use super::View;
 
 /// The header of every answer with the page.
 ///
-/// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them anew.
+/// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them again.
 pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-tBqTcXUh341RZNnmt3fUpmeaJ4+C/cU9ehXcmO+++WY='; \
     script-src 'sha256-0UqoT9a8YqxSTJkY+lyqbkGRNbdNwBd1JZ6ApIBM6K4='; \

@@ -1,4 +1,4 @@
-//! Forwarded headers: what a stranger wrote cannot change whom a trusted proxy speaks for.
+//! Forwarded headers: a header written by a caller cannot change the client that a trusted proxy reports.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ use tower_health_fuzz::{allows, headers};
 const TRUSTED: [&str; 3] = ["10.0.0.0/24", "192.0.2.1", "2001:db8::/64"];
 const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 /// Whom the proxy was asked by: the one who wrote the headers.
-const STRANGER: &str = "203.0.113.9";
+const CLIENT_IP: &str = "203.0.113.9";
 
 fuzz_target!(|text: &str| {
     let sent = headers(text);
@@ -27,19 +27,19 @@ fuzz_target!(|text: &str| {
     let other: IpAddr = [198, 51, 100, 7].into();
     assert_eq!(self::client(sent.clone(), other), Some(other));
 
-    // The proxy adds the stranger to what the stranger sent: nobody else it is, ever.
-    let stranger: IpAddr = STRANGER.parse().expect("an address");
+    // The proxy appends the address of the caller to what that caller sent, so no other address can result.
+    let client_ip: IpAddr = CLIENT_IP.parse().expect("an address");
     for (name, own) in [
-        ("x-forwarded-for", STRANGER.to_owned()),
-        ("forwarded", format!("for={STRANGER}")),
-        ("forwarded", format!("for=\"{STRANGER}:80\";proto=https")),
-        ("x-real-ip", STRANGER.to_owned()),
+        ("x-forwarded-for", CLIENT_IP.to_owned()),
+        ("forwarded", format!("for={CLIENT_IP}")),
+        ("forwarded", format!("for=\"{CLIENT_IP}:80\";proto=https")),
+        ("x-real-ip", CLIENT_IP.to_owned()),
     ] {
         for proxied in [same_line(&sent, name, &own), next_line(&sent, name, &own)] {
             let client = self::client(proxied, PROXY);
             assert!(
-                client.is_none_or(|client| client == stranger),
-                "{client:?} instead of {stranger} behind {name}: {own}"
+                client.is_none_or(|client| client == client_ip),
+                "{client:?} instead of {client_ip} behind {name}: {own}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Request heads to answers, through hyper as an app would: who answers, with which code, and what a stranger learns.
+//! Request heads to answers, through hyper as an app would: who answers, with which code, and what an unauthorized caller learns.
 
 #![no_main]
 
@@ -26,7 +26,7 @@ const PATHS: [&str; 6] = [
     "/health/detail",
     "/p",
 ];
-/// Whatever a stranger is told, it is not this.
+/// Whatever an unauthorized caller is told, it is not this.
 const SECRETS: [&str; 3] = ["datenbank", "zwischenspeicher", "4.7.11-geheim"];
 
 const FORMATS: [&str; 6] = [

@@ -5,9 +5,9 @@ mod fields;
 mod http2;
 mod servers;
 mod smuggling;
-mod strangers;
 mod talk;
 mod targets;
+mod unauthorized;
 
 pub use self::{
     http2::http2_faults,
@@ -68,7 +68,7 @@ pub fn http1() -> Vec<Row> {
     rows.extend(fields::rows());
     rows.extend(smuggling::rows());
     rows.extend(bodies::rows());
-    rows.extend(strangers::rows());
+    rows.extend(unauthorized::rows());
     rows
 }
 

@@ -1,4 +1,4 @@
-//! A face over a handle, asked without a server in between.
+//! A client of a layer over a handle, without a server in between.
 
 use std::convert::Infallible;
 
@@ -10,10 +10,10 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{Access, Health, HealthLayer};
 
 #[derive(Clone)]
-pub struct Face(pub HealthLayer);
+pub struct LayerClient(pub HealthLayer);
 
-impl Face {
-    /// One that shows everything to everybody.
+impl LayerClient {
+    /// A client that gets every detail.
     pub fn new(health: &Health) -> Self {
         Self(HealthLayer::new(health.clone()).details(Access::everybody()))
     }

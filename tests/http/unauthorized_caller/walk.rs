@@ -1,4 +1,4 @@
-//! Everything that a stranger may try.
+//! Everything that an unauthorized caller may try.
 
 use http::Method;
 

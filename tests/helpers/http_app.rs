@@ -1,4 +1,4 @@
-//! Apps behind a real server, asked with an `accept` header.
+//! Apps behind a real server, and requests to them with an `accept` header.
 
 use std::net::SocketAddr;
 
@@ -32,7 +32,7 @@ pub async fn serve(layer: HealthLayer) -> SocketAddr {
     address
 }
 
-/// To operators and strangers alike.
+/// To operators and unauthorized callers alike.
 pub fn open(health: Health) -> HealthLayer {
     HealthLayer::new(health).details(Access::everybody())
 }

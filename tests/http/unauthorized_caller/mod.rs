@@ -1,7 +1,7 @@
-//! A stranger walks every form, path and query, and learns the status and no more.
+//! An unauthorized caller walks every form, path and query, and learns the status and no more.
 //!
 //! Two apps are asked the same: one full of secrets, one with nothing to hide, both in the same
-//! state. What a stranger gets from them must not differ by a byte. Whatever a secret could do to an
+//! state. What an unauthorized caller gets from them must not differ by a byte. Whatever a secret could do to an
 //! answer, in its text, its length, its headers or its code, would show.
 
 use crate::helpers::wire;
@@ -46,13 +46,13 @@ fn tells(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
-async fn a_stranger_learns_the_status_and_no_more() {
+async fn an_unauthorized_caller_learns_the_status_and_no_more() {
     let questions = walk();
     for state in STATES {
         let mut secretive = wire::http1(serve(secretive(state)).await).await;
         let mut open = wire::http1(serve(open(state)).await).await;
         let mut learnt = false;
-        // The first asker finds a cold cache; whoever comes later must not know the difference.
+        // The first caller finds a cold cache; whoever comes later must not know the difference.
         for question in &questions {
             let answer = ask(&mut secretive, question).await;
             assert!(!tells(&answer), "{state:?} {question:?} {answer:?}");
