@@ -9,7 +9,7 @@ use crate::report::{Failure, Observations, ObservedValue, PoolStats, Reason, Sta
 /// What one run of a check finds: up or degraded, or a failure.
 pub type CheckResult = Result<Outcome, Failure>;
 
-/// Something that can be asked whether it works.
+/// Reports whether something works.
 ///
 /// A check runs detached from whoever asks for the verdict. At its dependency's
 /// timeout (default 800 ms) its future is dropped, so it must be cancel-safe;

@@ -44,7 +44,7 @@ pub struct Access {
 
 /// How much of a report a caller may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Complete for ever: anything between nothing and all would leak.
+// Complete, so not `non_exhaustive`: anything between nothing and all would leak.
 pub enum Detail {
     /// The overall status.
     Status,

@@ -28,7 +28,7 @@ pub struct HealthBuilder {
     pub(super) services: super::services::Services,
 }
 
-/// A group that the builder was told of, with its members.
+/// A group given to the builder, with its members.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) name: Cow<'static, str>,

@@ -1,6 +1,6 @@
 //! One evaluation: from the states of the dependencies to the status of a probe, or to its report.
 //!
-//! 1. The dependencies that the probe looks at are asked; runs that are due start, side by side.
+//! 1. The dependencies that the probe looks at are checked: runs that are due start, side by side.
 //! 2. The caller waits for them until its deadline, or does not (a snapshot, a status for gRPC, an app out of rotation).
 //! 3. Each state counts as the probe requires it; the worst counts.
 //! 4. The lifecycle has the last word.
@@ -45,7 +45,7 @@ pub(crate) struct Gathering {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Probe,
-    /// One dependency, asked for by its name.
+    /// One dependency, requested by its name.
     One,
     /// An app that starts: what startup needs, under the lifecycle of readiness.
     Start,
@@ -62,7 +62,7 @@ enum Step {
     /// Nothing to wait for.
     Known,
     Wait(Wait<LastResult>),
-    /// The caller left it out: it is not asked, and does not count.
+    /// The caller left it out: it is not checked, and does not count.
     Excluded(Excluded),
 }
 
@@ -126,7 +126,7 @@ impl Gathering {
 
     /// Asks what startup needs, until `deadline` at most and whatever the background refresh does.
     ///
-    /// A result that is `good` is not asked for again. The limit is each run's own timeout, and not
+    /// A result that is `good` is not requested again. The limit is each run's own timeout, and not
     /// that of a prober.
     pub(super) fn ask_to_start(
         health: Health,
@@ -167,7 +167,7 @@ impl Gathering {
         step: impl Fn(&Arc<DependencyState>, Instant) -> Step,
     ) -> Self {
         let now = Instant::now();
-        // Latched: nothing can change the answer any more, so nothing is asked.
+        // Latched: nothing can change the answer any more, so nothing is checked.
         let is_latched = *probe == Probe::Startup && health.is_started();
         // Nobody else may ask what a group waits for until the app has started.
         let is_starting = matches!(probe, Probe::Group(_)) && !health.is_started();
@@ -262,7 +262,7 @@ impl Gathering {
         }
         let mut entries = Vec::with_capacity(self.parts.len());
         for Part { state, step } in self.listed() {
-            // Removed while the caller waited. If it asked for this one alone, it still gets the result.
+            // Removed while the caller waited. If it requested this one alone, it still gets the result.
             if self.purpose != Purpose::One && state.is_retired() {
                 continue;
             }
@@ -313,7 +313,7 @@ impl Gathering {
         }
     }
 
-    /// What the report is about: not what was asked only because the app starts.
+    /// What the report is about: not what was checked only because the app starts.
     fn listed(&self) -> impl Iterator<Item = &Part> {
         let is_probe = self.purpose == Purpose::Probe;
         let covers =
@@ -321,7 +321,7 @@ impl Gathering {
         self.parts.iter().filter(covers)
     }
 
-    /// Which of `names` are neither a dependency nor a group that was asked for.
+    /// Which of `names` are neither a dependency nor a group that was requested.
     pub(crate) fn unmatched(&self, names: &[String]) -> Vec<String> {
         let matches = |name: &String| {
             self.listed()
@@ -334,7 +334,7 @@ impl Gathering {
             .collect()
     }
 
-    /// The groups of what was asked for, each once.
+    /// The groups of what was requested, each once.
     pub(crate) fn groups(&self) -> Vec<Cow<'static, str>> {
         let mut groups = Vec::new();
         for part in self.listed() {
@@ -347,7 +347,7 @@ impl Gathering {
         groups
     }
 
-    /// Whether one dependency was asked for by its name.
+    /// Whether one dependency was requested by its name.
     pub(crate) fn is_for_one(&self) -> bool {
         self.purpose == Purpose::One
     }

@@ -177,7 +177,7 @@ impl Subject<'_> {
 
     fn requires(self, state: &DependencyState, probe: &Probe) -> bool {
         match self {
-            // Asked for by name, it is what it is.
+            // Requested by name, it is what it is.
             Self::Dependency(_) => true,
             // A mapped service cannot work without what was named for it.
             Self::Probe(Probe::Group(_))

@@ -35,7 +35,7 @@ fn health(needed: Status, optional: Status, aside: Status) -> Health {
         .build()
 }
 
-/// All that a watcher is told comes from glances, all that others are told from reports.
+/// A watcher receives what comes from glances; every other caller what comes from reports.
 #[tokio::test(start_paused = true)]
 async fn a_glance_finds_the_status_of_the_report() {
     let statuses = [Status::Up, Status::Degraded, Status::Down];
@@ -52,8 +52,8 @@ async fn a_glance_finds_the_status_of_the_report() {
     ];
     for (needed, optional, aside) in combinations {
         let health = health(needed, optional, aside);
-        for asked in [false, true] {
-            if asked {
+        for called in [false, true] {
+            if called {
                 health.report().await;
             }
             for probe in &probes {
@@ -66,7 +66,7 @@ async fn a_glance_finds_the_status_of_the_report() {
                 let report = health.snapshot_for(probe);
                 assert_eq!(
                     glance.status, report.status,
-                    "{needed} {optional} {aside} {asked} {probe:?}"
+                    "{needed} {optional} {aside} {called} {probe:?}"
                 );
             }
         }

@@ -271,12 +271,14 @@ impl DependencyState {
         };
         let (status, reason) = match outdated {
             // What no caller waits for is shown for its lifetime only.
-            Outdated::Unknown(Reason::Stale, asked_at)
-                if !is_refreshed && !last.is_fresh(asked_at) =>
+            Outdated::Unknown(Reason::Stale, requested_at)
+                if !is_refreshed && !last.is_fresh(requested_at) =>
             {
                 (Status::Unknown, Some(Reason::Stale))
             }
-            Outdated::Unknown(reason, asked_at) if !is_refreshed && !last.is_usable(asked_at) => {
+            Outdated::Unknown(reason, requested_at)
+                if !is_refreshed && !last.is_usable(requested_at) =>
+            {
                 (Status::Unknown, Some(reason))
             }
             // Too few runs have ended for the thresholds.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{access::MissingPeer, dependency::Dependency};
 
-/// What a kubelet waits for an answer unless told otherwise (`timeoutSeconds`).
+/// What a kubelet waits for an answer by default (`timeoutSeconds`).
 const PROBER_WAITS: Duration = Duration::from_secs(1);
 /// A kubelet acts on the third failure in a row (`failureThreshold`), which is two periods
 /// (`periodSeconds`, 10 s) after the first.

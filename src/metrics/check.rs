@@ -33,7 +33,7 @@ impl CheckNumbers {
     }
 
     /// Its dependency is gone, and `last` was what it left. A recorder forgets no series: one that went
-    /// on to say 0 would be an outage for ever.
+    /// on to say 0 would be a permanent outage.
     pub(crate) fn retire(&self, dependency: &Dependency, last: &LastResult) {
         self.with(dependency, |series| series.retire(last));
     }

@@ -14,14 +14,14 @@
 //! 2. `status` follows the thresholds; `outcome` and `consecutive_failures` are the run's own. A
 //!    dependency that no run has judged yet has no status, and one that was removed has `NaN`.
 //! 3. Labels come from what the app configured, never from a request: their number is bounded.
-//!    The code of a probe whose caller hung up is nobody's and is not counted.
+//!    The code of a probe whose caller hung up is not counted.
 //! 4. Two handles in one process whose dependencies have the same name share their series.
 //!
 //! The deployment trap: checks run when somebody asks. Without probes the gauges stand still,
 //! so alert on `increase(health_check_runs_total[5m]) == 0`, too, or let
 //! [`refresh_every`](crate::HealthBuilder::refresh_every) ask.
 //!
-//! `metrics-exporter-prometheus` makes a summary of a histogram unless it is told the buckets:
+//! `metrics-exporter-prometheus` makes a summary of a histogram unless the buckets are set:
 //!
 //! ```
 //! use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};

@@ -13,7 +13,7 @@ pub(super) static METADATA: Metadata<'static> =
 /// Makes handles with the recorder there is; the flag says whether they may be kept.
 ///
 /// The stand-in for a recorder that is not installed yet has no size: handles kept from it
-/// would stay deaf once there is a real one. A real one without a size is asked each time.
+/// would stay deaf once there is a real one. A real one without a size is called each time.
 pub(super) fn register<T>(make: impl FnOnce(&dyn Recorder) -> T) -> (T, bool) {
     with_recorder(|recorder| {
         let lasts = size_of_val(recorder) > 0;

@@ -4,7 +4,7 @@
 //! [`RunPermit`] is the right to run. Dropping it, in whatever way (panic, abort, a runtime that
 //! shuts down), ends the run and wakes the waiters: no waiter is lost.
 //!
-//! A run past its deadline is in one of two states, told apart by whether it is inside a poll:
+//! A run past its deadline is in one of two states, distinguished by whether it is inside a poll:
 //! 1. It is: it blocks its thread and cannot be cancelled. It keeps its place ([`Joined::Overrun`]).
 //! 2. It is not, and its runtime may be driven no longer. A caller on another runtime starts a run in its
 //!    place, and the late result of the old one is ignored. A caller on the same runtime shows that it is driven.

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serves_in_part_is_told_from_what_fails() {
+    fn what_serves_in_part_is_distinguished_from_what_fails() {
         let report = sample::report();
         let text = text(&View::new(&report, Detail::Full).of(Question {
             verbose: true,

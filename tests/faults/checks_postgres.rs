@@ -141,7 +141,7 @@ async fn a_name_that_does_not_resolve_is_dns() {
     config.host("no-such-host.invalid").user("postgres");
     let manager = PostgresConnectionManager::new(config, NoTls);
     let check = checks::postgres(bb8::Pool::builder().build_unchecked(manager));
-    // A resolver that is silent can only be told from the outside: as a timeout.
+    // A resolver that is silent shows from the outside only: as a timeout.
     let verdict = look(&check).await;
     assert!(
         [down(Reason::Dns), down(Reason::Timeout)].contains(&verdict),
@@ -331,7 +331,7 @@ async fn a_query_is_compared_with_its_expected_value() {
 }
 
 #[tokio::test]
-async fn a_role_that_was_asked_for_is_proven() {
+async fn a_required_role_is_proven() {
     let (primary, replica) = tokio::join!(Postgres::start(), Postgres::builder().standby().start());
     let on = |server: &Postgres| checks::postgres(server.pool(1));
     assert_eq!(look(&on(&primary).read_write()).await, UP);

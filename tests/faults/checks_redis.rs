@@ -100,7 +100,7 @@ async fn a_server_that_refuses_the_login_says_why() {
         }
     }
     let verdict = look(&on("redis://no-such-host.invalid/")).await;
-    // A resolver that is silent can only be told from the outside: as a timeout.
+    // A resolver that is silent shows from the outside only: as a timeout.
     assert!(
         [down(Reason::Dns), down(Reason::Timeout)].contains(&verdict),
         "{verdict:?}"
@@ -188,7 +188,7 @@ async fn a_write_is_proven_by_reading_it_back() {
 }
 
 #[tokio::test]
-async fn a_role_that_was_asked_for_is_proven() {
+async fn a_required_role_is_proven() {
     let server = Redis::start().await;
     let primary = checks::redis(server.pool(1)).primary();
     let replica = checks::redis(server.pool(1)).replica();

@@ -228,7 +228,7 @@ async fn a_forbidden_ping_is_degraded_where_the_pool_does_not_test() {
     )
     .await;
     assert_eq!(redis_served(&pool).await, 5);
-    // What was asked for beyond the ping is proven, and fails.
+    // What the check requires beyond the ping is proven, and fails.
     let replica = checks::redis(pool.clone()).replica();
     finds(
         async || run(&replica).await,

@@ -26,8 +26,8 @@ async fn a_rolling_restart_under_load_loses_no_request_and_waits_for_no_probe() 
     assert_eq!(tally.failed, 0, "{tally:?}");
     assert!(tally.sent > 100, "{tally:?}");
     // Each was told by the first response after the signal, long before a probe was due.
-    let told = envoy.counter("cluster.app.health_check.passive_failure");
-    assert!(told.await >= 3);
+    let reported = envoy.counter("cluster.app.health_check.passive_failure");
+    assert!(reported.await >= 3);
     // Nor did Envoy have to save any.
     assert_eq!(envoy.counter("cluster.app.upstream_rq_retry").await, 0);
 }

@@ -142,7 +142,7 @@ async fn a_run_that_outlives_its_deadline_is_down_and_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_cannot_wait_is_told_what_is_pending() {
+async fn a_caller_that_cannot_wait_learns_what_is_pending() {
     let gate = Gate::new();
     let health = Health::builder()
         .add(Dependency::new("slow", gate.check()).timeout(5_000 * MS))

@@ -230,7 +230,7 @@ async fn ten_thousand_callers_of_whom_half_hang_up_cost_one_run() {
 }
 
 #[tokio::test]
-async fn up_down_and_frozen_are_told_over_http() {
+async fn up_down_and_frozen_are_reported_over_http() {
     let (mut postgres, mut redis) = tokio::join!(Postgres::start(), Redis::start());
     let period = Duration::from_millis(50);
     let health = Health::builder()

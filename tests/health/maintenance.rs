@@ -72,7 +72,7 @@ async fn out_of_rotation_runs_go_on_and_callers_do_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unauthorized_caller_is_not_told_why() {
+async fn an_unauthorized_caller_does_not_learn_why() {
     let health = health();
     let face = LayerClient(HealthLayer::new(health.clone()));
     health.enter_maintenance("moving the disk");

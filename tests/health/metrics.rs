@@ -275,7 +275,7 @@ async fn answered_probes_are_counted_by_probe_and_code_and_nothing_else_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recorder_that_comes_late_is_told_from_then_on() {
+async fn a_late_recorder_is_notified_from_then_on() {
     let health = Health::builder().add(scripted([])).build();
     let layer = HealthLayer::new(health.clone());
     run(&health).await;
@@ -295,11 +295,11 @@ async fn a_recorder_that_comes_late_is_told_from_then_on() {
 /// A recorder without a size, as one is that keeps its numbers in a static or hands them on.
 struct Unsized;
 
-static TOLD: Mutex<Option<Arc<PrometheusRecorder>>> = Mutex::new(None);
+static REPORTED: Mutex<Option<Arc<PrometheusRecorder>>> = Mutex::new(None);
 
-fn told() -> Arc<PrometheusRecorder> {
-    let told = TOLD.lock().expect("no panic under it");
-    told.clone().expect("set by the test")
+fn reported() -> Arc<PrometheusRecorder> {
+    let reported = REPORTED.lock().expect("no panic under it");
+    reported.clone().expect("set by the test")
 }
 
 impl Recorder for Unsized {
@@ -308,22 +308,22 @@ impl Recorder for Unsized {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
-        told().register_counter(key, metadata)
+        reported().register_counter(key, metadata)
     }
 
     fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
-        told().register_gauge(key, metadata)
+        reported().register_gauge(key, metadata)
     }
 
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
-        told().register_histogram(key, metadata)
+        reported().register_histogram(key, metadata)
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recorder_without_a_size_is_told_everything() {
+async fn a_recorder_without_a_size_is_notified_of_everything() {
     let recorder = Arc::new(recorder());
-    *TOLD.lock().expect("no panic under it") = Some(recorder.clone());
+    *REPORTED.lock().expect("no panic under it") = Some(recorder.clone());
     let handle = recorder.handle();
     let _guard: LocalRecorderGuard<'_> = set_default_local_recorder(&Unsized);
     let health = Health::builder().add(scripted([])).build();

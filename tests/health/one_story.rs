@@ -67,7 +67,7 @@ fn assert_documented(entry: &ReportEntry) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_kind_of_result_is_told_alike() {
+async fn every_kind_of_result_is_reported_alike() {
     for threshold in 1..=3 {
         let step = Arc::new(AtomicU8::new(0));
         let health = Health::builder()
@@ -79,7 +79,7 @@ async fn every_kind_of_result_is_told_alike() {
             )
             .build();
         let mut transitions = health.subscribe();
-        let mut told = Status::Unknown;
+        let mut reported = Status::Unknown;
         // Every result after every other one, as often as a threshold may ask.
         for next in [
             0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 1, 2, 1, 3, 1, 4, 1, 5, 2, 3, 4, 5, 4, 3, 5, 1,
@@ -91,13 +91,13 @@ async fn every_kind_of_result_is_told_alike() {
                 let entry = &report.entries[0];
                 assert_documented(entry);
                 for transition in published(&mut transitions).await {
-                    assert_eq!(transition.from, told, "step {next}");
-                    told = transition.to;
-                    if told == entry.status {
+                    assert_eq!(transition.from, reported, "step {next}");
+                    reported = transition.to;
+                    if reported == entry.status {
                         assert_eq!(transition.required, entry.required);
                     }
                 }
-                assert_eq!(told, entry.status, "step {next}, threshold {threshold}");
+                assert_eq!(reported, entry.status, "step {next}, threshold {threshold}");
                 assert_eq!(health.snapshot().status, report.status);
             }
         }
@@ -106,7 +106,7 @@ async fn every_kind_of_result_is_told_alike() {
 
 /// A run that blocks its thread: told by transitions too, and counted by the thresholds.
 #[test]
-fn a_stuck_run_is_told_alike_and_follows_the_threshold() {
+fn a_stuck_run_is_reported_alike_and_follows_the_threshold() {
     for threshold in [1, 3] {
         let (release, gate) = mpsc::channel::<()>();
         let gate = std::sync::Mutex::new(gate);
@@ -145,7 +145,7 @@ fn a_stuck_run_is_told_alike_and_follows_the_threshold() {
                 sleep(MS).await;
             }
             let mut transitions = health.subscribe();
-            let mut told = Status::Up;
+            let mut reported = Status::Up;
             let mut statuses = Vec::new();
             let stuck = async {
                 loop {
@@ -153,10 +153,10 @@ fn a_stuck_run_is_told_alike_and_follows_the_threshold() {
                     let entry = report.entries[0].clone();
                     assert_documented(&entry);
                     for transition in published(&mut transitions).await {
-                        told = transition.to;
+                        reported = transition.to;
                     }
                     statuses.push((entry.status, entry.consecutive_failures));
-                    assert_eq!(entry.status == Status::Down, told == Status::Down);
+                    assert_eq!(entry.status == Status::Down, reported == Status::Down);
                     if entry.reason == Some(Reason::Stuck) {
                         return entry;
                     }
@@ -173,9 +173,9 @@ fn a_stuck_run_is_told_alike_and_follows_the_threshold() {
             drop(release);
             drop(end.0);
             let recovered = async {
-                while told != Status::Up || health.report().await.status != Status::Up {
+                while reported != Status::Up || health.report().await.status != Status::Up {
                     if let Some(transition) = published(&mut transitions).await.pop() {
-                        told = transition.to;
+                        reported = transition.to;
                     }
                     sleep(10 * MS).await;
                 }
@@ -188,7 +188,7 @@ fn a_stuck_run_is_told_alike_and_follows_the_threshold() {
 
 /// A background refresh whose runtime is gone.
 #[test]
-fn a_stale_result_is_told_by_transitions_too() {
+fn a_stale_result_is_reported_by_transitions_too() {
     let runtime = || {
         let builder = Builder::new_current_thread().enable_all().build();
         builder.expect("a runtime")

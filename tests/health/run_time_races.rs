@@ -60,7 +60,7 @@ async fn coming_and_going_beside_callers_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_name_that_is_used_anew_while_old_runs_end_has_no_past() {
+async fn a_name_that_is_used_again_while_old_runs_end_has_no_past() {
     let health = Health::builder().check("a", up).build();
     let face = LayerClient::new(&health);
     let mut transitions = health.subscribe();
@@ -102,9 +102,9 @@ async fn a_name_that_is_used_anew_while_old_runs_end_has_no_past() {
         }
         // Its answer was from before the change, and is not kept.
         assert_eq!(face.json("/readyz").await.0, 200);
-        let told = soon(transitions.recv()).await.expect("a handle lives");
+        let reported = soon(transitions.recv()).await.expect("a handle lives");
         assert_eq!(
-            (&*told.name, told.from, told.to),
+            (&*reported.name, reported.from, reported.to),
             ("x", Status::Unknown, Status::Up)
         );
         assert!(health.remove("x"));

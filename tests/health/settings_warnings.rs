@@ -26,7 +26,7 @@ fn kinds(warnings: &[ConfigWarning]) -> Vec<ConfigWarningKind> {
 }
 
 #[test]
-fn each_kind_is_told_from_its_bound_on() {
+fn each_kind_is_reported_from_its_bound_on() {
     use ConfigWarningKind::*;
 
     let ms = Duration::from_millis;

@@ -63,7 +63,7 @@ async fn it_waits_for_them_and_says_meanwhile_which_ones_it_waits_for() {
     waiting.await.expect("no panic").expect("ready");
     assert_eq!(status(&health, Probe::Readiness).await, Status::Up);
 
-    // Unready again, and started for ever.
+    // Unready again, and started permanently.
     postgres.kill();
     wait_until("it is unready", LIMIT, async || {
         status(&health, Probe::Readiness).await == Status::Down

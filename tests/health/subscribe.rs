@@ -55,7 +55,7 @@ async fn look(health: &Health) {
 }
 
 /// What has been told already.
-async fn told(transitions: &mut Transitions) -> Option<Transition> {
+async fn reported(transitions: &mut Transitions) -> Option<Transition> {
     timeout(Duration::ZERO, transitions.recv()).await.ok()?
 }
 
@@ -73,24 +73,24 @@ async fn each_says_from_where_to_where_why_and_after_how_long() {
     for _ in 0..5 {
         look(&health).await;
     }
-    let first = told(&mut transitions).await.expect("its first verdict");
+    let first = reported(&mut transitions).await.expect("its first verdict");
     assert_eq!((first.from, first.to), (Status::Unknown, Status::Up));
     assert_eq!(first.previous_for, 2 * SECOND);
-    assert!(told(&mut transitions).await.is_none());
+    assert!(reported(&mut transitions).await.is_none());
 
     switch.set(Status::Down, true);
     look(&health).await;
     // Another reason for the same status is no transition.
     switch.set(Status::Down, false);
     look(&health).await;
-    let down = told(&mut transitions).await.expect("it went down");
+    let down = reported(&mut transitions).await.expect("it went down");
     assert_eq!((down.from, down.to), (Status::Up, Status::Down));
     assert_eq!(down.reason, Some(Reason::Refused));
     assert_eq!(
         down.previous_for,
         10 * SECOND - first.previous_for + 2 * SECOND
     );
-    assert!(told(&mut transitions).await.is_none());
+    assert!(reported(&mut transitions).await.is_none());
     assert_eq!(
         serde_json::to_string(&down).expect("serialises"),
         r#"{"name":"database","kind":"postgres","required":false,"from":"up","to":"down","reason":"refused","message":"nobody listens","previous_for_ms":10000}"#
@@ -98,7 +98,7 @@ async fn each_says_from_where_to_where_why_and_after_how_long() {
 
     switch.set(Status::Degraded, false);
     look(&health).await;
-    let back = told(&mut transitions).await.expect("it came back");
+    let back = reported(&mut transitions).await.expect("it came back");
     assert_eq!((back.from, back.to), (Status::Down, Status::Degraded));
     assert_eq!(
         (back.reason, back.previous_for),
@@ -117,9 +117,9 @@ async fn only_what_is_shown_counts() {
     switch.set(Status::Down, true);
     look(&health).await;
     look(&health).await;
-    assert!(told(&mut transitions).await.is_none());
+    assert!(reported(&mut transitions).await.is_none());
     look(&health).await;
-    let down = told(&mut transitions).await.expect("the third failure");
+    let down = reported(&mut transitions).await.expect("the third failure");
     assert_eq!(down.previous_for, 6 * SECOND);
 }
 
@@ -134,20 +134,20 @@ async fn every_listener_hears_all_from_its_beginning_on() {
     look(&health).await;
     for transitions in &mut early {
         let mut clone = {
-            let first = told(transitions).await.expect("the first");
+            let first = reported(transitions).await.expect("the first");
             assert_eq!(first.to, Status::Up);
             transitions.clone()
         };
         for transitions in [transitions, &mut clone] {
-            let second = told(transitions).await.expect("the second");
+            let second = reported(transitions).await.expect("the second");
             assert_eq!(second.to, Status::Down);
         }
     }
     assert_eq!(
-        told(&mut late).await.map(|told| told.to),
+        reported(&mut late).await.map(|reported| reported.to),
         Some(Status::Down)
     );
-    assert!(told(&mut late).await.is_none());
+    assert!(reported(&mut late).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +171,7 @@ async fn a_subscriber_far_behind_gets_each_last_transition() {
         look(&health).await;
     }
     let mut received = Vec::new();
-    while let Some(transition) = told(&mut slow).await {
+    while let Some(transition) = reported(&mut slow).await {
         received.push((transition.name, transition.to));
     }
     let down = |name: &str| (name.into(), Status::Down);
@@ -223,7 +223,7 @@ async fn it_ends_with_the_last_handle_and_loses_nothing_before() {
     // Its run is still under way and outlives the handle.
     drop(health);
     assert_eq!(
-        transitions.recv().await.map(|told| told.to),
+        transitions.recv().await.map(|reported| reported.to),
         Some(Status::Up)
     );
     assert!(transitions.recv().await.is_none());
@@ -237,16 +237,16 @@ async fn giving_up_a_wait_loses_nothing() {
         .build();
     let mut transitions = health.subscribe();
     assert_eq!(
-        told(&mut transitions).await.map(|told| told.to),
+        reported(&mut transitions).await.map(|reported| reported.to),
         None,
         "no run has ended yet"
     );
-    let waiting = tokio::spawn(async move { transitions.recv().await.map(|told| told.to) });
+    let waiting = tokio::spawn(async move { transitions.recv().await.map(|reported| reported.to) });
     assert_eq!(waiting.await.expect("no panic"), Some(Status::Up));
 }
 
 #[tokio::test(start_paused = true)]
-async fn added_ones_are_told_and_removed_ones_are_not() {
+async fn added_ones_are_reported_and_removed_ones_are_not() {
     let switch = Switch::default();
     let health = Health::builder().build();
     let mut transitions = health.subscribe();
@@ -257,22 +257,22 @@ async fn added_ones_are_told_and_removed_ones_are_not() {
     added(&health);
     look(&health).await;
     assert_eq!(
-        told(&mut transitions).await.map(|told| told.to),
+        reported(&mut transitions).await.map(|reported| reported.to),
         Some(Status::Up)
     );
     switch.set(Status::Down, true);
     look(&health).await;
     // What was told and not yet heard is not heard after the removal either.
     assert!(health.remove("tenant"));
-    assert!(told(&mut transitions).await.is_none());
+    assert!(reported(&mut transitions).await.is_none());
     added(&health);
     look(&health).await;
-    let again = told(&mut transitions).await.expect("without a past");
+    let again = reported(&mut transitions).await.expect("without a past");
     assert_eq!((again.from, again.to), (Status::Unknown, Status::Down));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_run_of_a_removed_one_is_not_told() {
+async fn the_last_run_of_a_removed_one_is_not_reported() {
     let slow = || async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         Ok(Outcome::up())
@@ -326,7 +326,7 @@ async fn listeners_beside_many_changes_all_hear_the_last_word() {
     let mut last = HashMap::new();
     while last.values().filter(|to| **to == Status::Down).count() < DEPENDENCIES {
         let _ = health.report().await;
-        while let Some(transition) = told(&mut control).await {
+        while let Some(transition) = reported(&mut control).await {
             last.insert(transition.name, transition.to);
         }
     }

@@ -370,7 +370,7 @@ fn head_with(secret: &str) -> String {
         .expect("valid");
     let layer = HealthLayer::new(Health::builder().build()).allow(access);
     drop(layer.layer(inner).call(request));
-    printed.recv().expect("the probe was asked")
+    printed.recv().expect("the probe was called")
 }
 
 #[cfg(all(feature = "postgres", feature = "redis"))]

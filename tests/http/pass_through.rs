@@ -21,13 +21,13 @@ struct Marker(&'static str);
 type Step = Poll<Option<Result<Frame<Bytes>, &'static str>>>;
 
 /// A body that says of itself what it was told to say.
-struct Told {
+struct StatedBody {
     steps: VecDeque<Step>,
     ends: bool,
     hint: SizeHint,
 }
 
-impl Body for Told {
+impl Body for StatedBody {
     type Data = Bytes;
     type Error = &'static str;
 
@@ -44,8 +44,8 @@ impl Body for Told {
     }
 }
 
-fn told(ends: bool, hint: SizeHint) -> Told {
-    Told {
+fn stated_body(ends: bool, hint: SizeHint) -> StatedBody {
+    StatedBody {
         steps: VecDeque::new(),
         ends,
         hint,
@@ -139,7 +139,7 @@ async fn the_head_of_a_response_comes_back_untouched() {
             .header("cache-control", "max-age=1")
             .header("x-twice", "2")
             .extension(Marker("response"))
-            .body(told(false, SizeHint::new()))
+            .body(stated_body(false, SizeHint::new()))
     });
     let request = || {
         let mut request = Request::new(());
@@ -178,7 +178,7 @@ async fn a_body_says_of_itself_what_it_said_before() {
     ];
     for (ends, hint) in table {
         let inner = service_fn(|_: Request<()>| {
-            let body = told(ends, hint);
+            let body = stated_body(ends, hint);
             async { Ok::<_, Infallible>(Response::new(body)) }
         });
         let body = layer()
@@ -208,9 +208,9 @@ async fn every_frame_comes_through_as_it_was() {
         ])
     };
     let inner = service_fn(|_: Request<()>| {
-        let body = Told {
+        let body = StatedBody {
             steps: steps(),
-            ..told(false, SizeHint::new())
+            ..stated_body(false, SizeHint::new())
         };
         async { Ok::<_, Infallible>(Response::new(body)) }
     });
@@ -231,7 +231,7 @@ async fn every_frame_comes_through_as_it_was() {
 #[tokio::test]
 async fn an_answer_says_its_length_and_ends_with_it() {
     let inner = service_fn(async |_: Request<()>| {
-        Ok::<_, Infallible>(Response::new(told(false, SizeHint::new())))
+        Ok::<_, Infallible>(Response::new(stated_body(false, SizeHint::new())))
     });
     let service = layer().layer(inner);
     let request = |method, path: &'static str| {

@@ -56,12 +56,12 @@ impl Prober {
         ask: Ask,
         start: Instant,
         mut random: Random,
-        told: impl Fn(bool),
+        reported: impl Fn(bool),
     ) {
         let mut next = start + random.within(self.delay);
         loop {
             sleep_until(next).await;
-            told(timeout(self.timeout, ask()).await.unwrap_or(false));
+            reported(timeout(self.timeout, ask()).await.unwrap_or(false));
             next += self.period;
         }
     }

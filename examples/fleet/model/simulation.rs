@@ -86,7 +86,7 @@ async fn course(way: Way, scenario: &Scenario) -> Course {
         let ask = face(way, &pool, scenario.cache_for);
         for (number, prober) in (1..).zip(probers(scenario.envoys)) {
             let (probes, downs, ups) = (probes.clone(), downs.clone(), ups.clone());
-            let told = move |ready: bool| {
+            let reported = move |ready: bool| {
                 probes.fetch_add(1, Ordering::Relaxed);
                 let now = start.elapsed();
                 let (since, firsts) = if (dies..returns).contains(&now) && !ready {
@@ -100,7 +100,7 @@ async fn course(way: Way, scenario: &Scenario) -> Course {
                 firsts[replica].fetch_min(millis, Ordering::Relaxed);
             };
             let random = Random::new(scenario.seed ^ ((replica as u64) << 20) ^ number);
-            tasks.spawn(prober.probe(ask.clone(), begins, random, told));
+            tasks.spawn(prober.probe(ask.clone(), begins, random, reported));
         }
         if replica % 5 != 0 {
             let mean = scenario.traffic;

@@ -28,7 +28,7 @@ fn the_list_is_read_from_the_right_past_the_proxies() {
         ("203.0.113.9, 10.0.0.2, 10.0.0.3", Some("203.0.113.9")),
         ("junk, 203.0.113.9, 10.0.0.2", Some("203.0.113.9")),
         ("<script>, 203.0.113.9", Some("203.0.113.9")),
-        // All of them proxies: the first one asked.
+        // All of them are proxies: the first one sent the request.
         ("10.0.0.3,10.0.0.2", Some("10.0.0.3")),
         // A proxy's address in the middle is what the client wrote.
         ("10.0.0.3, 203.0.113.9", Some("203.0.113.9")),

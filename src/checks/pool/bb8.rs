@@ -12,7 +12,7 @@ use crate::{
     report::Failure,
 };
 
-/// A kind of server: how to ask it, and what its errors mean.
+/// A kind of server: how to ping it, and what its errors mean.
 pub(in crate::checks) trait Server<M: ManageConnection>:
     Send + Sync + 'static
 {

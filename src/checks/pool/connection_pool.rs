@@ -66,12 +66,12 @@ pub(crate) trait ConnectionPool: Send + Sync + 'static {
         Err(connection)
     }
 
-    /// Whether [`prove`](Self::prove) asks for more than an answer. Default: no.
+    /// Whether [`prove`](Self::prove) requires more than an answer. Default: no.
     fn has_proof(&self) -> bool {
         false
     }
 
-    /// Proves what the check was asked for, on a connection that answers. It should end by `until`.
+    /// Proves what the check requires, on a connection that answers. It should end by `until`.
     ///
     /// # Errors
     ///

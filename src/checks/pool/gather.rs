@@ -168,7 +168,7 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
                 CheckoutStep::Ended(CheckoutEnd::Answered(answered))
                     if self.proof(answered) == Proof::NoTime
                         && now < self.begun + self.total() / 2 => {}
-                // It has told what a checkout can tell.
+                // It has shown all that a checkout can show.
                 CheckoutStep::Ended(_) => active += 2,
             });
         }
@@ -306,7 +306,7 @@ impl<'a, P: ConnectionPool> Run<'a, P> {
 
     fn proof(&self, answered: &Answered) -> Proof {
         match &answered.proof {
-            None => Proof::NotAsked,
+            None => Proof::NotRequired,
             Some(Ok(outcome)) => Proof::Done(outcome.status(), outcome.reason()),
             // The server ended it. It was not given the time it may take.
             Some(Err(failure))

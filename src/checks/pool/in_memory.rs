@@ -46,7 +46,7 @@ struct World {
     /// Connections that went back or were closed with a ping unanswered.
     pending: u32,
     served: u64,
-    /// Proofs that break their connection before one succeeds. `None`: no proof is asked for.
+    /// Proofs that break their connection before one succeeds. `None`: the check requires no proof.
     broken_proofs: Option<u32>,
 }
 
@@ -59,7 +59,7 @@ struct Memory {
 
 struct Connection {
     /// Sent and not answered.
-    asked: bool,
+    pinged: bool,
     pool: Memory,
     pooled: bool,
 }
@@ -108,7 +108,7 @@ impl Memory {
             world.beside.1 = world.beside.1.max(world.beside.0);
         });
         Connection {
-            asked: false,
+            pinged: false,
             pool: self.clone(),
             pooled,
         }
@@ -131,9 +131,9 @@ impl Memory {
     }
 
     async fn ask(&self, connection: &mut Connection) -> Result<(), Failure> {
-        connection.asked = true;
+        connection.pinged = true;
         let answered = self.step(|world| world.pings).await;
-        connection.asked = false;
+        connection.pinged = false;
         answered
     }
 }
@@ -263,7 +263,7 @@ impl Drop for Checkout {
         let pool = connection.pool.clone();
         pool.with(|world| {
             world.checked_out.0 -= 1;
-            world.pending += u32::from(connection.asked);
+            world.pending += u32::from(connection.pinged);
             world.idle.push_back(connection);
         });
     }
@@ -275,7 +275,7 @@ impl Drop for Connection {
             && let Ok(mut world) = self.pool.world.lock()
         {
             world.beside.0 -= 1;
-            world.pending += u32::from(self.asked);
+            world.pending += u32::from(self.pinged);
         }
     }
 }
@@ -352,7 +352,7 @@ async fn runs_cut_off_keep_the_limits_on_connections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_healthy_pool_is_asked_once_and_nothing_is_opened() {
+async fn a_healthy_pool_is_pinged_once_and_nothing_is_opened() {
     for test in [CheckoutTest::AsksServer, CheckoutTest::None] {
         let pool = Memory::new(4, 2, test);
         let lanes = Arc::new(Lanes::new(pool.clone()));
@@ -377,7 +377,7 @@ async fn a_full_pool_is_not_queued_at() {
     }
     pool.with(|world| {
         assert_eq!(world.checked_out.1, 0, "the check took none");
-        assert_eq!(world.beside.1, 1, "one connection, kept and asked again");
+        assert_eq!(world.beside.1, 1, "one connection, kept and used again");
         world.checked_out.0 = 2;
     });
     drop(held);

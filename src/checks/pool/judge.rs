@@ -15,7 +15,7 @@ pub(super) struct Evidence {
     pub(super) silent: bool,
     /// The pool keeps a connection that is broken.
     pub(super) broken: bool,
-    /// The check was asked to prove more than an answer.
+    /// The check has to prove more than an answer.
     pub(super) needs_proof: bool,
 }
 
@@ -35,10 +35,10 @@ pub(super) enum Checkout {
     Forbidden(Proof),
 }
 
-/// What became of the proof that was asked for.
+/// What became of the proof that the check requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    NotAsked,
+    NotRequired,
     Done(Status, Option<Reason>),
     /// Not over, after at least half of the timeout.
     TooLong,
@@ -105,18 +105,18 @@ const LATE: &str = "a pooled connection came too late for the query to end";
 pub(super) fn judge(e: &Evidence) -> Judgement {
     use Reason::{PoolStuck, Rejected, Saturated, Timeout};
     match (e.checkout, e.dedicated, e.served) {
-        // Rows 1 to 8: the pool's own connection tells.
+        // Rows 1 to 8: the pool's own connection decides.
         (Checkout::Answered(proof), ..) => match proof {
-            Proof::NotAsked | Proof::Done(Status::Up, _) if e.broken => {
+            Proof::NotRequired | Proof::Done(Status::Up, _) if e.broken => {
                 degraded(PoolStuck, Text::Note(KEEPS_BROKEN))
             }
-            Proof::NotAsked | Proof::Done(Status::Up, _) if e.silent => {
+            Proof::NotRequired | Proof::Done(Status::Up, _) if e.silent => {
                 degraded(PoolStuck, Text::Note(SILENT))
             }
             proof => of_proof(proof),
         },
         (Checkout::Forbidden(proof), ..) => match proof {
-            Proof::NotAsked | Proof::Done(Status::Up, _) => degraded(Rejected, Text::Note(PING)),
+            Proof::NotRequired | Proof::Done(Status::Up, _) => degraded(Rejected, Text::Note(PING)),
             proof => of_proof(proof),
         },
         (Checkout::CannotServe(reason), ..) => down(reason, Text::Checkout),
@@ -200,7 +200,7 @@ pub(super) fn is_settled(e: &Evidence, others: Others) -> bool {
 
 fn of_proof(proof: Proof) -> Judgement {
     match proof {
-        Proof::NotAsked => Judgement {
+        Proof::NotRequired => Judgement {
             status: Status::Up,
             reason: None,
             text: Text::None,

@@ -49,9 +49,9 @@ fn each_row_has_its_result() {
         needs_proof: true,
         ..evidence
     };
-    let answers = Dedicated::Answered(Proof::NotAsked);
+    let answers = Dedicated::Answered(Proof::NotRequired);
     let rows = [
-        (1, checkout(Checkout::Answered(Proof::NotAsked)), up),
+        (1, checkout(Checkout::Answered(Proof::NotRequired)), up),
         (1, checkout(Checkout::Answered(FINE)), up),
         (
             2,
@@ -188,7 +188,7 @@ fn each_row_has_its_result() {
 /// Every value of every field, with one reason for each that carries one.
 fn all() -> impl Iterator<Item = Evidence> {
     let proofs = [
-        Proof::NotAsked,
+        Proof::NotRequired,
         FINE,
         BEHIND,
         READ_ONLY,
@@ -269,7 +269,7 @@ fn a_proof_that_failed_is_never_up() {
         if evidence.needs_proof
             && !matches!(
                 evidence.checkout,
-                Checkout::Answered(FINE | Proof::NotAsked)
+                Checkout::Answered(FINE | Proof::NotRequired)
             )
         {
             assert_ne!(found(evidence).0, Status::Up, "{evidence:?}");
@@ -284,7 +284,7 @@ fn a_settled_result_does_not_depend_on_what_is_pending() {
             if !is_settled(&evidence, others) {
                 continue;
             }
-            // A dedicated connection that is still asked changes nothing about an answer of the pool.
+            // A dedicated connection that has not answered yet changes nothing about an answer of the pool.
             if matches!(
                 evidence.checkout,
                 Checkout::Answered(_) | Checkout::CannotServe(_)

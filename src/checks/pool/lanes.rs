@@ -539,7 +539,7 @@ impl DedicatedLane {
     }
 }
 
-/// Pings until the server answers or the connection breaks: a driver that stops waiting is asked again.
+/// Pings until the server answers or the connection breaks: after a driver that stops waiting, the ping is repeated.
 async fn ping<P: ConnectionPool>(
     pool: &P,
     connection: &mut P::Connection,

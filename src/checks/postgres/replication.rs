@@ -64,7 +64,7 @@ fn parse_lsn(text: &str) -> Option<u64> {
     Some(half(high)? << 32 | half(low)?)
 }
 
-/// Judges the row of [`sql`] by what was asked for. `lag`: the most it may be, and what it is.
+/// Judges the row of [`sql`] by what the check requires. `lag`: the most it may be, and what it is.
 pub(super) fn judge(
     row: &[Option<String>],
     role: Option<Role>,

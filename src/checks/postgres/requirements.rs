@@ -1,4 +1,4 @@
-//! What a Postgres server can be asked to prove beyond an answer.
+//! What a Postgres server can prove beyond an answer.
 
 use std::{
     borrow::Cow,

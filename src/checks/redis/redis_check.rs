@@ -14,7 +14,7 @@ use crate::{
 /// A check on a `bb8` pool of Redis connections.
 ///
 /// Up costs one `PING`: the pool's test at checkout, or the check's own where the pool does not
-/// test. A server that answers `PING` and refuses writes is up, unless the check was asked to prove a write.
+/// test. A server that answers `PING` and refuses writes is up, unless the check requires a write.
 ///
 /// The rules are those of [the module](crate::checks). Clones share their connections. Cancel-safe.
 pub struct RedisCheck<

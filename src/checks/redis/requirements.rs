@@ -1,4 +1,4 @@
-//! What a Redis server can be asked to prove beyond a `PONG`.
+//! What a Redis server can prove beyond a `PONG`.
 
 use std::{
     borrow::Cow,

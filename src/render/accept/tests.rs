@@ -43,7 +43,7 @@ fn real_clients_get_what_they_ask_for() {
              application/vnd.spring-boot.actuator.v2+json, application/json",
             SPRING,
         ),
-        // Prometheus 3, 2, and one that was told to ask for the old text alone.
+        // Prometheus 3, 2, and one configured to request the old text alone.
         (
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
              application/openmetrics-text;version=0.0.1;q=0.4,\
@@ -235,7 +235,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5_000) })]
 
     #[test]
-    fn whatever_is_asked_for_something_is_chosen(
+    fn something_is_chosen_for_every_request(
         fields in vec(prop_oneof![header(), ".{0,40}"], 0..4),
         fallback in 0..OFFERS.len(),
     ) {
