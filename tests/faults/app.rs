@@ -14,12 +14,9 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_postgres::{Client, Config, NoTls};
-use tower_health::{Check, CheckResult, Reason, Status, checks::ConnectTimeoutManager};
+use tower_health::{Check, Reason, checks::ConnectTimeoutManager};
 
-/// Status and reason of one run.
-pub type Answer = (Status, Option<Reason>);
-
-pub const UP: Answer = (Status::Up, None);
+use crate::answer::{Answer, answer, down};
 
 /// The timeout of a dependency by default, which is a run's deadline.
 pub const RUN: Duration = Duration::from_millis(800);
@@ -40,21 +37,6 @@ pub fn postgres_pool(config: Config, size: u32, tested: bool) -> bb8::Pool<Postg
 /// `manager` with an end to its connects, by the default limit.
 pub fn with_connect_timeout<M>(manager: M) -> ConnectTimeoutManager<M> {
     ConnectTimeoutManager::new(manager)
-}
-
-pub fn down(reason: Reason) -> Answer {
-    (Status::Down, Some(reason))
-}
-
-pub fn degraded(reason: Reason) -> Answer {
-    (Status::Degraded, Some(reason))
-}
-
-pub fn answer(result: &CheckResult) -> Answer {
-    match result {
-        Ok(outcome) => (outcome.status(), outcome.reason()),
-        Err(failure) => down(failure.reason()),
-    }
 }
 
 /// One run as a dependency makes it: with the default timeout, dropped at its end.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crate::answer::{Answer, UP, answer, degraded, down, look};
 use crate::support::{Mode, Postgres, Proxy, judged_on_time, unused_port, wait_until};
 use bb8_postgres::PostgresConnectionManager;
 use tokio::time::{Instant, timeout};
@@ -16,34 +17,9 @@ use tokio_postgres::{
 };
 use tower_health::{Check, CheckResult, PoolStats, Reason, Status, checks};
 
-type Verdict = (Status, Option<Reason>);
 type Pool = bb8::Pool<PostgresConnectionManager<NoTls>>;
 
-const UP: Verdict = (Status::Up, None);
 const SOON: Duration = Duration::from_secs(20);
-
-async fn look(check: &impl Check) -> Verdict {
-    verdict(
-        &timeout(Duration::from_millis(1500), check.check())
-            .await
-            .expect("it ends within its budget"),
-    )
-}
-
-fn verdict(result: &CheckResult) -> Verdict {
-    match result {
-        Ok(outcome) => (outcome.status(), outcome.reason()),
-        Err(failure) => (Status::Down, Some(failure.reason())),
-    }
-}
-
-fn down(reason: Reason) -> Verdict {
-    (Status::Down, Some(reason))
-}
-
-fn degraded(reason: Reason) -> Verdict {
-    (Status::Degraded, Some(reason))
-}
 
 async fn serves(pool: &Pool) {
     let connection = timeout(SOON, pool.get()).await.unwrap().unwrap();
@@ -102,9 +78,9 @@ async fn a_server_that_refuses_the_login_says_why() {
         (&tls, Reason::Tls),
     ] {
         for _ in 0..2 {
-            let is_right = |result: &CheckResult| verdict(result) == down(reason);
+            let is_right = |result: &CheckResult| answer(result) == down(reason);
             let result = judged_on_time(async || check.check().await, is_right).await;
-            assert_eq!(verdict(&result), down(reason));
+            assert_eq!(answer(&result), down(reason));
             // What the server says names user and database.
             let shown = format!("{0} {0:?}", result.unwrap_err());
             assert!(
@@ -117,7 +93,7 @@ async fn a_server_that_refuses_the_login_says_why() {
     let attrs = wrong(|config| {
         config.target_session_attrs(TargetSessionAttrs::ReadOnly);
     });
-    let is_right = |found: &Verdict| *found == down(Reason::Mismatch);
+    let is_right = |found: &Answer| *found == down(Reason::Mismatch);
     let found = judged_on_time(async || look(&attrs).await, is_right).await;
     assert_eq!(found, down(Reason::Mismatch));
     let missing = {

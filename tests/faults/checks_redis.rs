@@ -2,38 +2,13 @@
 
 use std::time::Duration;
 
+use crate::answer::{UP, degraded, down, look};
 use crate::support::{Proxy, Redis, unused_port, wait_until};
 use bb8_redis::{RedisConnectionManager, redis::cmd};
 use tokio::time::timeout;
-use tower_health::{Check, CheckResult, Reason, Status, checks};
+use tower_health::{Check, Reason, checks};
 
-type Verdict = (Status, Option<Reason>);
-
-const UP: Verdict = (Status::Up, None);
 const SOON: Duration = Duration::from_secs(20);
-
-async fn look(check: &impl Check) -> Verdict {
-    verdict(
-        &timeout(Duration::from_millis(1500), check.check())
-            .await
-            .expect("it ends within its budget"),
-    )
-}
-
-fn verdict(result: &CheckResult) -> Verdict {
-    match result {
-        Ok(outcome) => (outcome.status(), outcome.reason()),
-        Err(failure) => (Status::Down, Some(failure.reason())),
-    }
-}
-
-fn down(reason: Reason) -> Verdict {
-    (Status::Down, Some(reason))
-}
-
-fn degraded(reason: Reason) -> Verdict {
-    (Status::Degraded, Some(reason))
-}
 
 async fn say(server: &Redis, words: &[&str]) {
     cmd(words[0])

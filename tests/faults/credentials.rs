@@ -11,9 +11,9 @@ use tokio_postgres::{Client, NoTls};
 use tower_health::{Reason, Status, checks};
 
 use crate::{
+    answer::{Answer, UP, degraded, down},
     app::{
-        Answer, Load, PostgresManager, SOON, UP, degraded, down, hold, is_served, postgres_pool,
-        redis_is_served, run, warm,
+        Load, PostgresManager, SOON, hold, is_served, postgres_pool, redis_is_served, run, warm,
     },
     support::{Postgres, Redis, judged_on_time, wait_until},
 };

@@ -9,7 +9,8 @@ use tokio_postgres::{Client, NoTls};
 use tower_health::{Reason, checks};
 
 use crate::{
-    app::{PostgresManager, SOON, UP, down, hold, is_served, redis_is_served, run, warm},
+    answer::{UP, down},
+    app::{PostgresManager, SOON, hold, is_served, redis_is_served, run, warm},
     support::{Postgres, Redis, judged_on_time, wait_until},
 };
 

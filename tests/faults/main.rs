@@ -6,6 +6,7 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answer;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod app;
 #[cfg(all(feature = "postgres", feature = "redis"))]

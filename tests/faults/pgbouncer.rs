@@ -4,29 +4,14 @@
 
 use std::time::Duration;
 
-use crate::support::{PgBouncer, Postgres, Proxy, judged_on_time, wait_until};
+use crate::answer::{UP, look, look_on_time};
+use crate::support::{PgBouncer, Postgres, Proxy, wait_until};
 use bb8_postgres::PostgresConnectionManager;
 use tokio::time::timeout;
 use tokio_postgres::{Config, NoTls};
-use tower_health::{Check, Reason, Status, checks};
+use tower_health::{Reason, Status, checks};
 
-type Verdict = (Status, Option<Reason>);
-
-const UP: Verdict = (Status::Up, None);
 const SOON: Duration = Duration::from_secs(20);
-
-/// A verdict that `is_right`, or else one found while the machine was on time.
-async fn look(check: &impl Check, is_right: impl Fn(Verdict) -> bool) -> Verdict {
-    judged_on_time(async || look_once(check).await, |found| is_right(*found)).await
-}
-
-async fn look_once(check: &impl Check) -> Verdict {
-    let result = timeout(Duration::from_millis(1500), check.check()).await;
-    match result.expect("it ends within its budget") {
-        Ok(outcome) => (outcome.status(), outcome.reason()),
-        Err(failure) => (Status::Down, Some(failure.reason())),
-    }
-}
 
 async fn through(proxy: &Proxy, tested: bool) -> bb8::Pool<PostgresConnectionManager<NoTls>> {
     let mut config = Config::new();
@@ -53,22 +38,26 @@ async fn a_dead_and_a_frozen_backend_are_found_out_behind_it_without_a_storm() {
         let pool = through(&proxy, tested).await;
         let check = checks::postgres(pool.clone());
         if warm {
-            assert_eq!(look(&check, |found| found == UP).await, UP, "{context}");
+            assert_eq!(
+                look_on_time(&check, |found| found == UP).await,
+                UP,
+                "{context}"
+            );
         }
         server.freeze();
         for _ in 0..2 {
             let before = proxy.connections();
             // Whatever the machine does, nothing answers.
-            let verdict = look_once(&check).await;
+            let verdict = look(&check).await;
             assert_eq!(verdict, (Status::Down, Some(Reason::Timeout)), "{context}");
             assert!(proxy.connections() - before <= 3, "{context}");
         }
         server.thaw();
-        wait_until(&context, SOON, async || look_once(&check).await == UP).await;
+        wait_until(&context, SOON, async || look(&check).await == UP).await;
         server.kill();
         for run in 0..3 {
             let before = proxy.connections();
-            let verdict = look_once(&check).await;
+            let verdict = look(&check).await;
             let made = proxy.connections() - before;
             println!("{context}: backend killed, run {run}: {verdict:?}, {made} connections");
             // PgBouncer drops the first client when it finds out.
@@ -86,7 +75,7 @@ async fn a_dead_and_a_frozen_backend_are_found_out_behind_it_without_a_storm() {
         }
         server.restart().await;
         // It tries again once a second itself.
-        wait_until(&context, SOON, async || look_once(&check).await == UP).await;
+        wait_until(&context, SOON, async || look(&check).await == UP).await;
         let connection = timeout(SOON, pool.get()).await.unwrap().unwrap();
         wait_until(&context, SOON, async || {
             connection.simple_query("SELECT 1").await.is_ok()

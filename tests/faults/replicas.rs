@@ -10,7 +10,8 @@ use tokio_postgres::error::SqlState;
 use tower_health::{Reason, checks};
 
 use crate::{
-    app::{PostgresManager, SOON, UP, degraded, down, hold, postgres_pool, run, warm},
+    answer::{UP, degraded, down},
+    app::{PostgresManager, SOON, hold, postgres_pool, run, warm},
     support::{Postgres, judged_on_time, wait_until},
 };
 

@@ -12,9 +12,10 @@ use tokio_postgres::Client;
 use tower_health::{Dependency, Health, Reason, Report, Status, checks};
 
 use crate::{
+    answer::{Answer, UP, down},
     app::{
-        Answer, PostgresManager, SOON, UP, down, is_served, postgres_pool, redis_is_served, run,
-        warm, with_connect_timeout,
+        PostgresManager, SOON, is_served, postgres_pool, redis_is_served, run, warm,
+        with_connect_timeout,
     },
     support::{Mode, Postgres, Proxy, Redis, judged_on_time, wait_until},
 };

@@ -15,9 +15,10 @@ use tokio_postgres::{Client, NoTls};
 use tower_health::{Reason, Status, checks};
 
 use crate::{
+    answer::{Answer, UP, degraded, down},
     app::{
-        Answer, Load, PostgresManager, SOON, UP, degraded, down, hold, is_served, postgres_pool,
-        run, warm, with_connect_timeout,
+        Load, PostgresManager, SOON, hold, is_served, postgres_pool, run, warm,
+        with_connect_timeout,
     },
     support::{Mode, Postgres, Proxy, judged_on_time, wait_until},
 };
