@@ -18,7 +18,7 @@ use support::{
     statistics::Spread,
     wire::Connection,
 };
-use tower_health::HealthService;
+use tower_health::service::HealthService;
 use tower_layer::Layer;
 
 const ROUNDS: usize = 41;

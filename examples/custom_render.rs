@@ -12,8 +12,9 @@ use axum::{Router, routing::get};
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tower_health::{
-    Access, CheckResult, Format, Health, HealthLayer, Outcome, Probe, Render, ReportEntry, Status,
-    View,
+    Access, CheckResult, Format, Health, HealthLayer, Outcome, Probe, Status,
+    render::{Render, View},
+    report::ReportEntry,
 };
 
 /// `{"checks":{"database":"UP"},"errors":{},"status":"UP"}`

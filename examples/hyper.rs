@@ -18,7 +18,7 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, service_fn};
-use tower_health::{Access, Health, HealthLayer, Outcome, PeerAddr, ResponseBody};
+use tower_health::{Access, Health, HealthLayer, Outcome, PeerAddr, service::ResponseBody};
 
 /// Longer than load balancers need to notice.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -37,8 +37,9 @@ use bb8_postgres::{
 use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tower::Layer;
 use tower_health::{
-    Dependency, Format, Health, HealthLayer, Probe, Render, View,
+    Dependency, Format, Health, HealthLayer, Probe,
     checks::{self, ConnectTimeoutManager},
+    render::{Render, View},
 };
 
 type Pool = bb8::Pool<ConnectTimeoutManager<PostgresConnectionManager<NoTls>>>;

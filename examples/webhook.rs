@@ -21,7 +21,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
-use tower_health::{Health, HealthLayer, Outcome, Transition, Transitions};
+use tower_health::{
+    Health, HealthLayer, Outcome,
+    health::{Transition, Transitions},
+};
 
 /// A receiver may restart meanwhile: the pauses are 0.2, 0.4, 0.8 and 1.6 s.
 const ATTEMPTS: u32 = 5;

@@ -118,7 +118,7 @@
 //! | no method `layer` for `HealthLayer` | `use tower::Layer` |
 //! | `axum::serve` rejects `layer.layer(router)` | [`keep_body_type`](HealthLayer::keep_body_type), then `axum::ServiceExt::<Request>::into_make_service_with_connect_info` |
 //! | `From<Bytes>` is not implemented for a body | without `keep_body_type` only the body's data needs it: leave the call out, or map the inner body to `Bytes` |
-//! | `Clone` is not satisfied at [`BusyService`] | make the inner service `Clone`, for example with `tower::buffer` |
+//! | `Clone` is not satisfied at [`BusyService`](service::BusyService) | make the inner service `Clone`, for example with `tower::buffer` |
 //! | a check "captures state" or "only implements `FnOnce`" | `move \|\| { let pool = pool.clone(); async move { .. } }` |
 //! | `?` cannot convert `Box<dyn Error>` or `anyhow::Error` to [`Failure`] | `map_err(\|error\| Failure::new(Reason::Failed).caused_by(error))` |
 //! | `InProcessCheck` is not implemented | liveness takes no check behind a network: use [`check`](HealthBuilder::check) |
@@ -141,7 +141,7 @@
 //! | `postgres`, `redis` | `checks::postgres`, `checks::redis` | yes |
 //! | `pool` | `checks::pool`, for other bb8 pools | with either |
 //! | `axum`, `tonic` | the peer address from `ConnectInfo`, `TcpConnectInfo` | no |
-//! | `hyper` | [`HealthService`] is also a `hyper::service::Service` | no |
+//! | `hyper` | [`HealthService`](service::HealthService) is also a `hyper::service::Service` | no |
 //! | `grpc` | `grpc.health.v1`: `Check`, `Watch`, `List` | no |
 //! | `html` | the status page | no |
 //! | `signal` | `Health::drain_on_shutdown_signal` | no |
@@ -150,7 +150,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod access;
+pub mod access;
 mod bounds;
 mod check;
 pub mod checks;
@@ -158,30 +158,33 @@ mod dependency;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod guide;
-mod health;
+pub mod health;
 mod http;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod monitor;
 mod probe;
-mod render;
+pub mod render;
 pub mod report;
 
+/// What [`HealthLayer`] is made of: services, their futures and bodies, and the layers for the inner service.
+pub mod service {
+    pub use crate::http::{
+        AnnounceDrainLayer, AnnounceDrainService, BusyService, HealthService, ProbeMark,
+        ResponseBody, ResponseFuture, mode,
+    };
+}
+
+#[doc(inline)]
 pub use self::{
-    access::{Access, Detail, InvalidNetwork, PeerAddr, RequestHead},
+    access::{Access, PeerAddr},
     check::{Check, CheckResult, InProcessCheck, Outcome},
     dependency::{Dependency, InvalidDependencyName},
-    health::{
-        AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, Health, HealthBuilder, NotReady,
-        Transition, Transitions,
-    },
-    http::{
-        AnnounceDrainLayer, AnnounceDrainService, BusyService, HealthLayer, HealthService,
-        ProbeMark, ResponseBody, ResponseFuture, mode,
-    },
+    health::{Health, HealthBuilder},
+    http::HealthLayer,
     probe::Probe,
-    render::{Format, Render, View},
-    report::{CheckRun, Failure, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
+    render::Format,
+    report::{Failure, Reason, Status},
 };
 
 /// The examples of the README, compiled.

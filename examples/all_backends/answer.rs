@@ -1,7 +1,11 @@
 //! `{"status":"UP","checks":{…},"errors":{…}}`.
 
 use serde::{Serialize, Serializer};
-use tower_health::{Render, ReportEntry, Status, View};
+use tower_health::{
+    Status,
+    render::{Render, View},
+    report::ReportEntry,
+};
 
 pub(crate) struct UpOrDown;
 

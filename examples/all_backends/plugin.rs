@@ -6,7 +6,7 @@ use std::{
     process,
 };
 
-use tower_health::{AddError, Dependency, Health, Outcome, checks};
+use tower_health::{Dependency, Health, Outcome, checks, health::AddError};
 
 /// Keeps files in a directory: its check writes a file there and reads it back.
 pub(crate) struct Storage {

@@ -27,7 +27,7 @@ use std::{env, error::Error, net::SocketAddr, process::ExitCode, time::Duration}
 use axum::{ServiceExt, extract::Request};
 use tokio::{net::TcpListener, sync::oneshot, time::sleep};
 use tower::Layer;
-use tower_health::{Access, AnnounceDrainLayer, Health, HealthLayer};
+use tower_health::{Access, Health, HealthLayer, service::AnnounceDrainLayer};
 
 const EVERYTHING: &str = if cfg!(feature = "html") {
     "all dependencies, with details for this host; open it in a browser"

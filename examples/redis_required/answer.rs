@@ -1,7 +1,11 @@
 //! The bodies of the two endpoints.
 
 use serde::Serialize;
-use tower_health::{ObservedValue, Render, ReportEntry, Status, View};
+use tower_health::{
+    Status,
+    render::{Render, View},
+    report::{ObservedValue, ReportEntry},
+};
 
 /// `/health`.
 pub(crate) struct Overview;

@@ -41,7 +41,9 @@ use std::{
 use axum::{ServiceExt, extract::Request};
 use tokio::net::TcpListener;
 use tower::Layer;
-use tower_health::{Access, Format, Health, HealthLayer, NotReady, Probe, mode::KeepBody};
+use tower_health::{
+    Access, Format, Health, HealthLayer, Probe, health::NotReady, service::mode::KeepBody,
+};
 
 use crate::{
     answer::{Admin, Overview},

@@ -17,7 +17,7 @@ use super::{
 /// ```
 /// use tower_health::{Access, Health, HealthLayer};
 ///
-/// # fn main() -> Result<(), tower_health::InvalidNetwork> {
+/// # fn main() -> Result<(), tower_health::access::InvalidNetwork> {
 /// let token = "from the environment, or a file that is mounted".replace(' ', "-");
 /// let operators = Access::loopback()
 ///     .or(Access::networks(["10.0.0.0/8", "2001:db8::7"])?)
@@ -159,7 +159,7 @@ impl Access {
     /// that names its client is never allowed by [`loopback`](Self::loopback).
     ///
     /// ```
-    /// # fn main() -> Result<(), tower_health::InvalidNetwork> {
+    /// # fn main() -> Result<(), tower_health::access::InvalidNetwork> {
     /// use tower_health::Access;
     ///
     /// let operators = Access::networks(["203.0.113.0/24"])?.trusted_proxies(["10.0.0.7", "10.0.0.8"])?;

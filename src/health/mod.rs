@@ -1,17 +1,9 @@
-//! [`Health`]: the handle that owns what is checked and the last results.
+//! The handle that owns the dependencies and their last results, its builder, and what it reports to the app.
 //!
-//! - `builder`, `warning`: what is checked, the refusal of what cannot be, and settings that hardly work.
-//! - `lifecycle`, `epoch`: starting, maintenance, draining, and what makes an answer outdated.
-//! - `events`: transitions, to the log and to subscribers.
-//! - `state`: one dependency of the handle, its runs and its last result.
-//! - `registry`: all of them; they may change while the app runs.
-//! - `refresh`: runs in the background.
-//! - `evaluate`: from their states to the status of a probe, or to its report.
-//! - `glance`: the status alone, for gRPC.
-//! - `startup`: waiting until the app is ready, or the reason why it is not.
-//! - `signal`: draining on a signal.
-//! - `services`, `watch`, `watch_limits`, `closing`: names of gRPC services, open watches and their end.
-//! - `handle`: the handle itself.
+//! - [`Health`] checks, reports and follows the lifecycle: starting, started, maintenance, draining.
+//! - [`Transitions`] are the changes of status, for subscribers.
+//! - [`ConfigWarning`]: settings that cannot work together, found by the build.
+//! - [`NotReady`] and [`AddError`]: why the app does not start, and why a dependency was not added.
 
 mod builder;
 #[cfg(feature = "grpc")]

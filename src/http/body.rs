@@ -95,7 +95,7 @@ pub trait Mode: sealed::Mode {}
 
 impl<M: sealed::Mode> Mode for M {}
 
-/// The default: HTTP probes are answered, in a [`ResponseBody`](crate::ResponseBody).
+/// The default: HTTP probes are answered, in a [`ResponseBody`](crate::service::ResponseBody).
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 

@@ -12,7 +12,7 @@ use tower_service::Service;
 ///
 /// ```
 /// use tower::ServiceBuilder;
-/// use tower_health::{BusyService, Health, HealthLayer};
+/// use tower_health::{Health, HealthLayer, service::BusyService};
 ///
 /// # fn wrap<S>(app: S) -> impl Sized {
 /// ServiceBuilder::new()
@@ -24,7 +24,7 @@ use tower_service::Service;
 /// ```
 ///
 /// It also keeps a probe from holding a place in the inner service. A tower service reserves a place in
-/// `poll_ready` and has no way to give it back, so a [`HealthService`](crate::HealthService) that answers a
+/// `poll_ready` and has no way to give it back, so a [`HealthService`](crate::service::HealthService) that answers a
 /// probe itself holds the place until the next request or until it is dropped. Servers of hyper
 /// and tonic drop it at once. A `tower::buffer` around it does not.
 #[derive(Clone, Debug)]

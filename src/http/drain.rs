@@ -23,7 +23,7 @@ const ENVOY: HeaderName = HeaderName::from_static("x-envoy-immediate-health-chec
 ///
 /// ```
 /// use tower::ServiceBuilder;
-/// use tower_health::{AnnounceDrainLayer, Health, HealthLayer};
+/// use tower_health::{Health, HealthLayer, service::AnnounceDrainLayer};
 ///
 /// # fn wrap<S>(app: S) -> impl Sized {
 /// let health = Health::builder().build();

@@ -37,7 +37,7 @@ const DEFAULT_PATHS: [(&str, Probe); 4] = [
 /// # drop((defaults, customised));
 /// ```
 ///
-/// `M` is the [mode](crate::mode). Settings may be called before or after the one that changes it.
+/// `M` is the [mode](crate::service::mode). Settings may be called before or after the one that changes it.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct HealthLayer<M = Plain> {
@@ -99,7 +99,7 @@ impl HealthLayer {
     ///
     /// For `axum::serve`, which takes no other body than axum's. Default: [`ResponseBody`].
     ///
-    /// [`ResponseBody`]: crate::ResponseBody
+    /// [`ResponseBody`]: crate::service::ResponseBody
     pub fn keep_body_type(self) -> HealthLayer<KeepBody> {
         self.into_mode()
     }
@@ -246,7 +246,7 @@ impl<M: Mode> HealthLayer<M> {
         self.with(|settings| settings.codes.set(status, code))
     }
 
-    /// Marks each answer with a [`ProbeMark`](crate::ProbeMark), for outer layers.
+    /// Marks each answer with a [`ProbeMark`](crate::service::ProbeMark), for outer layers.
     ///
     /// Access logs and metrics can leave marked responses out. Default: off, since a mark costs two small allocations. Where there is no
     /// response yet, as when a span is opened, use [`is_probe`](Self::is_probe).

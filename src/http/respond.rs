@@ -51,7 +51,7 @@ const AGES_HOLD: Duration = Duration::from_secs(1);
 ///
 /// ```
 /// use http::Response;
-/// use tower_health::ProbeMark;
+/// use tower_health::service::ProbeMark;
 ///
 /// fn is_traffic<B>(response: &Response<B>) -> bool {
 ///     response.extensions().get::<ProbeMark>().is_none()

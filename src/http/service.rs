@@ -24,7 +24,7 @@ use super::{
 
 /// The service that a [`HealthLayer`](crate::HealthLayer) makes.
 ///
-/// Its readiness is the inner service's. A probe takes no part in it; see [`BusyService`](crate::BusyService).
+/// Its readiness is the inner service's. A probe takes no part in it; see [`BusyService`](crate::service::BusyService).
 #[derive(Clone, Debug)]
 pub struct HealthService<S, M = Plain> {
     pub(super) inner: S,

@@ -7,7 +7,7 @@ use super::View;
 /// A custom format of probe responses.
 ///
 /// ```
-/// use tower_health::{Format, Render, View};
+/// use tower_health::{Format, render::{Render, View}};
 ///
 /// /// `{"status":"healthy"}` or `{"status":"unhealthy"}`.
 /// struct Healthy;
@@ -28,7 +28,7 @@ use super::View;
 /// ```
 ///
 /// It decides the body only: the code comes from the status. It is called once for each new result and
-/// [`Detail`](crate::Detail), not once for each request; answers for one dependency or with a query are
+/// [`Detail`](crate::access::Detail), not once for each request; answers for one dependency or with a query are
 /// rendered for each request.
 pub trait Render: Send + Sync + 'static {
     /// Returns the media type, with its parameters. Called once, when the format is created.

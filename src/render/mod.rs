@@ -1,7 +1,7 @@
 //! From a report to bytes.
 //!
 //! A renderer receives only a [`View`]. The only way to make one is to restrict a report to the
-//! [`Detail`](crate::Detail) that the caller may see, so that a renderer cannot leak the rest.
+//! [`Detail`](crate::access::Detail) that the caller may see, so that a renderer cannot leak the rest.
 //!
 //! | [`Format`] | media type | without details | with details |
 //! |---|---|---|---|

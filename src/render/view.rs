@@ -7,7 +7,7 @@ use crate::{
     report::{Reason, Report, ReportEntry, Status},
 };
 
-/// A report restricted to what the caller may see: the input of a [`Render`](crate::Render).
+/// A report restricted to what the caller may see: the input of a [`Render`](crate::render::Render).
 ///
 /// Without details the accessors return nothing, so a renderer needs no `if` to keep a secret.
 #[derive(Clone, Copy, Debug)]

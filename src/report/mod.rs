@@ -1,6 +1,6 @@
 //! The result as data: of a run, of a dependency, of a probe.
 //!
-//! Nothing here knows HTTP or decides who may see it: a renderer gets a [`View`](crate::View), never a
+//! Nothing here knows HTTP or decides who may see it: a renderer gets a [`View`](crate::render::View), never a
 //! report.
 
 mod entry;

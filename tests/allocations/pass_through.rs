@@ -15,8 +15,8 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 use tower_health::{
-    Access, Dependency, Failure, Health, HealthLayer, Outcome, Reason, ResponseBody,
-    ResponseFuture, mode::KeepBody,
+    Access, Dependency, Failure, Health, HealthLayer, Outcome, Reason,
+    service::{ResponseBody, ResponseFuture, mode::KeepBody},
 };
 
 use super::counting::ALLOCATIONS;

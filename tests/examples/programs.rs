@@ -29,8 +29,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Status, body::Body, server::NamedService, transport::Server};
 use tower::{Service, ServiceBuilder, service_fn};
 use tower_health::{
-    Access, Dependency, Failure, Health, HealthLayer, InvalidNetwork, Outcome, PeerAddr, Probe,
-    Reason,
+    Access, Dependency, Failure, Health, HealthLayer, Outcome, PeerAddr, Probe, Reason,
+    access::InvalidNetwork,
     checks::{Heartbeat, Switch},
 };
 

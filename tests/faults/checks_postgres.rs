@@ -15,7 +15,7 @@ use tokio_postgres::{
     config::{SslMode, TargetSessionAttrs},
     tls::{MakeTlsConnect, NoTlsStream, TlsConnect},
 };
-use tower_health::{Check, CheckResult, PoolStats, Reason, Status, checks};
+use tower_health::{Check, CheckResult, Reason, Status, checks, report::PoolStats};
 
 type Pool = bb8::Pool<PostgresConnectionManager<NoTls>>;
 

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_postgres::Client;
-use tower_health::{Dependency, Health, Reason, Report, Status, checks};
+use tower_health::{Dependency, Health, Reason, Status, checks, report::Report};
 
 use crate::{
     answer::{Answer, UP, down},

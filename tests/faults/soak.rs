@@ -18,7 +18,9 @@ use tokio::{
     runtime::Handle,
     time::{Instant, sleep, timeout},
 };
-use tower_health::{Check, CheckResult, Dependency, Health, Reason, Report, Status, checks};
+use tower_health::{
+    Check, CheckResult, Dependency, Health, Reason, Status, checks, report::Report,
+};
 
 const SIZE: u32 = 4;
 const PERIOD: Duration = Duration::from_millis(200);

@@ -11,8 +11,8 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tower::{Layer, Service, service_fn};
 use tower_health::{
-    Access, AnnounceDrainLayer, BusyService, Dependency, Failure, Format, Health, HealthLayer,
-    Outcome, Probe, Reason,
+    Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason,
+    service::{AnnounceDrainLayer, BusyService},
 };
 
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "OPTIONS"];

@@ -18,7 +18,7 @@ use http_body_util::Full;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
-use tower_health::{AnnounceDrainLayer, Failure, Health, HealthLayer, Outcome, Reason};
+use tower_health::{Failure, Health, HealthLayer, Outcome, Reason, service::AnnounceDrainLayer};
 
 /// An app that says which of them it is, and whose database can be told to fail.
 struct Instance {

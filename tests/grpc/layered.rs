@@ -18,7 +18,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, transport::Server};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
 use tower_health::{
-    Access, AnnounceDrainLayer, BusyService, Health, HealthLayer, PeerAddr, ProbeMark,
+    Access, Health, HealthLayer, PeerAddr,
+    service::{AnnounceDrainLayer, BusyService, ProbeMark},
 };
 
 async fn listener() -> (TcpListener, SocketAddr) {

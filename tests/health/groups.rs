@@ -2,8 +2,8 @@
 
 use crate::helpers::layer_client::LayerClient;
 use tower_health::{
-    Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Report,
-    Status,
+    Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Status,
+    report::Report,
 };
 
 async fn up() -> CheckResult {

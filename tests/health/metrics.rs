@@ -25,8 +25,8 @@ use metrics_exporter_prometheus::{
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{
-    Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, PoolStats, Probe,
-    Reason, Status, metrics::DURATION_BUCKETS,
+    Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Status,
+    metrics::DURATION_BUCKETS, report::PoolStats,
 };
 
 fn recorder() -> PrometheusRecorder {

@@ -15,8 +15,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower_health::{
-    CheckResult, Dependency, Failure, Health, Outcome, Reason, ReportEntry, Status, Transition,
-    Transitions,
+    CheckResult, Dependency, Failure, Health, Outcome, Reason, Status,
+    health::{Transition, Transitions},
+    report::ReportEntry,
 };
 
 const MS: Duration = Duration::from_millis(1);

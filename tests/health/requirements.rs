@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::helpers::switch::Switch;
 use tokio::time::advance;
-use tower_health::{AddErrorKind, Dependency, Health, HealthBuilder, Probe, Reason, Status};
+use tower_health::{
+    Dependency, Health, HealthBuilder, Probe, Reason, Status, health::AddErrorKind,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 

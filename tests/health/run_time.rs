@@ -16,7 +16,7 @@ use tokio::{
     time::{advance, sleep},
 };
 use tower_health::{
-    AddErrorKind, CheckResult, Dependency, Failure, Health, Outcome, Probe, Reason, Status,
+    CheckResult, Dependency, Failure, Health, Outcome, Probe, Reason, Status, health::AddErrorKind,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use tokio::{
     task::{JoinHandle, block_in_place, yield_now},
     time::{Instant, sleep},
 };
-use tower_health::{Dependency, Health, Probe, Reason, Report, Status, checks::RuntimeLag};
+use tower_health::{Dependency, Health, Probe, Reason, Status, checks::RuntimeLag, report::Report};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::{sleep, timeout},
 };
-use tower_health::{Dependency, Health, Outcome, Reason, Report, Status};
+use tower_health::{Dependency, Health, Outcome, Reason, Status, report::Report};
 
 const MS: Duration = Duration::from_millis(1);
 /// Longer than anything takes that works.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tower_health::{
-    CheckResult, ConfigWarning, ConfigWarningKind, Dependency, Health, HealthBuilder, Outcome,
+    CheckResult, Dependency, Health, HealthBuilder, Outcome,
     checks::Heartbeat,
+    health::{ConfigWarning, ConfigWarningKind},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use bb8_postgres::PostgresConnectionManager;
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use tower_health::{
-    AddErrorKind, Dependency, Health, NotReady, Probe, Reason, Status, Transition, Transitions,
-    checks,
+    Dependency, Health, Probe, Reason, Status, checks,
+    health::{AddErrorKind, NotReady, Transition, Transitions},
 };
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -15,7 +15,8 @@ use tokio::{
     time::{Instant, advance, sleep, timeout},
 };
 use tower_health::{
-    CheckResult, Dependency, Failure, Health, Outcome, Reason, Status, Transition, Transitions,
+    CheckResult, Dependency, Failure, Health, Outcome, Reason, Status,
+    health::{Transition, Transitions},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

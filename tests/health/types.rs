@@ -21,14 +21,20 @@ use tower::{Layer, Service};
 #[cfg(feature = "pool")]
 use tower_health::checks::{ConnectTimeoutError, ConnectTimeoutManager, PingFuture, PoolCheck};
 use tower_health::{
-    Access, AddError, AddErrorKind, AnnounceDrainLayer, AnnounceDrainService, BusyService, Check,
-    CheckResult, CheckRun, ConfigWarning, ConfigWarningKind, Dependency, Detail, Failure, Format,
-    Health, HealthBuilder, HealthLayer, HealthService, InProcessCheck, InvalidDependencyName,
-    InvalidNetwork, NotReady, ObservedValue, Outcome, PeerAddr, PoolStats, Probe, ProbeMark,
-    Reason, Render, Report, ReportEntry, RequestHead, ResponseBody, ResponseFuture, Status,
-    Transition, Transitions, View,
+    Access, Check, CheckResult, Dependency, Failure, Format, Health, HealthBuilder, HealthLayer,
+    InProcessCheck, InvalidDependencyName, Outcome, PeerAddr, Probe, Reason, Status,
+    access::{Detail, InvalidNetwork, RequestHead},
     checks::{Blocking, Heartbeat, RuntimeLag, Switch},
-    mode::{KeepBody, Mode, Plain},
+    health::{
+        AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, NotReady, Transition, Transitions,
+    },
+    render::{Render, View},
+    report::{CheckRun, ObservedValue, PoolStats, Report, ReportEntry},
+    service::{
+        AnnounceDrainLayer, AnnounceDrainService, BusyService, HealthService, ProbeMark,
+        ResponseBody, ResponseFuture,
+        mode::{KeepBody, Mode, Plain},
+    },
 };
 
 fn shared<T: Send + Sync + Debug>() {}
@@ -129,7 +135,7 @@ fn checks_of_pools_cross_threads() {
 #[cfg(feature = "grpc")]
 #[test]
 fn the_grpc_service_crosses_threads() {
-    use tower_health::{grpc::GrpcService, mode::Grpc};
+    use tower_health::{grpc::GrpcService, service::mode::Grpc};
 
     fn sent<T: Send + Unpin>() {}
 
@@ -269,7 +275,7 @@ fn settings_come_before_and_after_the_mode() {
     let _: HealthLayer<KeepBody> = any(layer().keep_body_type());
     let _: HealthLayer<KeepBody> = layer().details(Access::nobody()).keep_body_type();
     #[cfg(feature = "grpc")]
-    let _: HealthLayer<tower_health::mode::Grpc> = any(layer().grpc());
+    let _: HealthLayer<tower_health::service::mode::Grpc> = any(layer().grpc());
 }
 
 #[test]

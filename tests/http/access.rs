@@ -5,7 +5,8 @@ use axum::Router;
 use http::StatusCode;
 use tokio::net::TcpListener;
 use tower_health::{
-    Access, ConfigWarning, ConfigWarningKind, Failure, Health, HealthLayer, Reason,
+    Access, Failure, Health, HealthLayer, Reason,
+    health::{ConfigWarning, ConfigWarningKind},
 };
 
 #[tokio::test]

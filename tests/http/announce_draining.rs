@@ -16,7 +16,8 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::oneshot};
 use tower::{Layer, Service, layer::layer_fn, service_fn};
 use tower_health::{
-    AnnounceDrainLayer, AnnounceDrainService, BusyService, Health, HealthLayer, HealthService,
+    Health, HealthLayer,
+    service::{AnnounceDrainLayer, AnnounceDrainService, BusyService, HealthService},
 };
 
 const ENVOY: &str = "x-envoy-immediate-health-check-fail";

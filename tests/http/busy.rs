@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::{sync::Semaphore, time::timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_health::{BusyService, Health, HealthLayer, Outcome};
+use tower_health::{Health, HealthLayer, Outcome, service::BusyService};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -15,7 +15,8 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_health::{
-    Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason, Render, View,
+    Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason,
+    render::{Render, View},
 };
 
 type Service = BoxCloneSyncService<Request<()>, Response<Bytes>, Infallible>;

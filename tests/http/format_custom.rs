@@ -1,7 +1,10 @@
 //! Forms of one's own: which place they take, and what they cannot break.
 
 use crate::helpers::http_app::{ask, broken, content_type, healthy, open, serve};
-use tower_health::{Format, Render, View};
+use tower_health::{
+    Format,
+    render::{Render, View},
+};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -2,7 +2,10 @@
 
 use crate::helpers::http_app::{ask, broken, content_type, healthy, open, serve};
 use crate::helpers::wire::Answer;
-use tower_health::{Format, Probe, Render, View};
+use tower_health::{
+    Format, Probe,
+    render::{Render, View},
+};
 
 const JSON: &str = "application/json";
 const HEALTH_JSON: &str = "application/health+json";

@@ -25,7 +25,10 @@ use tower::{
     timeout::error::Elapsed,
     util::BoxCloneService,
 };
-use tower_health::{BusyService, Health, HealthLayer, HealthService, Outcome};
+use tower_health::{
+    Health, HealthLayer, Outcome,
+    service::{BusyService, HealthService},
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// So long that only a limit's own end can come first.

@@ -23,7 +23,7 @@ use tower::{
     limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer},
     service_fn,
 };
-use tower_health::{BusyService, Health, HealthLayer, Outcome};
+use tower_health::{Health, HealthLayer, Outcome, service::BusyService};
 
 /// Requests that the app takes at a time.
 const PLACES: usize = 4;

@@ -12,7 +12,8 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_health::{
-    Access, AnnounceDrainLayer, BusyService, Health, HealthLayer, Outcome, ProbeMark, ResponseBody,
+    Access, Health, HealthLayer, Outcome,
+    service::{AnnounceDrainLayer, BusyService, ProbeMark, ResponseBody},
 };
 use tower_http::trace::TraceLayer;
 

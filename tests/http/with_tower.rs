@@ -18,7 +18,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Notify;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_health::{Access, Dependency, Health, HealthLayer, Outcome, Probe, mode::KeepBody};
+use tower_health::{
+    Access, Dependency, Health, HealthLayer, Outcome, Probe, service::mode::KeepBody,
+};
 use tower_test::mock;
 
 /// Set where a busy machine must not turn a slow run into a verdict.

@@ -8,8 +8,8 @@ use std::{
 
 use http::StatusCode;
 use tower_health::{
-    Access, CheckResult, Dependency, Format, Health, HealthLayer, Outcome, Probe, Render, Status,
-    View,
+    Access, CheckResult, Dependency, Format, Health, HealthLayer, Outcome, Probe, Status,
+    render::{Render, View},
 };
 
 async fn up() -> CheckResult {

@@ -3,4 +3,3 @@
 
 mod build_refusals;
 mod guide;
-mod rooms;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tower_health::{Dependency, Failure, Health, HealthBuilder, Outcome, PoolStats, Reason};
+use tower_health::{
+    Dependency, Failure, Health, HealthBuilder, Outcome, Reason, report::PoolStats,
+};
 
 /// A name that is markup, script, a format and an order to write backwards, all at once.
 pub const HOSTILE: &str = "'><img src=x onerror=pwned=1>\"'&amp;${1}\u{202e}`%3Cb%3E";

@@ -5,8 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tower_health::{
-    Access, Check, CheckResult, Dependency, Failure, Format, Health, HealthLayer, Outcome,
-    PoolStats, Probe, Reason, Render, View,
+    Access, Check, CheckResult, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe,
+    Reason,
+    render::{Render, View},
+    report::PoolStats,
 };
 
 /// The beginning of every name and text that nobody may see.
