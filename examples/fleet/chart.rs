@@ -1,4 +1,4 @@
-//! The courses as one picture: a panel each, all on the same scale.
+//! One chart per way, all on the same scale.
 
 use std::fmt::{self, Write};
 
@@ -11,7 +11,7 @@ const LEFT: f64 = 60.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = 34.0;
 
-/// An SVG that needs nothing from elsewhere.
+/// A self-contained SVG.
 pub(crate) fn draw(courses: &[(Way, Course)], scenario: &Scenario) -> String {
     let mut svg = String::new();
     // Writing to a string does not fail.
@@ -34,14 +34,14 @@ fn write(svg: &mut String, courses: &[(Way, Course)], scenario: &Scenario) -> fm
         svg,
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12" fill="#24292f">
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>
-<text x="{LEFT}" y="22" font-size="15" font-weight="bold">Checks a second on one Postgres: {} replicas, {} probers each</text>
-<text x="{LEFT}" y="40" fill="#57606a">kubelet 10 s, ALB 30 s, Envoy 5 s; verdicts kept for {} s; deployed together at 0, Postgres dead while shaded</text>
+<text x="{LEFT}" y="22" font-size="15" font-weight="bold">Checks per second on one Postgres: {} replicas, {} probers each</text>
+<text x="{LEFT}" y="40" fill="#57606a">kubelet 10 s, ALB 30 s, Envoy 5 s; results cached for {} s; deployed together at 0, Postgres down while shaded</text>
 <rect x="{:.1}" y="{TOP}" width="{:.1}" height="{:.1}" fill="#ffebe9"/>"##,
         thousands(scenario.replicas),
         2 + scenario.envoys,
         scenario.cache_for.as_secs(),
-        x(scenario.dies_at as f64),
-        x(scenario.returns_at as f64) - x(scenario.dies_at as f64),
+        x(scenario.fails_at as f64),
+        x(scenario.returns_at as f64) - x(scenario.fails_at as f64),
         foot - TOP,
     )?;
     for (number, (way, course)) in courses.iter().enumerate() {

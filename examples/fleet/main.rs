@@ -1,31 +1,31 @@
-//! What a fleet's probes cost the one Postgres behind it, by hand and with this crate.
+//! What a fleet's probes cost the one Postgres behind it, and what each outage costs the fleet.
 //!
-//! `cargo run --release --example fleet [replicas] [seed]` prints two tables and writes
-//! `examples/fleet.svg`; 10 000 replicas take about a minute.
+//! `cargo run --release --example fleet [replicas] [seed]` prints three tables and writes
+//! `examples/fleet.svg`; 10,000 replicas take some minutes.
 //!
-//! What holds, whatever the number of probers:
+//! Two limits hold, whatever the number of probers:
 //!
 //! ```text
-//! checks a second ≤ instances ÷ cache_for         (the engine's bound, on average)
-//! checks a second ≤ instances × Σ 1 ÷ period      (a check takes a caller)
+//! checks per second ≤ instances ÷ cache_for         (on average)
+//! checks per second ≤ instances × Σ 1 ÷ period      (a check requires a probe)
 //! ```
 //!
-//! Where the bound stops holding, or says nothing:
+//! Their conditions:
 //!
-//! 1. It is one check in `cache_for` for each handle and dependency. Two handles in a process are two
-//!    instances, and so are two dependencies that are the same server.
-//! 2. A process that starts knows nothing: a deploy or a crash loop adds a check per start. In its first
-//!    second a deploy that starts all together costs a check per instance, by any way.
-//! 3. It is an average. Probers keep their phases, so a fleet that was deployed together is asked
-//!    in step, and answers from its caches or checks in step; jitter spreads that over the probers' next
-//!    rounds, and only `refresh_every` over the seconds.
-//! 4. Where probes come further apart than `cache_for`, the second line is the smaller one, and the cache saves nothing.
-//! 5. While the server fails, `cache_failures_for` counts, and one check may ask up to three times: on a
-//!    connection of the pool, on a new one, and on the pool's once more. The pool's own reconnects come on top.
-//! 6. A verdict may be `cache_for` and a tenth old, and is told at the next probe: the last columns say how long it takes.
+//! 1. The first limit counts each handle and each dependency. Two handles in a process are two
+//!    instances, and so are two dependencies on the same server.
+//! 2. A process that starts has no results: a deploy or a crash loop adds one check per start. In its first
+//!    second a deploy that starts all instances together costs one check per instance, however they are cached.
+//! 3. It is an average. Probers keep their phases, so a fleet that was deployed together checks at the same
+//!    time. Jitter spreads that over the next rounds, and only `refresh_every` spreads it over the seconds.
+//! 4. Where the period of a prober exceeds `cache_for`, the second limit is lower, and the cache saves nothing.
+//! 5. While the server fails, `cache_failures_for` counts, and one check may query up to three times: on two
+//!    pooled connections and on its own. The pool's own reconnects are additional.
+//! 6. A result may be 1.1 times `cache_for` old, and the next probe reports it: the last columns show the delay.
 
 mod chart;
 mod model;
+mod outage_table;
 mod table;
 
 use std::{env, error::Error, fs, time::Duration};
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let scenario = Scenario {
         replicas,
         spread: Duration::from_secs(1),
-        dies_at: 123,
+        fails_at: 123,
         returns_at: 183,
         ends_at: 270,
         envoys: 1,
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let courses: Vec<_> = Way::ALL.map(|way| (way, run(way, &scenario))).into();
     println!(
-        "{} replicas, 3 probers each, verdicts kept for {} s\n",
+        "{} replicas, 3 probers each, results cached for {} s\n",
         chart::thousands(replicas),
         scenario.cache_for.as_secs()
     );
@@ -62,16 +62,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     fs::write(PICTURE, chart::draw(&courses, &scenario))?;
     more_probers(replicas, seed);
+    outage_table::print(replicas, seed);
     Ok(())
 }
 
-/// The bound where it matters: each Envoy probes every replica.
+/// The limit with many probers: each Envoy probes every replica.
 fn more_probers(replicas: usize, seed: u64) {
     println!(
-        "\n| Envoys that probe each replica | probes a second | checks a second: naive | this crate, 10 s | this crate, 1 s |"
+        "\n| Envoys that probe each replica | probes per second | checks per second: naive | this crate, 10 s | this crate, 1 s |"
     );
     println!("|---|---|---|---|---|");
-    // A tenth of the fleet, for a minute: the rates are those of the whole.
+    // A tenth of the fleet, for a minute, scaled to the fleet.
     let (part, scale) = (
         replicas.div_ceil(10),
         replicas as f64 / replicas.div_ceil(10) as f64,
@@ -81,7 +82,7 @@ fn more_probers(replicas: usize, seed: u64) {
             let scenario = Scenario {
                 replicas: part,
                 spread: Duration::from_secs(5),
-                dies_at: 90,
+                fails_at: 90,
                 returns_at: 90,
                 ends_at: 90,
                 envoys,

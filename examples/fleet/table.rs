@@ -1,13 +1,13 @@
-//! The figures of a course, by the parts of the scenario.
+//! The figures of a simulation, by phase.
 
 use std::{fmt, ops::Range, time::Duration};
 
 use crate::model::{Course, Scenario, Way};
 
-/// After a deploy, and after the server's return, until the fleet is steady.
+/// From a deploy until the fleet is steady.
 const SETTLING: u64 = 30;
 
-/// Checks a second over a part of the course.
+/// Checks per second in one phase.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     pub(crate) mean: f64,
@@ -25,9 +25,9 @@ impl Rate {
         }
     }
 
-    /// While all is well.
+    /// Before the outage.
     pub(crate) fn steady(course: &Course, scenario: &Scenario) -> Self {
-        Self::of(&course.arrivals.checks, SETTLING..scenario.dies_at)
+        Self::of(&course.arrivals.checks, SETTLING..scenario.fails_at)
     }
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Rate {
 
 pub(crate) fn head() {
     println!(
-        "| checks a second: mean / peak | steady | first seconds | dead | back | connections asked for while dead | 99 % tell down / up after |"
+        "| checks per second: mean / peak | steady | first 5 s | server down | first 15 s after | connections opened while down | 99 % report down / up after |"
     );
     println!("|---|---|---|---|---|---|---|");
 }
@@ -51,11 +51,11 @@ pub(crate) fn row(way: Way, course: &Course, scenario: &Scenario) {
         way.name(),
         Rate::steady(course, scenario),
         checks(0..5),
-        checks(scenario.dies_at..scenario.returns_at),
+        checks(scenario.fails_at..scenario.returns_at),
         checks(scenario.returns_at..scenario.returns_at + 15),
         Rate::of(
             &course.arrivals.connects,
-            scenario.dies_at..scenario.returns_at
+            scenario.fails_at..scenario.returns_at
         ),
         seconds(course.seen_down),
         seconds(course.seen_up),

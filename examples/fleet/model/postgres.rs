@@ -18,35 +18,41 @@ const ROUND_TRIP: Duration = Duration::from_millis(1);
 /// TCP, start-up packet, authentication.
 const LOGIN: Duration = Duration::from_millis(5);
 
-tokio::task_local! {
-    /// Set while a check runs: what reaches the server then is the check's.
-    pub(crate) static CHECK: ();
+/// What is wrong with the server for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It refuses connections, and those of before are lost.
+    Refuses,
+    /// Each reply takes this long.
+    Slow(Duration),
 }
 
-/// Counts what reaches it, second by second, and is dead for a while.
+/// A server that counts checks and connects by the second, and is in trouble for a while.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     start: Instant,
-    dead: Range<Duration>,
+    trouble: Trouble,
+    during: Range<Duration>,
     checks: Vec<AtomicU32>,
     connects: Vec<AtomicU32>,
 }
 
-/// What reached the server in each second.
+/// What happened in each second.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrivals {
-    /// Questions of checks, connections that they made for themselves included.
+    /// Runs of checks.
     pub(crate) checks: Vec<u32>,
-    /// Connections that the pools asked for.
+    /// Attempts to open a connection.
     pub(crate) connects: Vec<u32>,
 }
 
 impl Postgres {
-    pub(crate) fn new(seconds: usize, dead: Range<Duration>) -> Arc<Self> {
+    pub(crate) fn new(seconds: usize, trouble: Trouble, during: Range<Duration>) -> Arc<Self> {
         let zeros = || (0..seconds).map(|_| AtomicU32::new(0)).collect();
         Arc::new(Self {
             start: Instant::now(),
-            dead,
+            trouble,
+            during,
             checks: zeros(),
             connects: zeros(),
         })
@@ -63,38 +69,54 @@ impl Postgres {
         }
     }
 
-    fn note(&self, counts: &[AtomicU32]) {
+    /// Counts a run of a check.
+    pub(crate) fn count_check(&self) {
+        self.count(&self.checks);
+    }
+
+    fn count(&self, counts: &[AtomicU32]) {
         let second = self.start.elapsed().as_secs();
         if let Some(count) = usize::try_from(second).ok().and_then(|at| counts.get(at)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn is_dead(&self) -> bool {
-        self.dead.contains(&self.start.elapsed())
+    /// Its trouble now.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        let now = self.start.elapsed();
+        self.during.contains(&now).then_some(self.trouble)
     }
 
-    /// How many times it has died: a connection of before is gone.
-    fn deaths(&self) -> u32 {
-        u32::from(self.start.elapsed() >= self.dead.start)
+    /// How often it has lost its connections.
+    fn losses(&self) -> u32 {
+        let begun = self.start.elapsed() >= self.during.start;
+        u32::from(begun && self.trouble == Trouble::Refuses)
+    }
+
+    /// One reply of the server.
+    async fn reply(&self, usual: Duration) {
+        match self.trouble() {
+            Some(Trouble::Slow(time)) => sleep(time).await,
+            _ => sleep(usual).await,
+        }
     }
 }
 
-/// A replica's way to it.
+/// One replica's connections to the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Manager(pub(crate) Arc<Postgres>);
 
 #[derive(Debug)]
 pub(crate) struct Connection {
-    deaths: u32,
+    losses: u32,
 }
 
 impl Manager {
-    /// What an app has: four connections at most, tested when they are taken.
+    /// An ordinary pool: at most four connections, tested at checkout.
     pub(crate) fn pool(self) -> Pool<Self> {
         Pool::builder()
             .max_size(4)
-            // bb8 measures these on the system's clock, which stands still here.
+            // bb8 measures these on the system's clock, not on the paused one.
             .max_lifetime(None)
             .idle_timeout(None)
             .connection_timeout(Duration::from_secs(2))
@@ -102,7 +124,7 @@ impl Manager {
     }
 
     fn is_gone(&self, connection: &Connection) -> bool {
-        connection.deaths != self.0.deaths()
+        connection.losses != self.0.losses()
     }
 }
 
@@ -112,25 +134,19 @@ impl ManageConnection for Manager {
 
     async fn connect(&self) -> io::Result<Connection> {
         let server = &self.0;
-        match CHECK.try_with(|()| ()) {
-            Ok(()) => server.note(&server.checks),
-            Err(_) => server.note(&server.connects),
-        }
-        if server.is_dead() {
+        server.count(&server.connects);
+        if server.trouble() == Some(Trouble::Refuses) {
             return Err(ErrorKind::ConnectionRefused.into());
         }
-        sleep(LOGIN).await;
+        server.reply(LOGIN).await;
         Ok(Connection {
-            deaths: server.deaths(),
+            losses: server.losses(),
         })
     }
 
     async fn is_valid(&self, connection: &mut Connection) -> io::Result<()> {
         let server = &self.0;
-        if CHECK.try_with(|()| ()).is_ok() {
-            server.note(&server.checks);
-        }
-        sleep(ROUND_TRIP).await;
+        server.reply(ROUND_TRIP).await;
         if self.is_gone(connection) {
             return Err(ErrorKind::ConnectionReset.into());
         }

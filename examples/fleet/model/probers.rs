@@ -1,12 +1,12 @@
-//! Who asks each replica, and how often: the documented defaults of three probers.
+//! The probers of each replica, with their documented defaults.
 
 use std::{iter, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{random::Random, replica::Ask};
+use super::{random::Random, replica::Probe};
 
-/// Asks the same thing for ever.
+/// Sends the same probe periodically.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prober {
     pub(crate) period: Duration,
@@ -15,7 +15,7 @@ pub(crate) struct Prober {
     pub(crate) delay: Duration,
 }
 
-// None of them jitters by default: each keeps the phase that it began with.
+// None of them has jitter by default: each keeps the phase that it began with.
 
 const KUBELET: Prober = Prober {
     period: Duration::from_secs(10),
@@ -30,14 +30,14 @@ const ALB: Prober = Prober {
     delay: Duration::from_secs(1),
 };
 
-/// One of them; each probes every replica. The endpoints of a deploy come in one update, and are probed at once.
+/// One Envoy; each probes every replica. One update announces all endpoints of a deploy, and they are probed at once.
 const ENVOY: Prober = Prober {
     period: Duration::from_secs(5),
     timeout: Duration::from_secs(1),
     delay: Duration::from_millis(200),
 };
 
-/// Those of one replica: a kubelet, a node of a balancer, and so many Envoys.
+/// The probers of one replica: a kubelet, a node of a balancer, and `envoys` Envoys.
 ///
 /// The first Envoy learns of the replica with the deploy; the others have any phase.
 pub(crate) fn probers(envoys: usize) -> impl Iterator<Item = Prober> {
@@ -50,10 +50,10 @@ pub(crate) fn probers(envoys: usize) -> impl Iterator<Item = Prober> {
 }
 
 impl Prober {
-    /// Probes a replica that starts at `start`, and tells `told` each answer.
+    /// Probes a replica that starts at `start`, and passes each result to `reported`.
     pub(crate) async fn probe(
         self,
-        ask: Ask,
+        endpoint: Probe,
         start: Instant,
         mut random: Random,
         reported: impl Fn(bool),
@@ -61,7 +61,7 @@ impl Prober {
         let mut next = start + random.within(self.delay);
         loop {
             sleep_until(next).await;
-            reported(timeout(self.timeout, ask()).await.unwrap_or(false));
+            reported(timeout(self.timeout, endpoint()).await.unwrap_or(false));
             next += self.period;
         }
     }

@@ -1,8 +1,8 @@
-//! Numbers that look random and are the same each time.
+//! Random numbers that are the same in each simulation.
 
 use std::time::Duration;
 
-/// SplitMix64: one word of state, and good enough to spread arrivals.
+/// SplitMix64, which is good enough to spread arrivals.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -24,12 +24,12 @@ impl Random {
         f64::from((self.next() >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
     }
 
-    /// Below `limit`, each as likely as any other.
+    /// A time below `limit`, uniformly distributed.
     pub(crate) fn within(&mut self, limit: Duration) -> Duration {
         limit.mul_f64(self.share())
     }
 
-    /// The time to the next of events that come `mean` apart on average.
+    /// The time to the next event; events are `mean` apart on average.
     pub(crate) fn pause(&mut self, mean: Duration) -> Duration {
         mean.mul_f64(-(1.0 - self.share()).ln())
     }

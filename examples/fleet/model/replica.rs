@@ -1,4 +1,4 @@
-//! One replica: an app with a pool and users, and one of five ways to answer `/readyz`.
+//! One replica: an app with a pool and users, and one of four ways to answer `/readyz`.
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,7 @@ use tower_health::{Check, Dependency, Health, HealthLayer, checks};
 use tower_layer::Layer;
 
 use super::{
-    postgres::{CHECK, Manager},
+    postgres::{Manager, Postgres},
     random::Random,
 };
 
@@ -30,11 +30,11 @@ use super::{
 pub(crate) enum Way {
     /// By hand: each probe takes a connection.
     Naive,
-    /// By hand: a `Mutex` around the last answer, kept for a fixed time.
+    /// By hand: a `Mutex` around the last result, cached for a fixed time.
     Cached,
     /// This crate.
     Jittered,
-    /// This crate, checking in the background and not when asked.
+    /// This crate, with background runs.
     Refreshed,
 }
 
@@ -53,36 +53,40 @@ impl Way {
 
 type Answer = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// Asks the replica whether it is ready.
-pub(crate) type Ask = Arc<dyn Fn() -> Answer + Send + Sync>;
+/// Probes the readiness of a replica.
+pub(crate) type Probe = Arc<dyn Fn() -> Answer + Send + Sync>;
 
-/// The face of a replica that keeps its answer for `cache_for`.
-pub(crate) fn face(way: Way, pool: &Pool<Manager>, cache_for: Duration) -> Ask {
-    let pool = pool.clone();
+/// The readiness endpoint of a replica whose results are cached for `cache_for`.
+pub(crate) fn endpoint(
+    way: Way,
+    pool: Pool<Manager>,
+    server: Arc<Postgres>,
+    cache_for: Duration,
+) -> Probe {
     match way {
-        Way::Naive => Arc::new(move || Box::pin(look(pool.clone()))),
-        Way::Cached => by_hand(pool, cache_for),
-        Way::Jittered | Way::Refreshed => ours(way, pool, cache_for),
+        Way::Naive => Arc::new(move || Box::pin(connects(pool.clone(), server.clone()))),
+        Way::Cached => by_hand(pool, server, cache_for),
+        Way::Jittered | Way::Refreshed => ours(way, pool, server, cache_for),
     }
 }
 
-/// What everybody writes: a second for a connection that works.
-async fn look(pool: Pool<Manager>) -> bool {
-    let looked = CHECK.scope((), timeout(Duration::from_secs(1), pool.get()));
-    matches!(looked.await, Ok(Ok(_)))
+/// The usual code: one second to get a connection that passes the pool's test.
+async fn connects(pool: Pool<Manager>, server: Arc<Postgres>) -> bool {
+    server.count_check();
+    matches!(timeout(Duration::from_secs(1), pool.get()).await, Ok(Ok(_)))
 }
 
-fn by_hand(pool: Pool<Manager>, cache_for: Duration) -> Ask {
+fn by_hand(pool: Pool<Manager>, server: Arc<Postgres>, cache_for: Duration) -> Probe {
     let last = Arc::new(Mutex::new(None::<(Instant, bool)>));
     Arc::new(move || {
-        let (pool, last) = (pool.clone(), last.clone());
+        let (pool, server, last) = (pool.clone(), server.clone(), last.clone());
         Box::pin(async move {
             let mut last = last.lock().await;
             match *last {
                 Some((when, answer)) if when.elapsed() < cache_for => answer,
                 _ => {
                     let started = Instant::now();
-                    let answer = look(pool).await;
+                    let answer = connects(pool, server).await;
                     *last = Some((started, answer));
                     answer
                 }
@@ -93,21 +97,29 @@ fn by_hand(pool: Pool<Manager>, cache_for: Duration) -> Ask {
 
 type App = fn(Request<()>) -> Ready<Result<Response<Empty<Bytes>>, Infallible>>;
 
-fn ours(way: Way, pool: Pool<Manager>, cache_for: Duration) -> Ask {
-    // The pool's own test is the model's question.
-    let check = Arc::new(checks::pool(pool, |_| Box::pin(ready(Ok(())))));
-    let counted = move || {
-        let check = check.clone();
-        async move { CHECK.scope((), check.check()).await }
-    };
-    let dependency = Dependency::new("database", counted).cache_for(cache_for);
-    let mut health = Health::builder().add(dependency);
+fn ours(way: Way, pool: Pool<Manager>, server: Arc<Postgres>, cache_for: Duration) -> Probe {
+    let mut health = Health::builder().add(database(pool, server).cache_for(cache_for));
     if way == Way::Refreshed {
         health = health.refresh_every(cache_for);
     }
+    readiness(health.build())
+}
+
+/// The check on `pool`. The server counts its runs.
+pub(crate) fn database(pool: Pool<Manager>, server: Arc<Postgres>) -> Dependency {
+    // The pool's own test is the query.
+    let check = Arc::new(checks::pool(pool, |_| Box::pin(ready(Ok(())))));
+    Dependency::new("database", move || {
+        server.count_check();
+        let check = check.clone();
+        async move { check.check().await }
+    })
+}
+
+/// The readiness probe of the layer.
+pub(crate) fn readiness(health: Health) -> Probe {
     let app: App = |_| ready(Ok(Response::default()));
-    let app = service_fn(app);
-    let service = HealthLayer::new(health.build()).layer(app);
+    let service = HealthLayer::new(health).layer(service_fn(app));
     Arc::new(move || {
         let service = service.clone();
         Box::pin(async move {
@@ -119,7 +131,7 @@ fn ours(way: Way, pool: Pool<Manager>, cache_for: Duration) -> Ask {
     })
 }
 
-/// The app's users: each request takes a connection for a while. They ask one after the other.
+/// The app's users, one after the other: each request holds a connection for 5 ms.
 pub(crate) async fn serve_users(pool: Pool<Manager>, mean: Duration, mut random: Random) {
     loop {
         sleep(random.pause(mean)).await;

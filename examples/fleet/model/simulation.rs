@@ -15,10 +15,10 @@ use tokio::{
 };
 
 use super::{
-    postgres::{Arrivals, Manager, Postgres},
+    postgres::{Arrivals, Manager, Postgres, Trouble},
     probers::probers,
     random::Random,
-    replica::{Way, face, serve_users},
+    replica::{Way, endpoint, serve_users},
 };
 
 /// What happens, in seconds from the deploy.
@@ -27,7 +27,7 @@ pub(crate) struct Scenario {
     pub(crate) replicas: usize,
     /// The deploy starts all replicas within this time.
     pub(crate) spread: Duration,
-    pub(crate) dies_at: u64,
+    pub(crate) fails_at: u64,
     pub(crate) returns_at: u64,
     pub(crate) ends_at: u64,
     pub(crate) envoys: usize,
@@ -37,18 +37,18 @@ pub(crate) struct Scenario {
     pub(crate) seed: u64,
 }
 
-/// What came of it.
+/// The result of a simulation.
 #[derive(Clone, Debug)]
 pub(crate) struct Course {
     pub(crate) arrivals: Arrivals,
     pub(crate) probes: u64,
-    /// From the death to the moment when 99 % of the replicas had told a prober so.
+    /// From the start of the outage until 99 % of the replicas have reported it to a prober.
     pub(crate) seen_down: Option<Duration>,
-    /// The same from the return.
+    /// From the end of the outage until 99 % have reported that.
     pub(crate) seen_up: Option<Duration>,
 }
 
-/// When a replica first answered what is true since an instant; `u32::MAX` until it has.
+/// Milliseconds until each replica first reported a change; `u32::MAX` until then.
 type Firsts = Arc<[AtomicU32]>;
 
 pub(crate) fn run(way: Way, scenario: &Scenario) -> Course {
@@ -62,10 +62,11 @@ pub(crate) fn run(way: Way, scenario: &Scenario) -> Course {
 
 async fn course(way: Way, scenario: &Scenario) -> Course {
     let seconds = Duration::from_secs;
-    let (dies, returns) = (seconds(scenario.dies_at), seconds(scenario.returns_at));
+    let (dies, returns) = (seconds(scenario.fails_at), seconds(scenario.returns_at));
     let end = seconds(scenario.ends_at);
     let server = Postgres::new(
         usize::try_from(scenario.ends_at).unwrap_or(usize::MAX),
+        Trouble::Refuses,
         dies..returns,
     );
     let start = Instant::now();
@@ -79,11 +80,11 @@ async fn course(way: Way, scenario: &Scenario) -> Course {
 
     let mut tasks = JoinSet::new();
     for replica in 0..scenario.replicas {
-        // A stream for each replica: the same arrivals whatever the way.
+        // One stream for each replica, so that all ways get the same arrivals.
         let mut random = Random::new(scenario.seed ^ ((replica as u64) << 20));
         let begins = start + random.within(scenario.spread);
         let pool = Manager(server.clone()).pool();
-        let ask = face(way, &pool, scenario.cache_for);
+        let endpoint = endpoint(way, pool.clone(), server.clone(), scenario.cache_for);
         for (number, prober) in (1..).zip(probers(scenario.envoys)) {
             let (probes, downs, ups) = (probes.clone(), downs.clone(), ups.clone());
             let reported = move |ready: bool| {
@@ -100,7 +101,7 @@ async fn course(way: Way, scenario: &Scenario) -> Course {
                 firsts[replica].fetch_min(millis, Ordering::Relaxed);
             };
             let random = Random::new(scenario.seed ^ ((replica as u64) << 20) ^ number);
-            tasks.spawn(prober.probe(ask.clone(), begins, random, reported));
+            tasks.spawn(prober.probe(endpoint.clone(), begins, random, reported));
         }
         if replica % 5 != 0 {
             let mean = scenario.traffic;
@@ -111,7 +112,6 @@ async fn course(way: Way, scenario: &Scenario) -> Course {
         }
     }
     sleep(end).await;
-    // What runs on is not part of it.
     tasks.abort_all();
     Course {
         arrivals: server.arrivals(),
@@ -121,7 +121,7 @@ async fn course(way: Way, scenario: &Scenario) -> Course {
     }
 }
 
-/// When 99 % had, or `None` if they never did.
+/// The time until 99 % have reported, or `None` if they never did.
 fn nearly_all(firsts: &[AtomicU32]) -> Option<Duration> {
     let mut millis: Vec<u32> = firsts
         .iter()
