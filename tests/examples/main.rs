@@ -41,6 +41,7 @@ mod readme;
     feature = "tracing"
 ))]
 mod redis_required;
+mod systemd;
 #[cfg(all(
     feature = "grpc",
     feature = "postgres",
