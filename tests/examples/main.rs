@@ -14,6 +14,8 @@ mod support;
     feature = "tracing"
 ))]
 mod all_backends;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod checks;
 #[cfg(feature = "axum")]
 mod healthcheck;
 #[cfg(all(
