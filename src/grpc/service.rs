@@ -149,8 +149,8 @@ impl HealthCalls for Caller {
         let mut current = self.health.glance(target, now, false);
         if !current.holds(now) {
             // `None` if it was removed meanwhile.
-            let run = self.health.gather_subject(target);
-            run.ok_or_else(unknown)?.settle().await;
+            let run = self.health.evaluate_target(target);
+            run.ok_or_else(unknown)?.wait().await;
             current = self.health.glance(target, Instant::now(), false);
         }
         let status = WatchedStatus::from(current.status);
@@ -174,7 +174,7 @@ impl HealthCalls for Caller {
         let names = self.health.listed_names(self.sees_details);
         let names = names.ok_or_else(|| Status::resource_exhausted("more than 100 services"))?;
         // All runs that are due go side by side.
-        self.health.gather(&Probe::Full).settle().await;
+        self.health.evaluate(&Probe::Full).wait().await;
         let now = Instant::now();
         let status_of = |name: &str| {
             let target = self.health.resolve(name, self.sees_details)?;

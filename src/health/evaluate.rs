@@ -28,14 +28,14 @@ const OVERTIME: Duration = Duration::from_millis(100);
 ///
 /// Dropping it gives up the caller's places and cancels no run.
 #[derive(Debug)]
-pub(crate) struct Gathering {
+pub(crate) struct Evaluation {
     health: Health,
     probe: Probe,
     purpose: Purpose,
-    /// The dependencies when it began.
-    members: Arc<Vec<Arc<DependencyState>>>,
+    /// The dependencies when it started_at.
+    dependencies: Arc<Vec<Arc<DependencyState>>>,
     parts: Vec<Part>,
-    began: Instant,
+    started_at: Instant,
     deadline: Instant,
     /// Why an outdated result does not count; `None` if it does.
     outdated: Option<Reason>,
@@ -46,7 +46,7 @@ pub(crate) struct Gathering {
 enum Purpose {
     Probe,
     /// One dependency, requested by its name.
-    One,
+    Dependency,
     /// An app that starts: what startup needs, under the lifecycle of readiness.
     Start,
 }
@@ -54,30 +54,30 @@ enum Purpose {
 #[derive(Debug)]
 struct Part {
     state: Arc<DependencyState>,
-    step: Step,
+    progress: Progress,
 }
 
 #[derive(Debug)]
-enum Step {
+enum Progress {
     /// Nothing to wait for.
-    Known,
-    Wait(Wait<LastResult>),
+    Done,
+    Waiting(Wait<LastResult>),
     /// The caller left it out: it is not checked, and does not count.
     Excluded(Excluded),
 }
 
 /// What comes of an evaluation.
 #[derive(Debug)]
-pub(crate) struct Answered {
+pub(crate) struct EvaluatedReport {
     pub(crate) report: Report,
     /// The answer holds until then, while the epoch is this one.
     pub(crate) valid_until: Instant,
     pub(crate) epoch: u64,
 }
 
-impl Gathering {
+impl Evaluation {
     /// Asks what `probe` looks at, without the dependencies that are `excluded`.
-    pub(super) fn ask(
+    pub(super) fn start(
         health: Health,
         probe: &Probe,
         excluded: impl Fn(&Dependency) -> Option<Excluded>,
@@ -93,31 +93,35 @@ impl Gathering {
         };
         Self::of(health, probe, Some(outdated), |state, now| {
             if let Some(by) = excluded(&state.dependency) {
-                return Step::Excluded(by);
+                return Progress::Excluded(by);
             }
-            match ask(state, now, is_refreshed) {
-                Some(wait) if !is_out => Step::Wait(wait),
-                _ => Step::Known,
+            match join_or_refresh(state, now, is_refreshed) {
+                Some(wait) if !is_out => Progress::Waiting(wait),
+                _ => Progress::Done,
             }
         })
     }
 
     /// Takes what is known.
-    pub(super) fn look(health: Health, probe: &Probe) -> Self {
-        Self::of(health, probe, None, |_, _| Step::Known)
+    pub(super) fn snapshot(health: Health, probe: &Probe) -> Self {
+        Self::of(health, probe, None, |_, _| Progress::Done)
     }
 
     /// Asks one dependency.
-    pub(super) fn ask_one(health: Health, probe: &Probe, state: Arc<DependencyState>) -> Self {
+    pub(super) fn of_dependency(
+        health: Health,
+        probe: &Probe,
+        state: Arc<DependencyState>,
+    ) -> Self {
         let now = Instant::now();
-        let wait = ask(&state, now, health.keep_refreshing());
-        let step = wait.map_or(Step::Known, Step::Wait);
+        let wait = join_or_refresh(&state, now, health.keep_refreshing());
+        let progress = wait.map_or(Progress::Done, Progress::Waiting);
         Self {
             probe: probe.clone(),
-            purpose: Purpose::One,
-            members: health.states(),
-            parts: vec![Part { state, step }],
-            began: now,
+            purpose: Purpose::Dependency,
+            dependencies: health.states(),
+            parts: vec![Part { state, progress }],
+            started_at: now,
             deadline: health.deadline(now),
             outdated: Some(Reason::Pending),
             health,
@@ -128,20 +132,22 @@ impl Gathering {
     ///
     /// A result that is `good` is not requested again. The limit is each run's own timeout, and not
     /// that of a prober.
-    pub(super) fn ask_to_start(
+    pub(super) fn of_startup(
         health: Health,
         deadline: Instant,
         good: impl Fn(&LastResult, Instant) -> bool,
     ) -> Self {
         let now = Instant::now();
-        let members = health.states();
-        let needed = members.iter().filter(|state| is_needed_to_start(state));
+        let dependencies = health.states();
+        let needed = dependencies
+            .iter()
+            .filter(|state| is_needed_to_start(state));
         let parts: Vec<_> = needed
             .map(|state| Part {
                 state: state.clone(),
-                step: state
+                progress: state
                     .join(now, |last| good(last, now))
-                    .map_or(Step::Known, Step::Wait),
+                    .map_or(Progress::Done, Progress::Waiting),
             })
             .collect();
         let timeouts = parts.iter();
@@ -152,9 +158,9 @@ impl Gathering {
             health,
             probe: Probe::Startup,
             purpose: Purpose::Start,
-            members,
+            dependencies,
             parts,
-            began: now,
+            started_at: now,
             deadline: deadline.min(now + longest.unwrap_or_default() + OVERTIME),
             outdated: Some(Reason::Pending),
         }
@@ -164,15 +170,15 @@ impl Gathering {
         health: Health,
         probe: &Probe,
         outdated: Option<Reason>,
-        step: impl Fn(&Arc<DependencyState>, Instant) -> Step,
+        progress: impl Fn(&Arc<DependencyState>, Instant) -> Progress,
     ) -> Self {
         let now = Instant::now();
         // Latched: nothing can change the answer any more, so nothing is checked.
         let is_latched = *probe == Probe::Startup && health.is_started();
         // Nobody else may ask what a group waits for until the app has started.
         let is_starting = matches!(probe, Probe::Group(_)) && !health.is_started();
-        let members = health.states();
-        let mut parts: Vec<Part> = members
+        let dependencies = health.states();
+        let mut parts: Vec<Part> = dependencies
             .iter()
             .filter(|state| {
                 !is_latched && state.dependency.is_covered_by(probe)
@@ -180,7 +186,7 @@ impl Gathering {
             })
             .map(|state| Part {
                 state: state.clone(),
-                step: step(state, now),
+                progress: progress(state, now),
             })
             .collect();
         // A filter promises no length, so room for four was made, which every waiter would keep.
@@ -190,38 +196,38 @@ impl Gathering {
             health,
             probe: probe.clone(),
             purpose: Purpose::Probe,
-            members,
+            dependencies,
             parts,
-            began: now,
+            started_at: now,
             outdated,
         }
     }
 
     /// Whether nothing is left to wait for.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         !self
             .parts
             .iter()
-            .any(|part| matches!(part.step, Step::Wait(_)))
+            .any(|part| matches!(part.progress, Progress::Waiting(_)))
     }
 
     /// Waits for the runs under way, until the deadline.
     // Each local that lives across the wait is kept by every waiter.
-    pub(crate) async fn settle(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         let (mut at, mut is_again) = (0, false);
         while at < self.parts.len() {
             // One after the other, all with the same deadline: the runs go side by side. Without a
             // runtime there is no run to wait for, and no clock that could end the wait.
-            let has_ended = match &mut self.parts[at].step {
-                Step::Wait(wait) if run::is_possible() => {
+            let has_ended = match &mut self.parts[at].progress {
+                Progress::Waiting(wait) if run::is_possible() => {
                     timeout_at(self.deadline, wait).await.is_ok()
                 }
                 _ => false,
             };
             is_again = has_ended && !is_again && self.join_again(at);
             if !is_again {
-                if let Step::Wait(_) = self.parts[at].step {
-                    self.parts[at].step = Step::Known;
+                if let Progress::Waiting(_) = self.parts[at].progress {
+                    self.parts[at].progress = Progress::Done;
                 }
                 at += 1;
             }
@@ -230,22 +236,22 @@ impl Gathering {
 
     /// Joins once more after a run without a result, as it ends when its runtime does.
     fn join_again(&mut self, at: usize) -> bool {
-        let Part { state, step } = &mut self.parts[at];
-        let began = self.began;
-        let Some(wait) = state.join(Instant::now(), |last| last.ended >= began) else {
+        let Part { state, progress } = &mut self.parts[at];
+        let started_at = self.started_at;
+        let Some(wait) = state.join(Instant::now(), |last| last.ended >= started_at) else {
             return false;
         };
-        *step = Step::Wait(wait);
+        *progress = Progress::Waiting(wait);
         true
     }
 
     /// Makes the report of what is known now.
-    pub(crate) fn finish(&self) -> Answered {
+    pub(crate) fn report(&self) -> EvaluatedReport {
         // Read before the states: a result published meanwhile must spoil the answer, not slip past it.
         let epoch = self.health.epoch();
         let now = Instant::now();
         // One added since is missing here: the answer serves callers from before, and none after.
-        let mut valid_until = if Arc::ptr_eq(&self.health.states(), &self.members) {
+        let mut valid_until = if Arc::ptr_eq(&self.health.states(), &self.dependencies) {
             now + MAX_DURATION
         } else {
             now
@@ -253,7 +259,7 @@ impl Gathering {
         self.health.latch(now);
         // A result that was good when the caller came stays good, however long it waits for another one.
         let outdated = match self.outdated {
-            Some(reason) => Outdated::Unknown(reason, self.began),
+            Some(reason) => Outdated::Unknown(reason, self.started_at),
             None => Outdated::Shown,
         };
         // Of an app that starts, the answer about a group depends on what is not in the group, too.
@@ -261,14 +267,14 @@ impl Gathering {
             valid_until = valid_until.min(state.current(now, outdated).valid_until);
         }
         let mut entries = Vec::with_capacity(self.parts.len());
-        for Part { state, step } in self.listed() {
+        for Part { state, progress } in self.listed() {
             // Removed while the caller waited. If it requested this one alone, it still gets the result.
-            if self.purpose != Purpose::One && state.is_retired() {
+            if self.purpose != Purpose::Dependency && state.is_retired() {
                 continue;
             }
             let current = state.current(now, outdated);
             let mut entry = state.entry(&current, state.is_required(&self.probe), now);
-            if let Step::Excluded(by) = step {
+            if let Progress::Excluded(by) = progress {
                 entry.excluded = Some(by.clone());
             }
             entries.push(entry);
@@ -276,7 +282,7 @@ impl Gathering {
         let report = Report::of(entries, self.health.shared().info.clone());
         let mut report = self.with_lifecycle(report);
         report.rotation = self.rotation(&report);
-        Answered {
+        EvaluatedReport {
             report,
             valid_until,
             epoch,
@@ -285,11 +291,11 @@ impl Gathering {
 
     /// What the readiness probe answers, whatever `report` is about.
     fn rotation(&self, report: &Report) -> Rotation {
-        let excludes = |part: &Part| matches!(part.step, Step::Excluded(_));
+        let excludes = |part: &Part| matches!(part.progress, Progress::Excluded(_));
         let is_readiness = self.purpose == Purpose::Probe && self.probe == Probe::Readiness;
         if !is_readiness || self.parts.iter().any(excludes) {
-            let readiness = Self::look(self.health.clone(), &Probe::Readiness);
-            return readiness.finish().report.rotation;
+            let readiness = Self::snapshot(self.health.clone(), &Probe::Readiness);
+            return readiness.report().report.rotation;
         }
         if report.status.is_serving() {
             Rotation::In
@@ -305,7 +311,7 @@ impl Gathering {
         let last_word = match self.purpose {
             Purpose::Probe => self.health.lifecycle_of(&self.probe),
             Purpose::Start => self.health.lifecycle_of(&Probe::Readiness),
-            Purpose::One => None,
+            Purpose::Dependency => None,
         };
         match last_word {
             Some((status, reason, message)) => report.overruled(status, reason).saying(message),
@@ -348,8 +354,8 @@ impl Gathering {
     }
 
     /// Whether one dependency was requested by its name.
-    pub(crate) fn is_for_one(&self) -> bool {
-        self.purpose == Purpose::One
+    pub(crate) fn is_single(&self) -> bool {
+        self.purpose == Purpose::Dependency
     }
 }
 
@@ -366,7 +372,11 @@ pub(super) fn excluded(dependency: &Dependency, names: &[impl AsRef<str>]) -> Op
 }
 
 /// Asks `state`; one that is refreshed in the background is not waited for.
-fn ask(state: &Arc<DependencyState>, now: Instant, is_refreshed: bool) -> Option<Wait<LastResult>> {
+fn join_or_refresh(
+    state: &Arc<DependencyState>,
+    now: Instant,
+    is_refreshed: bool,
+) -> Option<Wait<LastResult>> {
     if is_refreshed {
         if !state.has_result() {
             // Not left to the first phase.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Health,
-    evaluate::{Gathering, is_needed_to_start},
+    evaluate::{Evaluation, is_needed_to_start},
     state::{DependencyState, LEAST_PERIOD, Outdated},
 };
 use crate::{
@@ -130,10 +130,10 @@ impl Health {
     }
 
     /// Asks what `subject` covers; `None` for an unknown dependency.
-    pub(crate) fn gather_subject(&self, subject: Subject<'_>) -> Option<Gathering> {
+    pub(crate) fn evaluate_target(&self, subject: Subject<'_>) -> Option<Evaluation> {
         match subject {
-            Subject::Dependency(name) => self.gather_one(&Probe::Full, name),
-            _ => Some(self.gather(&subject.probe())),
+            Subject::Dependency(name) => self.evaluate_dependency(&Probe::Full, name),
+            _ => Some(self.evaluate(&subject.probe())),
         }
     }
 

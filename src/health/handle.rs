@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Gathering, HealthBuilder,
+    Evaluation, HealthBuilder,
     evaluate::excluded,
     events::Transitions,
     refresh::Refresher,
@@ -105,9 +105,9 @@ impl Health {
     /// While the app drains or is in maintenance, a report for readiness or a group starts the runs that
     /// are due and does not wait for them. A result that is too old by then is unknown, with reason `stale`.
     pub async fn report_for(&self, probe: &Probe) -> Report {
-        let mut gathering = self.gather(probe);
-        gathering.settle().await;
-        gathering.finish().report
+        let mut evaluation = self.evaluate(probe);
+        evaluation.wait().await;
+        evaluation.report().report
     }
 
     /// Returns the last known state of all dependencies. Runs nothing and never waits.
@@ -117,7 +117,7 @@ impl Health {
 
     /// Returns the last known state for `probe`. Runs nothing and never waits.
     pub fn snapshot_for(&self, probe: &Probe) -> Report {
-        Gathering::look(self.clone(), probe).finish().report
+        Evaluation::snapshot(self.clone(), probe).report().report
     }
 
     /// Makes the startup probe answer 200 from now on, whatever the dependencies say.
@@ -192,24 +192,28 @@ impl Health {
     }
 
     /// Asks the dependencies that `probe` looks at; runs start where they are due.
-    pub(crate) fn gather(&self, probe: &Probe) -> Gathering {
-        Gathering::ask(self.clone(), probe, |_| None)
+    pub(crate) fn evaluate(&self, probe: &Probe) -> Evaluation {
+        Evaluation::start(self.clone(), probe, |_| None)
     }
 
     /// The same without those that are called as one of `names`, or in a group that is.
-    pub(crate) fn gather_without(&self, probe: &Probe, names: &[String]) -> Gathering {
-        Gathering::ask(self.clone(), probe, |dependency| {
+    pub(crate) fn evaluate_without(&self, probe: &Probe, names: &[String]) -> Evaluation {
+        Evaluation::start(self.clone(), probe, |dependency| {
             excluded(dependency, names)
         })
     }
 
     /// Asks the one dependency called `name`, if `probe` looks at it.
-    pub(crate) fn gather_one(&self, probe: &Probe, name: &str) -> Option<Gathering> {
+    pub(crate) fn evaluate_dependency(&self, probe: &Probe, name: &str) -> Option<Evaluation> {
         let states = self.states();
         let state = states.iter().find(|state| {
             &*state.dependency.name == name && state.dependency.is_covered_by(probe)
         })?;
-        Some(Gathering::ask_one(self.clone(), probe, state.clone()))
+        Some(Evaluation::of_dependency(
+            self.clone(),
+            probe,
+            state.clone(),
+        ))
     }
 
     /// Moves whenever an answer made before may be wrong now.

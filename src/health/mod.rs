@@ -31,7 +31,7 @@ mod watch;
 #[cfg(feature = "grpc")]
 mod watch_limits;
 
-pub(crate) use self::evaluate::Gathering;
+pub(crate) use self::evaluate::Evaluation;
 pub use self::{
     builder::HealthBuilder,
     events::{Transition, Transitions},

@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Gathering, Health};
+use super::{Evaluation, Health};
 use crate::{
     bounds::MAX_DURATION,
     monitor::result::LastResult,
@@ -81,16 +81,16 @@ impl Health {
             last.is_fresh(now) && (last.status.is_serving() || (!is_last && age < RETRY_AFTER))
         };
         loop {
-            let mut gathering = Gathering::ask_to_start(self.clone(), deadline, good);
-            gathering.settle().await;
-            let answered = gathering.finish();
-            if answered.report.status.is_serving() {
+            let mut evaluation = Evaluation::of_startup(self.clone(), deadline, good);
+            evaluation.wait().await;
+            let evaluated = evaluation.report();
+            if evaluated.report.status.is_serving() {
                 return Ok(());
             }
-            let not_ready = NotReady::of(answered.report);
+            let not_ready = NotReady::of(evaluated.report);
             // An error without a reason helps nobody: what was added meanwhile is tried, too.
             if not_ready.names_something() || Instant::now() >= deadline {
-                return Err((not_ready, answered.valid_until));
+                return Err((not_ready, evaluated.valid_until));
             }
         }
     }

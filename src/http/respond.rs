@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     access::{Detail, RequestHead},
-    health::Gathering,
+    health::Evaluation,
     render::{Question, Rendered, View},
 };
 
@@ -96,7 +96,7 @@ enum Handling {
     /// With the body that all such requests share while its results are valid.
     Shared(ProbeRequest),
     /// With a body of its own. The runs of its checks are shared.
-    Own(ProbeRequest, Gathering, Query),
+    Own(ProbeRequest, Evaluation, Query),
 }
 
 /// A rendered body, with its headers, and how long it is valid.
@@ -135,19 +135,19 @@ impl Endpoints {
                     let response = self.response_of::<M>(probe, answer, headers);
                     return Some(Answer::Ready(Some(response)));
                 }
-                let evaluation = self.health.gather(&self.endpoints[endpoint].probe);
+                let evaluation = self.health.evaluate(&self.endpoints[endpoint].probe);
                 (probe, evaluation, None)
             }
             Handling::Own(probe, evaluation, query) => (probe, evaluation, Some(query)),
         };
-        if evaluation.is_settled() {
+        if evaluation.is_complete() {
             let answer = self.rendered(probe, &evaluation, query.as_ref());
             let response = self.response_of::<M>(probe, &answer, headers);
             return Some(Answer::Ready(Some(response)));
         }
         let endpoints = self.clone();
         Some(Answer::Waiting(Box::pin(async move {
-            evaluation.settle().await;
+            evaluation.wait().await;
             let answer = endpoints.rendered(probe, &evaluation, query.as_ref());
             // Not the request's: a waiter would keep it.
             endpoints.response_of::<M>(probe, &answer, &mut HeaderMap::new())
@@ -173,7 +173,7 @@ impl Endpoints {
                 return None;
             }
             let name = percent_decoded(name)?;
-            let evaluation = self.health.gather_one(&endpoint.probe, &name)?;
+            let evaluation = self.health.evaluate_dependency(&endpoint.probe, &name)?;
             let probe = probe(Detail::Full);
             return Some(Handling::Own(probe, evaluation, Query::default()));
         }
@@ -191,7 +191,9 @@ impl Endpoints {
         {
             let query = Query::parse(query);
             if query != Query::default() {
-                let evaluation = self.health.gather_without(&endpoint.probe, &query.excluded);
+                let evaluation = self
+                    .health
+                    .evaluate_without(&endpoint.probe, &query.excluded);
                 return Some(Handling::Own(probe, evaluation, query));
             }
         }
@@ -225,7 +227,7 @@ impl Endpoints {
     fn rendered(
         &self,
         probe: ProbeRequest,
-        evaluation: &Gathering,
+        evaluation: &Evaluation,
         query: Option<&Query>,
     ) -> Arc<CachedAnswer> {
         if let Some(query) = query {
@@ -242,22 +244,22 @@ impl Endpoints {
             })
     }
 
-    fn render(&self, probe: ProbeRequest, evaluation: &Gathering, query: &Query) -> CachedAnswer {
+    fn render(&self, probe: ProbeRequest, evaluation: &Evaluation, query: &Query) -> CachedAnswer {
         let endpoint = &self.endpoints[probe.endpoint];
         let representation = &endpoint.representations[probe.representation];
-        let mut answered = evaluation.finish();
+        let mut evaluated = evaluation.report();
         if self.without_measurements {
-            answered.report = answered.report.stable();
+            evaluated.report = evaluated.report.stable();
         }
-        let mut view = if evaluation.is_for_one() {
-            View::single(&answered.report, probe.detail)
+        let mut view = if evaluation.is_single() {
+            View::single(&evaluated.report, probe.detail)
         } else {
-            View::new(&answered.report, probe.detail)
+            View::new(&evaluated.report, probe.detail)
         };
         if self.without_measurements {
             view = view.timeless();
         } else if probe.detail == Detail::Full {
-            answered.valid_until = answered.valid_until.min(Instant::now() + AGES_HOLD);
+            evaluated.valid_until = evaluated.valid_until.min(Instant::now() + AGES_HOLD);
         }
         let (unmatched, groups) = (evaluation.unmatched(&query.excluded), evaluation.groups());
         let view = view.of(Question {
@@ -268,8 +270,8 @@ impl Endpoints {
         });
         let code = representation.code(view.status(), self.codes);
         CachedAnswer::new(
-            answered.epoch,
-            answered.valid_until,
+            evaluated.epoch,
+            evaluated.valid_until,
             code,
             representation.format.render(&view),
         )
