@@ -146,12 +146,12 @@ impl HealthCalls for Caller {
         let target = self.health.resolve(name, self.sees_details);
         let target = target.ok_or_else(unknown)?;
         let now = Instant::now();
-        let mut current = self.health.glance(target, now, false);
-        if !current.holds(now) {
+        let mut current = self.health.current_status(target, now, false);
+        if !current.is_valid(now) {
             // `None` if it was removed meanwhile.
             let run = self.health.evaluate_target(target);
             run.ok_or_else(unknown)?.wait().await;
-            current = self.health.glance(target, Instant::now(), false);
+            current = self.health.current_status(target, Instant::now(), false);
         }
         let status = WatchedStatus::from(current.status);
         Ok(tonic::Response::new(status.into()))
@@ -178,7 +178,7 @@ impl HealthCalls for Caller {
         let now = Instant::now();
         let status_of = |name: &str| {
             let target = self.health.resolve(name, self.sees_details)?;
-            let current = self.health.glance(target, now, false);
+            let current = self.health.current_status(target, now, false);
             Some(WatchedStatus::from(current.status))
         };
         let statuses = names.into_iter().filter_map(|name| {

@@ -8,13 +8,13 @@
 mod builder;
 #[cfg(feature = "grpc")]
 mod closing;
+#[cfg(feature = "grpc")]
+mod current_status;
+#[cfg(all(test, feature = "grpc"))]
+mod current_status_tests;
 mod epoch;
 mod evaluate;
 mod events;
-#[cfg(feature = "grpc")]
-mod glance;
-#[cfg(all(test, feature = "grpc"))]
-mod glance_tests;
 mod handle;
 mod lifecycle;
 mod refresh;
@@ -42,6 +42,6 @@ pub use self::{
 };
 #[cfg(feature = "grpc")]
 pub(crate) use self::{
-    glance::Subject,
+    current_status::StatusTarget,
     watch::{Watch, WatchedStatus},
 };

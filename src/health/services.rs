@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, panic::Location};
 
-use super::{Health, HealthBuilder, Subject, watch_limits::WatchLimits};
+use super::{Health, HealthBuilder, StatusTarget, watch_limits::WatchLimits};
 use crate::{bounds::LONGEST_SERVICE, probe::Probe};
 
 /// `List` answers at most this many names, as in grpc-go.
@@ -49,19 +49,23 @@ impl Services {
 
 impl Health {
     /// What `name` stands for; `None` if it is unknown to such a caller.
-    pub(crate) fn resolve<'a>(&'a self, name: &'a str, sees_details: bool) -> Option<Subject<'a>> {
+    pub(crate) fn resolve<'a>(
+        &'a self,
+        name: &'a str,
+        sees_details: bool,
+    ) -> Option<StatusTarget<'a>> {
         if let Some(probe) = self.services().find(name) {
-            return Some(Subject::Probe(probe));
+            return Some(StatusTarget::Probe(probe));
         }
         match name {
-            "" | "readiness" => Some(Subject::Probe(&Probe::Readiness)),
-            "liveness" => Some(Subject::Probe(&Probe::Liveness)),
-            "startup" => Some(Subject::Probe(&Probe::Startup)),
+            "" | "readiness" => Some(StatusTarget::Probe(&Probe::Readiness)),
+            "liveness" => Some(StatusTarget::Probe(&Probe::Liveness)),
+            "startup" => Some(StatusTarget::Probe(&Probe::Startup)),
             _ if !sees_details => None,
-            _ if self.has_group(name) => Some(Subject::Group(name)),
+            _ if self.has_group(name) => Some(StatusTarget::Group(name)),
             _ => self
                 .has_dependency(name)
-                .then_some(Subject::Dependency(name)),
+                .then_some(StatusTarget::Dependency(name)),
         }
     }
 

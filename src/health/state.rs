@@ -350,4 +350,4 @@ impl Drop for DependencyState {
 
 /// Between two runs that watchers ask for, however short the lifetime of results.
 #[cfg(feature = "grpc")]
-pub(super) const LEAST_PERIOD: std::time::Duration = std::time::Duration::from_millis(20);
+pub(super) const MIN_PERIOD: std::time::Duration = std::time::Duration::from_millis(20);

@@ -162,9 +162,9 @@ impl WatchedName {
             self.update(Some(WatchedStatus::UnknownName), ends);
             return now + MAX_DURATION;
         };
-        let current = health.glance(target, now, true);
-        let again = if current.holds(now) {
-            current.holds_until
+        let current = health.current_status(target, now, true);
+        let again = if current.is_valid(now) {
+            current.valid_until
         } else {
             now + RECHECK
         };

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     Health,
     evaluate::{Evaluation, is_needed_to_start},
-    state::{DependencyState, LEAST_PERIOD, Outdated},
+    state::{DependencyState, MIN_PERIOD, Outdated},
 };
 use crate::{
     dependency::Requirement,
@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// A watch looks at a status that depends on no run this often.
-const LONGEST_VALIDITY: Duration = Duration::from_secs(1);
+const MAX_VALIDITY: Duration = Duration::from_secs(1);
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subject<'a> {
+pub(crate) enum StatusTarget<'a> {
     /// A probe; a group among them is that of a mapped service.
     Probe(&'a Probe),
     Group(&'a str),
@@ -29,50 +29,58 @@ pub(crate) enum Subject<'a> {
 
 /// The status as it is known at one moment: that of the report, without making one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Glance {
+pub(crate) struct CurrentStatus {
     pub(crate) status: Status,
     /// Nothing changes by time alone before then.
-    pub(crate) holds_until: Instant,
+    pub(crate) valid_until: Instant,
 }
 
-impl Glance {
+impl CurrentStatus {
     /// Whether no run is due: asking would find the same.
-    pub(crate) fn holds(&self, now: Instant) -> bool {
-        now < self.holds_until
+    pub(crate) fn is_valid(&self, now: Instant) -> bool {
+        now < self.valid_until
     }
 }
 
 impl Health {
-    /// The status of `subject` as known now; with `asks` a run starts where one is due.
-    pub(crate) fn glance(&self, subject: Subject<'_>, now: Instant, asks: bool) -> Glance {
-        let probe = subject.probe();
+    /// The status of `target` as known now; with `starts_runs` a run starts where one is due.
+    pub(crate) fn current_status(
+        &self,
+        target: StatusTarget<'_>,
+        now: Instant,
+        starts_runs: bool,
+    ) -> CurrentStatus {
+        let probe = target.probe();
         let lifecycle = &self.shared().common.lifecycle;
-        // Liveness and startup stay as they are: a prober that asks for them would kill the
+        // Liveness and startup stay as they are: a prober that starts_runs for them would kill the
         // app while it drains.
         let leaves = !matches!(*probe, Probe::Liveness | Probe::Startup);
-        let mut glance = Glance {
+        let mut current = CurrentStatus {
             status: Status::Up,
-            holds_until: now + LONGEST_VALIDITY,
+            valid_until: now + MAX_VALIDITY,
         };
         if leaves && lifecycle.out_of_rotation().is_some() {
-            // Runs go on: with `asks` those that are due start, without it the status does not hold.
-            let asks = asks && !self.keep_refreshing();
-            for state in self.states().iter().filter(|state| subject.covers(state)) {
-                glance.holds_until = glance.holds_until.min(self.held_until(state, now, asks));
+            // Runs go on: with `starts_runs` those that are due start, without it the status does not hold.
+            let starts_runs = starts_runs && !self.keep_refreshing();
+            for state in self.states().iter().filter(|state| target.covers(state)) {
+                current.valid_until =
+                    current
+                        .valid_until
+                        .min(self.valid_until_of(state, now, starts_runs));
             }
-            glance.status = Status::Down;
-            return glance;
+            current.status = Status::Down;
+            return current;
         }
         self.latch(now);
-        if !matches!(subject, Subject::Dependency(_))
+        if !matches!(target, StatusTarget::Dependency(_))
             && let Some((status, ..)) = self.lifecycle_of(&probe)
         {
-            glance.status = status;
+            current.status = status;
         }
         if *probe == Probe::Startup && self.is_started() {
-            return glance;
+            return current;
         }
-        let asks = asks && !self.keep_refreshing();
+        let starts_runs = starts_runs && !self.keep_refreshing();
         if matches!(*probe, Probe::Group(_)) && !self.is_started() {
             // Until the app has started a group waits for what no other caller may check.
             for state in self
@@ -80,46 +88,54 @@ impl Health {
                 .iter()
                 .filter(|state| is_needed_to_start(state))
             {
-                glance.holds_until = glance.holds_until.min(self.held_until(state, now, asks));
+                current.valid_until =
+                    current
+                        .valid_until
+                        .min(self.valid_until_of(state, now, starts_runs));
             }
         }
-        let mut is_missing = matches!(subject, Subject::Dependency(_));
-        for state in self.states().iter().filter(|state| subject.covers(state)) {
+        let mut is_missing = matches!(target, StatusTarget::Dependency(_));
+        for state in self.states().iter().filter(|state| target.covers(state)) {
             is_missing = false;
-            let (mut status, mut holds_until) = self.glance_at(state, now, asks);
-            if !status.is_serving() && !subject.requires(state, &probe) {
+            let (mut status, mut valid_until) = self.status_of_state(state, now, starts_runs);
+            if !status.is_serving() && !target.requires(state, &probe) {
                 status = Status::Degraded;
             }
-            if asks && let Some(at) = state.last_start() {
-                holds_until = holds_until.max(at + LEAST_PERIOD);
+            if starts_runs && let Some(at) = state.last_start() {
+                valid_until = valid_until.max(at + MIN_PERIOD);
             }
-            glance.status = glance.status.max(status);
-            glance.holds_until = glance.holds_until.min(holds_until);
+            current.status = current.status.max(status);
+            current.valid_until = current.valid_until.min(valid_until);
         }
         if is_missing {
-            glance.status = Status::Unknown;
+            current.status = Status::Unknown;
         }
-        glance
+        current
     }
 
-    /// Until when the status of `state` holds; with `asks` a run starts where one is due.
-    fn held_until(&self, state: &Arc<DependencyState>, now: Instant, asks: bool) -> Instant {
-        let (_, holds_until) = self.glance_at(state, now, asks);
-        match state.last_start().filter(|_| asks) {
-            Some(at) => holds_until.max(at + LEAST_PERIOD),
-            None => holds_until,
-        }
-    }
-
-    fn glance_at(
+    /// Until when the status of `state` holds; with `starts_runs` a run starts where one is due.
+    fn valid_until_of(
         &self,
         state: &Arc<DependencyState>,
         now: Instant,
-        asks: bool,
+        starts_runs: bool,
+    ) -> Instant {
+        let (_, valid_until) = self.status_of_state(state, now, starts_runs);
+        match state.last_start().filter(|_| starts_runs) {
+            Some(at) => valid_until.max(at + MIN_PERIOD),
+            None => valid_until,
+        }
+    }
+
+    fn status_of_state(
+        &self,
+        state: &Arc<DependencyState>,
+        now: Instant,
+        starts_runs: bool,
     ) -> (Status, Instant) {
-        if asks {
+        if starts_runs {
             state.join(now, |last| {
-                last.is_fresh(now) || now < last.started + LEAST_PERIOD
+                last.is_fresh(now) || now < last.started + MIN_PERIOD
             });
         } else if self.refresh_period().is_some() && !state.has_result() {
             // Not left to the first phase of the refresh.
@@ -129,11 +145,11 @@ impl Health {
         (current.status, current.valid_until)
     }
 
-    /// Asks what `subject` covers; `None` for an unknown dependency.
-    pub(crate) fn evaluate_target(&self, subject: Subject<'_>) -> Option<Evaluation> {
-        match subject {
-            Subject::Dependency(name) => self.evaluate_dependency(&Probe::Full, name),
-            _ => Some(self.evaluate(&subject.probe())),
+    /// Asks what `target` covers; `None` for an unknown dependency.
+    pub(crate) fn evaluate_target(&self, target: StatusTarget<'_>) -> Option<Evaluation> {
+        match target {
+            StatusTarget::Dependency(name) => self.evaluate_dependency(&Probe::Full, name),
+            _ => Some(self.evaluate(&target.probe())),
         }
     }
 
@@ -158,7 +174,7 @@ impl Health {
     }
 }
 
-impl Subject<'_> {
+impl StatusTarget<'_> {
     fn probe(&self) -> Cow<'_, Probe> {
         match self {
             Self::Probe(probe) => Cow::Borrowed(probe),

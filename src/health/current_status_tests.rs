@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Health, Subject};
+use super::{Health, StatusTarget};
 use crate::{
     check::{CheckResult, Outcome},
     dependency::Dependency,
@@ -57,26 +57,26 @@ async fn a_glance_finds_the_status_of_the_report() {
                 health.report().await;
             }
             for probe in &probes {
-                let subject = match probe {
+                let target = match probe {
                     // As a probe it would be that of a mapped service.
-                    Probe::Group(name) => Subject::Group(name),
-                    probe => Subject::Probe(probe),
+                    Probe::Group(name) => StatusTarget::Group(name),
+                    probe => StatusTarget::Probe(probe),
                 };
-                let glance = health.glance(subject, Instant::now(), false);
+                let current = health.current_status(target, Instant::now(), false);
                 let report = health.snapshot_for(probe);
                 assert_eq!(
-                    glance.status, report.status,
+                    current.status, report.status,
                     "{needed} {optional} {aside} {called} {probe:?}"
                 );
             }
         }
         health.set_draining(true);
-        let readiness = Subject::Probe(&Probe::Readiness);
-        let glance = health.glance(readiness, Instant::now(), false);
-        assert_eq!(glance.status, Status::Down);
-        let group = Subject::Group("g");
+        let readiness = StatusTarget::Probe(&Probe::Readiness);
+        let current = health.current_status(readiness, Instant::now(), false);
+        assert_eq!(current.status, Status::Down);
+        let group = StatusTarget::Group("g");
         assert_eq!(
-            health.glance(group, Instant::now(), false).status,
+            health.current_status(group, Instant::now(), false).status,
             Status::Down
         );
     }
@@ -102,12 +102,15 @@ async fn members_are_required_for_a_mapped_service() {
         .map_grpc_service("shop.v1.Search", search.clone())
         .build();
     health.report().await;
-    let status = |subject| health.glance(subject, Instant::now(), false).status;
-    assert_eq!(status(Subject::Probe(&orders)), Status::Down);
-    assert_eq!(status(Subject::Probe(&search)), Status::Degraded);
-    assert_eq!(status(Subject::Group("orders")), Status::Degraded);
+    let status = |target| health.current_status(target, Instant::now(), false).status;
+    assert_eq!(status(StatusTarget::Probe(&orders)), Status::Down);
+    assert_eq!(status(StatusTarget::Probe(&search)), Status::Degraded);
+    assert_eq!(status(StatusTarget::Group("orders")), Status::Degraded);
     assert_eq!(health.snapshot_for(&orders).status, Status::Degraded);
-    assert_eq!(status(Subject::Probe(&Probe::Readiness)), Status::Degraded);
+    assert_eq!(
+        status(StatusTarget::Probe(&Probe::Readiness)),
+        Status::Degraded
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,19 +121,19 @@ async fn what_is_not_there_is_not_up() {
         .check("other", up)
         .build();
     health.report().await;
-    let status = |subject| health.glance(subject, Instant::now(), false).status;
+    let status = |target| health.current_status(target, Instant::now(), false).status;
     let shop = Probe::group("shop");
-    assert_eq!(status(Subject::Probe(&shop)), Status::Up);
+    assert_eq!(status(StatusTarget::Probe(&shop)), Status::Up);
     assert!(health.remove("orders"));
-    for subject in [
-        Subject::Probe(&shop),
-        Subject::Group("shop"),
-        Subject::Dependency("orders"),
+    for target in [
+        StatusTarget::Probe(&shop),
+        StatusTarget::Group("shop"),
+        StatusTarget::Dependency("orders"),
     ] {
-        assert_eq!(status(subject), Status::Unknown, "{subject:?}");
+        assert_eq!(status(target), Status::Unknown, "{target:?}");
     }
     assert_eq!(health.snapshot_for(&shop).status, Status::Unknown);
-    assert_eq!(status(Subject::Probe(&Probe::Readiness)), Status::Up);
+    assert_eq!(status(StatusTarget::Probe(&Probe::Readiness)), Status::Up);
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,8 +148,9 @@ async fn who_watches_what_serves_for_no_time_starts_fifty_runs_a_second_at_most(
         .add(Dependency::new("a", check).cache_for(Duration::ZERO))
         .build();
     for _ in 0..1_000 {
-        let glance = health.glance(Subject::Probe(&Probe::Full), Instant::now(), true);
-        assert!(glance.status <= Status::Unknown);
+        let current =
+            health.current_status(StatusTarget::Probe(&Probe::Full), Instant::now(), true);
+        assert!(current.status <= Status::Unknown);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let runs = runs.load(Ordering::SeqCst);
@@ -165,15 +169,16 @@ async fn in_maintenance_watched_checks_go_on() {
     health.report().await;
     health.enter_maintenance("moving the disk");
     for _ in 0..10 {
-        let glance = health.glance(Subject::Probe(&Probe::Readiness), Instant::now(), true);
-        assert_eq!(glance.status, Status::Down);
+        let current =
+            health.current_status(StatusTarget::Probe(&Probe::Readiness), Instant::now(), true);
+        assert_eq!(current.status, Status::Down);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(runs.load(Ordering::SeqCst) >= 10);
     // A `Check` without a run starts one that is due: its status does not hold.
     let now = Instant::now();
-    let glance = health.glance(Subject::Probe(&Probe::Readiness), now, false);
-    assert!(!glance.holds(now));
+    let current = health.current_status(StatusTarget::Probe(&Probe::Readiness), now, false);
+    assert!(!current.is_valid(now));
 }
 
 #[tokio::test(start_paused = true)]
