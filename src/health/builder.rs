@@ -1,43 +1,55 @@
-use std::{borrow::Cow, panic::Location, time::Duration};
+use std::{borrow::Cow, panic::Location, sync::Arc, time::Duration};
 
 use super::{
     Health,
-    registry::MAX_DEPENDENCIES,
-    warning::{ConfigWarning, TimingSettings},
+    context::HealthContext,
+    handle::SharedState,
+    refresh::Refresher,
+    registry::{MAX_DEPENDENCIES, Registry},
+    state::DependencyState,
+    warning::{self, ConfigWarning, TimingSettings},
 };
+#[cfg(feature = "grpc")]
+use super::{grpc_settings::GrpcSettings, watches::Watches};
 use crate::{
+    access::MissingPeer,
     bounds::{MAX_DURATION, SHORTEST_REFRESH},
     check::{Check, InProcessCheck},
     dependency::Dependency,
 };
 
-/// Keys of the native answer that no field of the app may take.
-const RESERVED: [&str; 4] = ["status", "reason", "message", "checks"];
+/// The keys of native JSON that no info field may have.
+const RESERVED_KEYS: [&str; 4] = ["status", "reason", "message", "checks"];
 
-/// Collects what a [`Health`] checks.
+impl Health {
+    /// Makes a builder without dependencies.
+    pub fn builder() -> HealthBuilder {
+        HealthBuilder::new()
+    }
+}
+
+/// The builder of a [`Health`]. Made by [`Health::builder`].
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct HealthBuilder {
-    pub(super) dependencies: Vec<Dependency>,
-    /// Declared here, and not with a dependency: name, members, where.
-    pub(super) groups: Vec<Group>,
-    pub(super) info: Vec<(Cow<'static, str>, Cow<'static, str>)>,
-    pub(super) answer_within: Duration,
-    pub(super) refresh_every: Option<Duration>,
+    dependencies: Vec<Dependency>,
+    groups: Vec<DeclaredGroup>,
+    info: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    answer_within: Duration,
+    refresh_every: Option<Duration>,
     #[cfg(feature = "grpc")]
-    pub(super) services: super::services::Services,
+    pub(super) grpc: GrpcSettings,
 }
 
-/// A group given to the builder, with its members.
 #[derive(Debug)]
-pub(super) struct Group {
-    pub(super) name: Cow<'static, str>,
+struct DeclaredGroup {
+    name: Cow<'static, str>,
     members: Vec<Cow<'static, str>>,
-    declared: &'static Location<'static>,
+    declared_at: &'static Location<'static>,
 }
 
 impl HealthBuilder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             dependencies: Vec::new(),
             groups: Vec::new(),
@@ -45,7 +57,7 @@ impl HealthBuilder {
             answer_within: Duration::from_millis(900),
             refresh_every: None,
             #[cfg(feature = "grpc")]
-            services: super::services::Services::default(),
+            grpc: GrpcSettings::default(),
         }
     }
 
@@ -53,28 +65,32 @@ impl HealthBuilder {
     ///
     /// # Panics
     ///
-    /// On a malformed name, see [`Dependency::new`], and as [`add`](Self::add).
+    /// If the name is malformed, as [`Dependency::new`], and as [`add`](Self::add).
     #[track_caller]
     pub fn check(self, name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
         self.add(Dependency::new(name, check))
     }
 
-    /// Adds an optional dependency with default settings: if it is down, the app is degraded and probes
-    /// still answer 200.
+    /// Adds an optional dependency with default settings.
+    ///
+    /// If it is down, the app is degraded and probes still answer 200.
     ///
     /// # Panics
     ///
-    /// On a malformed name, see [`Dependency::new`], and as [`add`](Self::add).
+    /// If the name is malformed, as [`Dependency::new`], and as [`add`](Self::add).
+    #[doc(alias = "critical")]
     #[track_caller]
     pub fn check_optional(self, name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
         self.add(Dependency::new(name, check).optional())
     }
 
-    /// Adds a check of something in this process, which liveness looks at, too.
+    /// Adds a required dependency with an in-process check, which liveness covers too.
+    ///
+    /// A check of a server is not accepted: liveness must not restart a process because a server is down.
     ///
     /// # Panics
     ///
-    /// On a malformed name, see [`Dependency::new`], and as [`add`](Self::add).
+    /// If the name is malformed, as [`Dependency::new`], and as [`add`](Self::add).
     #[track_caller]
     pub fn liveness_check(
         self,
@@ -88,29 +104,28 @@ impl HealthBuilder {
     ///
     /// # Panics
     ///
-    /// When there is one of this name already, or a thousand of any name.
-    // The contract's name; nobody adds builders to dependencies with a plus.
+    /// If a dependency of this name already exists, or 1,000 dependencies.
+    // The plus operator makes no sense for a builder and a dependency.
     #[allow(clippy::should_implement_trait)]
     #[track_caller]
     pub fn add(mut self, dependency: Dependency) -> Self {
         let name = dependency.name();
         assert!(
             self.dependencies.iter().all(|other| other.name() != name),
-            "there is a dependency named {name:?} already"
+            "dependency {name:?} already exists"
         );
         assert!(
             self.dependencies.len() < MAX_DEPENDENCIES,
-            "more than {MAX_DEPENDENCIES} dependencies"
+            "dependency {name:?}: {MAX_DEPENDENCIES} dependencies already exist"
         );
         self.dependencies.push(dependency);
         self
     }
 
-    /// Declares the group `name`, which a [probe](crate::Probe::Group) of its own answers for, and makes
-    /// dependencies its members, whether they were added already or not.
+    /// Declares the group `name` with dependencies as members, which may be added before or after this call.
     ///
-    /// Those that name it themselves, by [`Dependency::group`], are members, too. A declared one without
-    /// members is up; [`Health::add`] may bring it some.
+    /// Dependencies that name the group by [`Dependency::group`] are members too. A [probe](crate::Probe::Group)
+    /// answers for the group. A declared group without members is up; [`Health::add`] may add members.
     ///
     /// ```
     /// use tower_health::{Health, HealthLayer, Outcome, Probe};
@@ -126,27 +141,26 @@ impl HealthBuilder {
     ///
     /// # Panics
     ///
-    /// In [`build`](Self::build), when there is no dependency of a member's name by then.
+    /// In [`build`](Self::build), if a member is not the name of a dependency.
     #[track_caller]
     pub fn group<M: Into<Cow<'static, str>>>(
         mut self,
         name: impl Into<Cow<'static, str>>,
         members: impl IntoIterator<Item = M>,
     ) -> Self {
-        self.groups.push(Group {
+        self.groups.push(DeclaredGroup {
             name: name.into(),
             members: members.into_iter().map(Into::into).collect(),
-            declared: Location::caller(),
+            declared_at: Location::caller(),
         });
         self
     }
 
-    /// Adds a field of the app, as in `version`, shown to those allowed details.
+    /// Adds an info field, as in `version`, which responses with details show.
     ///
     /// # Panics
     ///
-    /// When the field exists already or is one of the answer's own: `status`, `reason`, `message`,
-    /// `checks`.
+    /// If the field already exists, or is `status`, `reason`, `message` or `checks`.
     #[track_caller]
     pub fn info(
         mut self,
@@ -155,29 +169,31 @@ impl HealthBuilder {
     ) -> Self {
         let name = name.into();
         assert!(
-            !RESERVED.contains(&&*name) && self.info.iter().all(|(other, _)| *other != name),
-            "the field {name:?} is taken already"
+            !RESERVED_KEYS.contains(&&*name) && self.info.iter().all(|(other, _)| *other != name),
+            "info field {name:?} already exists or is reserved"
         );
         self.info.push((name, value.into()));
         self
     }
 
-    /// Sets how long a caller waits before it gets an answer that says what is pending. Default: 900 ms; at most a year.
+    /// Sets how long a caller waits before it gets an answer that reports pending runs. Default: 900 ms.
     ///
-    /// Keep it under the prober's own timeout, which is 1 s for a kubelet. The build panics if it is zero.
+    /// Keep it below the timeout of the prober, which is 1 s for a kubelet. The maximum is a year; the build
+    /// panics if it is zero.
     pub fn answer_within(mut self, limit: Duration) -> Self {
         self.answer_within = limit.min(MAX_DURATION);
         self
     }
 
-    /// Runs all checks in the background each `period`, so that no caller waits. Default: off; at least 10 ms.
+    /// Runs all checks in the background every `period`, so that no caller waits. Default: off.
     ///
-    /// The first phase is random and each period lengthened by up to a tenth, so that the replicas of an app do
-    /// not check at the same moment. For a dependency with a [`cache_for`](Dependency::cache_for) of its own the
-    /// longer of both periods counts. A result older than period and timeout, doubled, is
-    /// down with reason `stale`. The task runs on the runtime in which the handle is built, or else on that of
-    /// the first caller, and on that of the next caller once its own is no longer driven. It ends with the last
-    /// clone of the handle. The build panics if `period` is zero.
+    /// The first phase is random, and each period is lengthened by up to 10 %: the replicas of an app do not check
+    /// at the same moment. If a dependency sets [`cache_for`](Dependency::cache_for), the longer of both periods
+    /// counts. A result older than the sum of period and timeout, doubled, is down with reason `stale`.
+    ///
+    /// The task runs on the runtime of the build, or else of the first caller. If that runtime is no longer
+    /// driven, the task moves to the runtime of the next caller. It ends with the last clone of the handle. The
+    /// minimum is 10 ms; the build panics if `period` is zero.
     pub fn refresh_every(mut self, period: Duration) -> Self {
         self.refresh_every = Some(period.min(MAX_DURATION));
         self
@@ -188,28 +204,28 @@ impl HealthBuilder {
         self.timing().warnings(&self.dependencies)
     }
 
-    pub(super) fn timing(&self) -> TimingSettings {
+    fn timing(&self) -> TimingSettings {
         TimingSettings {
             answer_within: self.answer_within,
             refresh_every: self.refresh_every,
         }
     }
 
-    /// Builds the handle. Without [`refresh_every`](Self::refresh_every) it runs nothing yet: the first caller does.
+    /// Builds the handle. Without [`refresh_every`](Self::refresh_every), the first caller starts the first runs.
     ///
-    /// Settings that hardly work together are [warnings](Self::warnings), logged once each with the
-    /// feature `tracing`.
+    /// Settings that cannot work together are [warnings](Self::warnings). With the feature `tracing` each is
+    /// logged once.
     ///
     /// # Panics
     ///
-    /// - If a [group](Self::group) has a member that is no dependency.
+    /// - If a [group](Self::group) has a member that is not the name of a dependency.
     /// - If a duration is zero: [`answer_within`](Self::answer_within), [`refresh_every`](Self::refresh_every),
     ///   [`timeout`](Dependency::timeout), [`slow_after`](Dependency::slow_after).
     /// - If `slow_after` is not shorter than `timeout`.
-    /// - If requirements contradict each other, or name a probe that does not look at the dependency.
+    /// - If requirements contradict each other, or name a probe that does not cover the dependency.
     #[track_caller]
     pub fn build(mut self) -> Health {
-        self.join_groups();
+        self.add_members();
         assert!(
             !self.answer_within.is_zero(),
             "answer_within must not be zero"
@@ -223,32 +239,59 @@ impl HealthBuilder {
                 panic!("{fault}");
             }
         }
-        Health::from_builder(self)
+        self.into_health()
     }
 
+    /// Adds each declared group to its members.
     #[track_caller]
-    fn join_groups(&mut self) {
-        for Group {
+    fn add_members(&mut self) {
+        for DeclaredGroup {
             name,
             members,
-            declared,
+            declared_at,
         } in &self.groups
         {
             for member in members {
-                let found = self
-                    .dependencies
-                    .iter_mut()
-                    .find(|dependency| dependency.name() == member);
-                let Some(dependency) = found else {
-                    panic!(
-                        "the group {name:?} has the member {member:?}, and there is no dependency of that name ({declared})"
-                    );
+                let mut dependencies = self.dependencies.iter_mut();
+                let Some(dependency) = dependencies.find(|other| other.name() == member) else {
+                    panic!("group {name:?}: no dependency {member:?} exists ({declared_at})");
                 };
                 if !dependency.groups.contains(name) {
                     dependency.groups.push(name.clone());
                 }
             }
         }
+    }
+
+    #[track_caller]
+    fn into_health(self) -> Health {
+        warning::log(&self.warnings());
+        let context = Arc::new(HealthContext::default());
+        let states = self.dependencies.into_iter().map(|mut dependency| {
+            dependency.settings.refresh_every = self.refresh_every;
+            DependencyState::new(dependency, context.clone())
+        });
+        let health = Health {
+            shared: Arc::new(SharedState {
+                registry: Arc::new(Registry::new(states.collect(), context.clone())),
+                refresher: Refresher::new(self.refresh_every),
+                groups: self.groups.into_iter().map(|group| group.name).collect(),
+                info: self.info.into(),
+                answer_within: self.answer_within,
+                missing_peer: MissingPeer::default(),
+                #[cfg(feature = "grpc")]
+                grpc: self.grpc,
+                #[cfg(feature = "grpc")]
+                watches: Watches::default(),
+            }),
+        };
+        #[cfg(feature = "grpc")]
+        health
+            .shared
+            .grpc
+            .check_groups(|group| health.has_group(group));
+        health.keep_refreshing();
+        health
     }
 }
 

@@ -1,13 +1,12 @@
-//! The status of what a gRPC name stands for, as the report has it, without making one.
+//! The current status of a gRPC name: that of the report, without making a report.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    Health,
-    evaluate::{Evaluation, is_needed_to_start},
-    state::{DependencyState, MIN_PERIOD, Outdated},
+    Evaluation, Health,
+    state::{DependencyState, Outdated},
 };
 use crate::{
     dependency::Requirement,
@@ -15,35 +14,38 @@ use crate::{
     report::{Reason, Status},
 };
 
-/// A watch looks at a status that depends on no run this often.
+/// How long a status that depends on no run is valid.
 const MAX_VALIDITY: Duration = Duration::from_secs(1);
 
-/// What a name stands for.
+/// The least time between two runs that watches start, if the cache lifetime is shorter.
+const MIN_PERIOD: Duration = Duration::from_millis(20);
+
+/// What a gRPC name means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatusTarget<'a> {
-    /// A probe; a group among them is that of a mapped service.
+    /// A probe. A group here is that of a mapped service.
     Probe(&'a Probe),
     Group(&'a str),
     Dependency(&'a str),
 }
 
-/// The status as it is known at one moment: that of the report, without making one.
+/// The status of a target at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CurrentStatus {
     pub(crate) status: Status,
-    /// Nothing changes by time alone before then.
+    /// Time alone changes nothing before then.
     pub(crate) valid_until: Instant,
 }
 
 impl CurrentStatus {
-    /// Whether no run is due: asking would find the same.
+    /// Whether no run is due.
     pub(crate) fn is_valid(&self, now: Instant) -> bool {
         now < self.valid_until
     }
 }
 
 impl Health {
-    /// The status of `target` as known now; with `starts_runs` a run starts where one is due.
+    /// Returns the status of `target` as known now. With `starts_runs`, runs that are due start.
     pub(crate) fn current_status(
         &self,
         target: StatusTarget<'_>,
@@ -51,126 +53,73 @@ impl Health {
         starts_runs: bool,
     ) -> CurrentStatus {
         let probe = target.probe();
-        let lifecycle = &self.shared().common.lifecycle;
-        // Liveness and startup stay as they are: a prober that starts_runs for them would kill the
-        // app while it drains.
-        let leaves = !matches!(*probe, Probe::Liveness | Probe::Startup);
-        let mut current = CurrentStatus {
-            status: Status::Up,
-            valid_until: now + MAX_VALIDITY,
-        };
-        if leaves && lifecycle.out_of_rotation().is_some() {
-            // Runs go on: with `starts_runs` those that are due start, without it the status does not hold.
-            let starts_runs = starts_runs && !self.keep_refreshing();
-            for state in self.states().iter().filter(|state| target.covers(state)) {
-                current.valid_until =
-                    current
-                        .valid_until
-                        .min(self.valid_until_of(state, now, starts_runs));
-            }
-            current.status = Status::Down;
-            return current;
+        if starts_runs {
+            self.keep_refreshing();
         }
         self.latch(now);
-        if !matches!(target, StatusTarget::Dependency(_))
-            && let Some((status, ..)) = self.lifecycle_of(&probe)
-        {
-            current.status = status;
-        }
+        // Liveness and startup do not change in a drain: otherwise a prober of them would kill the app.
+        let is_out =
+            !matches!(*probe, Probe::Liveness | Probe::Startup) && self.is_out_of_rotation();
+        let mut current = CurrentStatus {
+            status: match self.lifecycle_status(&probe) {
+                _ if is_out => Status::Down,
+                Some((status, ..)) => status,
+                None => Status::Up,
+            },
+            valid_until: now + MAX_VALIDITY,
+        };
         if *probe == Probe::Startup && self.is_started() {
             return current;
         }
-        let starts_runs = starts_runs && !self.keep_refreshing();
-        if matches!(*probe, Probe::Group(_)) && !self.is_started() {
-            // Until the app has started a group waits for what no other caller may check.
-            for state in self
-                .states()
-                .iter()
-                .filter(|state| is_needed_to_start(state))
-            {
-                current.valid_until =
-                    current
-                        .valid_until
-                        .min(self.valid_until_of(state, now, starts_runs));
-            }
-        }
+        // A group also waits for the start of the app, and no other caller may check what that needs.
+        let waits_for_start = matches!(*probe, Probe::Group(_)) && !self.is_started();
         let mut is_missing = matches!(target, StatusTarget::Dependency(_));
-        for state in self.states().iter().filter(|state| target.covers(state)) {
-            is_missing = false;
-            let (mut status, mut valid_until) = self.status_of_state(state, now, starts_runs);
-            if !status.is_serving() && !target.requires(state, &probe) {
-                status = Status::Degraded;
+        for state in self.states().iter() {
+            let is_covered = target.covers(state, &probe);
+            if !(is_covered || waits_for_start && state.is_needed_to_start()) {
+                continue;
             }
-            if starts_runs && let Some(at) = state.last_start() {
-                valid_until = valid_until.max(at + MIN_PERIOD);
-            }
-            current.status = current.status.max(status);
+            let (status, valid_until) = self.status_of(state, now, starts_runs);
             current.valid_until = current.valid_until.min(valid_until);
+            if is_covered {
+                is_missing = false;
+                let counts = status.is_serving() || target.requires(state, &probe);
+                let status = if counts { status } else { Status::Degraded };
+                current.status = current.status.max(status);
+            }
         }
         if is_missing {
-            current.status = Status::Unknown;
+            current.status = current.status.max(Status::Unknown);
         }
         current
     }
 
-    /// Until when the status of `state` holds; with `starts_runs` a run starts where one is due.
-    fn valid_until_of(
-        &self,
-        state: &Arc<DependencyState>,
-        now: Instant,
-        starts_runs: bool,
-    ) -> Instant {
-        let (_, valid_until) = self.status_of_state(state, now, starts_runs);
-        match state.last_start().filter(|_| starts_runs) {
-            Some(at) => valid_until.max(at + MIN_PERIOD),
-            None => valid_until,
-        }
-    }
-
-    fn status_of_state(
+    /// The status of one dependency, and until when it is valid.
+    fn status_of(
         &self,
         state: &Arc<DependencyState>,
         now: Instant,
         starts_runs: bool,
     ) -> (Status, Instant) {
-        if starts_runs {
-            state.join(now, |last| {
+        if starts_runs || self.refresh_period().is_some() {
+            state.join_or_refresh(now, |last| {
                 last.is_fresh(now) || now < last.started + MIN_PERIOD
             });
-        } else if self.refresh_period().is_some() && !state.has_result() {
-            // Not left to the first phase of the refresh.
-            state.refresh(now);
         }
         let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
-        (current.status, current.valid_until)
+        let valid_until = match state.last_start().filter(|_| starts_runs) {
+            Some(started) => current.valid_until.max(started + MIN_PERIOD),
+            None => current.valid_until,
+        };
+        (current.status, valid_until)
     }
 
-    /// Asks what `target` covers; `None` for an unknown dependency.
+    /// Evaluates what `target` covers; `None` for an unknown dependency.
     pub(crate) fn evaluate_target(&self, target: StatusTarget<'_>) -> Option<Evaluation> {
         match target {
             StatusTarget::Dependency(name) => self.evaluate_dependency(&Probe::Full, name),
             _ => Some(self.evaluate(&target.probe())),
         }
-    }
-
-    /// Whether there is a dependency called `name`.
-    pub(crate) fn has_dependency(&self, name: &str) -> bool {
-        let states = self.states();
-        states.iter().any(|state| &*state.dependency.name == name)
-    }
-
-    /// Every group, declared or with a member, once, and every dependency, in order of registration.
-    pub(crate) fn names(&self) -> (Vec<String>, Vec<String>) {
-        let states = self.states();
-        let own = states.iter().flat_map(|state| &state.dependency.groups);
-        let mut groups: Vec<String> = Vec::new();
-        for group in self.shared().groups.iter().chain(own) {
-            if !groups.iter().any(|other| other == group) {
-                groups.push(group.as_ref().to_owned());
-            }
-        }
-        let dependencies = states.iter().map(|state| state.dependency.name.to_string());
-        (groups, dependencies.collect())
     }
 }
 
@@ -183,19 +132,18 @@ impl StatusTarget<'_> {
         }
     }
 
-    fn covers(self, state: &DependencyState) -> bool {
+    fn covers(self, state: &DependencyState, probe: &Probe) -> bool {
         match self {
-            Self::Probe(probe) => state.dependency.is_covered_by(probe),
-            Self::Group(group) => state.dependency.groups.iter().any(|name| name == group),
             Self::Dependency(name) => &*state.dependency.name == name,
+            _ => state.dependency.is_covered_by(probe),
         }
     }
 
     fn requires(self, state: &DependencyState, probe: &Probe) -> bool {
         match self {
-            // Requested by name, it is what it is.
+            // The name of a dependency has the status of that dependency.
             Self::Dependency(_) => true,
-            // A mapped service cannot work without what was named for it.
+            // A mapped service cannot work without the members of its group.
             Self::Probe(Probe::Group(_))
                 if state.dependency.requirement(probe) != Requirement::RequiredUntilStarted =>
             {
@@ -203,5 +151,209 @@ impl StatusTarget<'_> {
             }
             Self::Probe(_) | Self::Group(_) => state.is_required(probe),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+
+    use tokio::time::Instant;
+
+    use super::{Health, StatusTarget};
+    use crate::{
+        check::{CheckResult, Outcome},
+        dependency::Dependency,
+        probe::Probe,
+        report::{Failure, Reason, Status},
+    };
+
+    fn result(status: Status) -> CheckResult {
+        match status {
+            Status::Up => Ok(Outcome::up()),
+            Status::Degraded => Ok(Outcome::degraded(Reason::Saturated)),
+            _ => Err(Failure::new(Reason::Refused)),
+        }
+    }
+
+    fn health(needed: Status, optional: Status, aside: Status) -> Health {
+        let dependency =
+            |name, status| Dependency::new(name, move || async move { result(status) });
+        Health::builder()
+            .add(dependency("needed", needed).group("g"))
+            .add(dependency("optional", optional).optional().group("g"))
+            .add(dependency("aside", aside).exclude_from_readiness())
+            .build()
+    }
+
+    /// A watcher receives what comes from glances; every other caller what comes from reports.
+    #[tokio::test(start_paused = true)]
+    async fn a_glance_finds_the_status_of_the_report() {
+        let statuses = [Status::Up, Status::Degraded, Status::Down];
+        let combinations = statuses.into_iter().flat_map(|needed| {
+            let pairs = statuses.map(|optional| statuses.map(|aside| (needed, optional, aside)));
+            pairs.into_iter().flatten()
+        });
+        let probes = [
+            Probe::Liveness,
+            Probe::Readiness,
+            Probe::Startup,
+            Probe::Full,
+            Probe::group("g"),
+        ];
+        for (needed, optional, aside) in combinations {
+            let health = health(needed, optional, aside);
+            for called in [false, true] {
+                if called {
+                    health.report().await;
+                }
+                for probe in &probes {
+                    let target = match probe {
+                        // As a probe it would be that of a mapped service.
+                        Probe::Group(name) => StatusTarget::Group(name),
+                        probe => StatusTarget::Probe(probe),
+                    };
+                    let current = health.current_status(target, Instant::now(), false);
+                    let report = health.snapshot_for(probe);
+                    assert_eq!(
+                        current.status, report.status,
+                        "{needed} {optional} {aside} {called} {probe:?}"
+                    );
+                }
+            }
+            health.set_draining(true);
+            let readiness = StatusTarget::Probe(&Probe::Readiness);
+            let current = health.current_status(readiness, Instant::now(), false);
+            assert_eq!(current.status, Status::Down);
+            let group = StatusTarget::Group("g");
+            assert_eq!(
+                health.current_status(group, Instant::now(), false).status,
+                Status::Down
+            );
+        }
+    }
+
+    /// A mapped service cannot work without its members; the group by its own name is as over HTTP.
+    #[tokio::test(start_paused = true)]
+    async fn members_are_required_for_a_mapped_service() {
+        let member = |name, status: Status| {
+            let check = move || async move { result(status) };
+            Dependency::new(name, check).optional().group("orders")
+        };
+        let (orders, search) = (Probe::group("orders"), Probe::group("search"));
+        let health = Health::builder()
+            .add(member("ledger", Status::Down))
+            .add(Dependency::new("index", async || Ok(Outcome::up())).group("search"))
+            .add(
+                member("cache", Status::Down)
+                    .group("search")
+                    .optional_for(Probe::group("search")),
+            )
+            .map_grpc_service("shop.v1.Orders", orders.clone())
+            .map_grpc_service("shop.v1.Search", search.clone())
+            .build();
+        health.report().await;
+        let status = |target| health.current_status(target, Instant::now(), false).status;
+        assert_eq!(status(StatusTarget::Probe(&orders)), Status::Down);
+        assert_eq!(status(StatusTarget::Probe(&search)), Status::Degraded);
+        assert_eq!(status(StatusTarget::Group("orders")), Status::Degraded);
+        assert_eq!(health.snapshot_for(&orders).status, Status::Degraded);
+        assert_eq!(
+            status(StatusTarget::Probe(&Probe::Readiness)),
+            Status::Degraded
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_there_is_not_up() {
+        let up = async || Ok(Outcome::up());
+        let health = Health::builder()
+            .add(Dependency::new("orders", up).group("shop"))
+            .check("other", up)
+            .build();
+        health.report().await;
+        let status = |target| health.current_status(target, Instant::now(), false).status;
+        let shop = Probe::group("shop");
+        assert_eq!(status(StatusTarget::Probe(&shop)), Status::Up);
+        assert!(health.remove("orders"));
+        for target in [
+            StatusTarget::Probe(&shop),
+            StatusTarget::Group("shop"),
+            StatusTarget::Dependency("orders"),
+        ] {
+            assert_eq!(status(target), Status::Unknown, "{target:?}");
+        }
+        assert_eq!(health.snapshot_for(&shop).status, Status::Unknown);
+        assert_eq!(status(StatusTarget::Probe(&Probe::Readiness)), Status::Up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_watches_what_serves_for_no_time_starts_fifty_runs_a_second_at_most() {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counter = runs.clone();
+        let check = move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            async { Ok(Outcome::up()) }
+        };
+        let health = Health::builder()
+            .add(Dependency::new("a", check).cache_for(Duration::ZERO))
+            .build();
+        for _ in 0..1_000 {
+            let current =
+                health.current_status(StatusTarget::Probe(&Probe::Full), Instant::now(), true);
+            assert!(current.status <= Status::Unknown);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let runs = runs.load(Ordering::SeqCst);
+        assert!((40..=50).contains(&runs), "{runs}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_maintenance_watched_checks_go_on() {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counter = runs.clone();
+        let check = move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            async { Ok(Outcome::up()) }
+        };
+        let health = Health::builder().check("a", check).build();
+        health.report().await;
+        health.enter_maintenance("moving the disk");
+        for _ in 0..10 {
+            let current =
+                health.current_status(StatusTarget::Probe(&Probe::Readiness), Instant::now(), true);
+            assert_eq!(current.status, Status::Down);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(runs.load(Ordering::SeqCst) >= 10);
+        // A `Check` without a run starts one that is due: its status does not hold.
+        let now = Instant::now();
+        let current = health.current_status(StatusTarget::Probe(&Probe::Readiness), now, false);
+        assert!(!current.is_valid(now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_group_waits_for_the_start_and_no_longer() {
+        let up = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let answers = up.clone();
+        let check = move || {
+            let up = answers.load(Ordering::SeqCst);
+            async move { result(if up { Status::Up } else { Status::Down }) }
+        };
+        let health = Health::builder()
+            .check("mail", check)
+            .group("empty", None::<&str>)
+            .build();
+        let group = Probe::group("empty");
+        assert_eq!(health.report_for(&group).await.status, Status::Unknown);
+        up.store(true, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(health.report_for(&group).await.status, Status::Up);
     }
 }

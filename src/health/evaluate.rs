@@ -1,9 +1,10 @@
-//! One evaluation: from the states of the dependencies to the status of a probe, or to its report.
+//! One evaluation: from the states of the dependencies to the report of a probe.
 //!
-//! 1. The dependencies that the probe looks at are checked: runs that are due start, side by side.
-//! 2. The caller waits for them until its deadline, or does not (a snapshot, a status for gRPC, an app out of rotation).
-//! 3. Each state counts as the probe requires it; the worst counts.
-//! 4. The lifecycle has the last word.
+//! 1. The dependencies that the probe covers are checked: runs that are due start, all at the same time.
+//! 2. The caller waits for the runs until its deadline. It does not wait for a snapshot, with a background refresh,
+//!    or while the app is out of rotation.
+//! 3. Each dependency counts as the probe requires it; the worst status counts.
+//! 4. The lifecycle can replace the overall status.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Health,
+    lifecycle::follows_lifecycle,
     state::{DependencyState, Outdated},
 };
 use crate::{
@@ -18,39 +20,85 @@ use crate::{
     dependency::Dependency,
     monitor::{result::LastResult, run, single_flight::Wait},
     probe::Probe,
-    report::{Excluded, Reason, Report, Rotation, Status},
+    report::{Excluded, Reason, Report, Rotation},
 };
 
-/// What a run may need past its timeout to publish that.
-const OVERTIME: Duration = Duration::from_millis(100);
+/// How long after its timeout a run may publish its result.
+pub(super) const PUBLISH_ALLOWANCE: Duration = Duration::from_millis(100);
 
-/// One evaluation on behalf of one caller.
+impl Health {
+    /// Returns the report of all dependencies. May start runs, and waits for them.
+    ///
+    /// The longest wait is [`answer_within`](crate::HealthBuilder::answer_within), 900 ms by default. Dropping the
+    /// future cancels no run.
+    pub async fn report(&self) -> Report {
+        self.report_for(&Probe::Full).await
+    }
+
+    /// Returns the report for `probe`. May start runs, and waits for them as [`report`](Self::report) does.
+    ///
+    /// While the app drains or is in maintenance, a report for readiness or a group starts the runs that are due and
+    /// does not wait for them. A result that has expired by then is unknown, with reason `stale`.
+    pub async fn report_for(&self, probe: &Probe) -> Report {
+        let mut evaluation = self.evaluate(probe);
+        evaluation.wait().await;
+        evaluation.report().report
+    }
+
+    /// Returns the last known state of all dependencies. Starts no run and never waits.
+    pub fn snapshot(&self) -> Report {
+        self.snapshot_for(&Probe::Full)
+    }
+
+    /// Returns the last known state for `probe`. Starts no run and never waits.
+    pub fn snapshot_for(&self, probe: &Probe) -> Report {
+        Evaluation::snapshot(self, probe).report().report
+    }
+
+    /// Evaluates the dependencies that `probe` covers. Runs that are due start.
+    pub(crate) fn evaluate(&self, probe: &Probe) -> Evaluation {
+        Evaluation::of_probe(self, probe, |_| None)
+    }
+
+    /// As [`evaluate`](Self::evaluate), without dependencies that have one of `names` or are in such a group.
+    pub(crate) fn evaluate_without(&self, probe: &Probe, names: &[String]) -> Evaluation {
+        Evaluation::of_probe(self, probe, |dependency| excluded(dependency, names))
+    }
+
+    /// Evaluates the dependency called `name`; `None` if `probe` does not cover it.
+    pub(crate) fn evaluate_dependency(&self, probe: &Probe, name: &str) -> Option<Evaluation> {
+        let evaluation = Evaluation::of_dependency(self, probe, name);
+        (!evaluation.parts.is_empty()).then_some(evaluation)
+    }
+}
+
+/// One evaluation for one caller.
 ///
-/// Dropping it gives up the caller's places and cancels no run.
+/// Dropping it gives up the caller's places in the queues and cancels no run.
 #[derive(Debug)]
 pub(crate) struct Evaluation {
     health: Health,
     probe: Probe,
     purpose: Purpose,
-    /// The dependencies when it started_at.
+    /// All dependencies of the handle at the start.
     dependencies: Arc<Vec<Arc<DependencyState>>>,
     parts: Vec<Part>,
     started_at: Instant,
     deadline: Instant,
-    /// Why an outdated result does not count; `None` if it does.
+    /// The reason of an outdated result; `None` if such a result counts.
     outdated: Option<Reason>,
 }
 
-/// What the report is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Probe,
     /// One dependency, requested by its name.
     Dependency,
-    /// An app that starts: what startup needs, under the lifecycle of readiness.
+    /// An app that waits for its start: covers what startup needs, and follows the lifecycle as readiness does.
     Start,
 }
 
+/// A dependency that takes part.
 #[derive(Debug)]
 struct Part {
     state: Arc<DependencyState>,
@@ -62,162 +110,158 @@ enum Progress {
     /// Nothing to wait for.
     Done,
     Waiting(Wait<LastResult>),
-    /// The caller left it out: it is not checked, and does not count.
+    /// The request excludes it: it is not checked, and does not count.
     Excluded(Excluded),
 }
 
-/// What comes of an evaluation.
+impl Progress {
+    fn of(wait: Option<Wait<LastResult>>) -> Self {
+        wait.map_or(Self::Done, Self::Waiting)
+    }
+}
+
+/// A report, and how long it is valid.
 #[derive(Debug)]
 pub(crate) struct EvaluatedReport {
     pub(crate) report: Report,
-    /// The answer holds until then, while the epoch is this one.
+    /// The report is valid until then, while the epoch is `epoch`.
     pub(crate) valid_until: Instant,
     pub(crate) epoch: u64,
 }
 
 impl Evaluation {
-    /// Asks what `probe` looks at, without the dependencies that are `excluded`.
-    pub(super) fn start(
-        health: Health,
+    /// Starts what `probe` covers, without the dependencies that are `excluded`.
+    fn of_probe(
+        health: &Health,
         probe: &Probe,
         excluded: impl Fn(&Dependency) -> Option<Excluded>,
     ) -> Self {
-        let is_refreshed = health.keep_refreshing();
-        // Such an app is unready whatever a run finds: due runs start, and the caller does not wait.
-        let is_out = follows_lifecycle(probe)
-            && health.shared().common.lifecycle.out_of_rotation().is_some();
-        let outdated = if is_out {
-            Reason::Stale
-        } else {
-            Reason::Pending
-        };
-        Self::of(health, probe, Some(outdated), |state, now| {
+        health.keep_refreshing();
+        // Out of rotation the answer is 503 whatever a run finds: runs start, and the caller does not wait.
+        let is_out = follows_lifecycle(probe) && health.is_out_of_rotation();
+        let evaluation = Self::covering(health, probe, |state, now| {
             if let Some(by) = excluded(&state.dependency) {
                 return Progress::Excluded(by);
             }
-            match join_or_refresh(state, now, is_refreshed) {
-                Some(wait) if !is_out => Progress::Waiting(wait),
-                _ => Progress::Done,
-            }
-        })
-    }
-
-    /// Takes what is known.
-    pub(super) fn snapshot(health: Health, probe: &Probe) -> Self {
-        Self::of(health, probe, None, |_, _| Progress::Done)
-    }
-
-    /// Asks one dependency.
-    pub(super) fn of_dependency(
-        health: Health,
-        probe: &Probe,
-        state: Arc<DependencyState>,
-    ) -> Self {
-        let now = Instant::now();
-        let wait = join_or_refresh(&state, now, health.keep_refreshing());
-        let progress = wait.map_or(Progress::Done, Progress::Waiting);
+            let wait = state.join_or_refresh(now, |last| last.is_fresh(now));
+            Progress::of(wait.filter(|_| !is_out))
+        });
         Self {
-            probe: probe.clone(),
-            purpose: Purpose::Dependency,
-            dependencies: health.states(),
-            parts: vec![Part { state, progress }],
-            started_at: now,
-            deadline: health.deadline(now),
-            outdated: Some(Reason::Pending),
-            health,
+            outdated: Some(if is_out {
+                Reason::Stale
+            } else {
+                Reason::Pending
+            }),
+            ..evaluation
         }
     }
 
-    /// Asks what startup needs, until `deadline` at most and whatever the background refresh does.
+    /// The last known results of what `probe` covers.
+    fn snapshot(health: &Health, probe: &Probe) -> Self {
+        Self {
+            outdated: None,
+            ..Self::covering(health, probe, |_, _| Progress::Done)
+        }
+    }
+
+    /// The dependency called `name`; no part if `probe` does not cover it.
+    fn of_dependency(health: &Health, probe: &Probe, name: &str) -> Self {
+        health.keep_refreshing();
+        let is_named = |state: &DependencyState| {
+            &*state.dependency.name == name && state.dependency.is_covered_by(probe)
+        };
+        let join = |state: &Arc<DependencyState>, now| {
+            Progress::of(state.join_or_refresh(now, |last| last.is_fresh(now)))
+        };
+        Self::new(health, probe, Purpose::Dependency, is_named, join)
+    }
+
+    /// What startup needs, until `deadline` at most; with a background refresh, too, runs start.
     ///
-    /// A result that is `good` is not requested again. The limit is each run's own timeout, and not
-    /// that of a prober.
+    /// A result that is `good` starts no run. The wait is limited by the timeouts of the runs, and not by
+    /// `answer_within`.
     pub(super) fn of_startup(
-        health: Health,
+        health: &Health,
         deadline: Instant,
         good: impl Fn(&LastResult, Instant) -> bool,
     ) -> Self {
-        let now = Instant::now();
-        let dependencies = health.states();
-        let needed = dependencies
-            .iter()
-            .filter(|state| is_needed_to_start(state));
-        let parts: Vec<_> = needed
-            .map(|state| Part {
-                state: state.clone(),
-                progress: state
-                    .join(now, |last| good(last, now))
-                    .map_or(Progress::Done, Progress::Waiting),
-            })
-            .collect();
-        let timeouts = parts.iter();
-        let longest = timeouts
-            .map(|part| part.state.dependency.settings.timeout)
-            .max();
-        Self {
+        let evaluation = Self::new(
             health,
-            probe: Probe::Startup,
-            purpose: Purpose::Start,
-            dependencies,
-            parts,
-            started_at: now,
-            deadline: deadline.min(now + longest.unwrap_or_default() + OVERTIME),
-            outdated: Some(Reason::Pending),
+            &Probe::Startup,
+            Purpose::Start,
+            DependencyState::is_needed_to_start,
+            |state, now| Progress::of(state.join(now, |last| good(last, now))),
+        );
+        let timeouts = evaluation.parts.iter();
+        let timeouts = timeouts.map(|part| part.state.dependency.settings.timeout);
+        let longest = timeouts.max().unwrap_or_default();
+        let last_result_at = evaluation.started_at + longest + PUBLISH_ALLOWANCE;
+        Self {
+            deadline: deadline.min(last_result_at),
+            ..evaluation
         }
     }
 
-    fn of(
-        health: Health,
+    /// What `probe` covers now.
+    fn covering(
+        health: &Health,
         probe: &Probe,
-        outdated: Option<Reason>,
+        progress: impl Fn(&Arc<DependencyState>, Instant) -> Progress,
+    ) -> Self {
+        // Startup is latched: no result can change the answer, so nothing is checked.
+        let is_latched = *probe == Probe::Startup && health.is_started();
+        // A group also waits for the start of the app, and no other caller may check what that needs.
+        let waits_for_start = matches!(probe, Probe::Group(_)) && !health.is_started();
+        let covers = |state: &DependencyState| {
+            !is_latched && state.dependency.is_covered_by(probe)
+                || waits_for_start && state.is_needed_to_start()
+        };
+        Self::new(health, probe, Purpose::Probe, covers, progress)
+    }
+
+    fn new(
+        health: &Health,
+        probe: &Probe,
+        purpose: Purpose,
+        covers: impl Fn(&DependencyState) -> bool,
         progress: impl Fn(&Arc<DependencyState>, Instant) -> Progress,
     ) -> Self {
         let now = Instant::now();
-        // Latched: nothing can change the answer any more, so nothing is checked.
-        let is_latched = *probe == Probe::Startup && health.is_started();
-        // Nobody else may ask what a group waits for until the app has started.
-        let is_starting = matches!(probe, Probe::Group(_)) && !health.is_started();
         let dependencies = health.states();
-        let mut parts: Vec<Part> = dependencies
-            .iter()
-            .filter(|state| {
-                !is_latched && state.dependency.is_covered_by(probe)
-                    || is_starting && is_needed_to_start(state)
-            })
+        let covered = dependencies.iter().filter(|state| covers(state));
+        let mut parts: Vec<Part> = covered
             .map(|state| Part {
                 state: state.clone(),
                 progress: progress(state, now),
             })
             .collect();
-        // A filter promises no length, so room for four was made, which every waiter would keep.
+        // A filter has no exact length, so there is space for four. Each waiter would keep that memory.
         parts.shrink_to_fit();
         Self {
-            deadline: health.deadline(now),
-            health,
+            health: health.clone(),
             probe: probe.clone(),
-            purpose: Purpose::Probe,
+            purpose,
             dependencies,
             parts,
             started_at: now,
-            outdated,
+            deadline: health.deadline(now),
+            outdated: Some(Reason::Pending),
         }
     }
 
     /// Whether nothing is left to wait for.
     pub(crate) fn is_complete(&self) -> bool {
-        !self
-            .parts
-            .iter()
-            .any(|part| matches!(part.progress, Progress::Waiting(_)))
+        let mut parts = self.parts.iter();
+        parts.all(|part| !matches!(part.progress, Progress::Waiting(_)))
     }
 
-    /// Waits for the runs under way, until the deadline.
-    // Each local that lives across the wait is kept by every waiter.
+    /// Waits for the runs in flight, until the deadline.
+    // Each waiter keeps the locals that live across the await.
     pub(crate) async fn wait(&mut self) {
         let (mut at, mut is_again) = (0, false);
         while at < self.parts.len() {
-            // One after the other, all with the same deadline: the runs go side by side. Without a
-            // runtime there is no run to wait for, and no clock that could end the wait.
+            // One after the other, all with the same deadline: the runs are concurrent. Outside a runtime there
+            // is no run to wait for, and no clock that ends the wait.
             let has_ended = match &mut self.parts[at].progress {
                 Progress::Waiting(wait) if run::is_possible() => {
                     timeout_at(self.deadline, wait).await.is_ok()
@@ -234,7 +278,7 @@ impl Evaluation {
         }
     }
 
-    /// Joins once more after a run without a result, as it ends when its runtime does.
+    /// Joins again after a run that ended without a result, as it does when its runtime shuts down.
     fn join_again(&mut self, at: usize) -> bool {
         let Part { state, progress } = &mut self.parts[at];
         let started_at = self.started_at;
@@ -247,28 +291,28 @@ impl Evaluation {
 
     /// Makes the report of what is known now.
     pub(crate) fn report(&self) -> EvaluatedReport {
-        // Read before the states: a result published meanwhile must spoil the answer, not slip past it.
+        // Read before the states: a result published in the meantime must make this report invalid.
         let epoch = self.health.epoch();
         let now = Instant::now();
-        // One added since is missing here: the answer serves callers from before, and none after.
+        // A dependency added since the start is missing here: later callers must not get this report.
         let mut valid_until = if Arc::ptr_eq(&self.health.states(), &self.dependencies) {
             now + MAX_DURATION
         } else {
             now
         };
         self.health.latch(now);
-        // A result that was good when the caller came stays good, however long it waits for another one.
+        // A result that was valid when the caller came stays valid while the caller waits for others.
         let outdated = match self.outdated {
             Some(reason) => Outdated::Unknown(reason, self.started_at),
             None => Outdated::Shown,
         };
-        // Of an app that starts, the answer about a group depends on what is not in the group, too.
+        // Before the start, the answer about a group depends on dependencies outside the group too.
         for Part { state, .. } in &self.parts {
             valid_until = valid_until.min(state.current(now, outdated).valid_until);
         }
         let mut entries = Vec::with_capacity(self.parts.len());
         for Part { state, progress } in self.listed() {
-            // Removed while the caller waited. If it requested this one alone, it still gets the result.
+            // Removed while the caller waited. A caller that requested this name still gets the result.
             if self.purpose != Purpose::Dependency && state.is_retired() {
                 continue;
             }
@@ -279,7 +323,7 @@ impl Evaluation {
             }
             entries.push(entry);
         }
-        let report = Report::of(entries, self.health.shared().info.clone());
+        let report = Report::of(entries, self.health.shared.info.clone());
         let mut report = self.with_lifecycle(report);
         report.rotation = self.rotation(&report);
         EvaluatedReport {
@@ -289,12 +333,24 @@ impl Evaluation {
         }
     }
 
-    /// What the readiness probe answers, whatever `report` is about.
+    fn with_lifecycle(&self, report: Report) -> Report {
+        let lifecycle = match self.purpose {
+            Purpose::Probe => self.health.lifecycle_status(&self.probe),
+            Purpose::Start => self.health.lifecycle_status(&Probe::Readiness),
+            Purpose::Dependency => None,
+        };
+        match lifecycle {
+            Some((status, reason, message)) => report.overruled(status, reason).saying(message),
+            None => report,
+        }
+    }
+
+    /// What the readiness probe answers, whatever the probe of `report`.
     fn rotation(&self, report: &Report) -> Rotation {
         let excludes = |part: &Part| matches!(part.progress, Progress::Excluded(_));
         let is_readiness = self.purpose == Purpose::Probe && self.probe == Probe::Readiness;
         if !is_readiness || self.parts.iter().any(excludes) {
-            let readiness = Self::snapshot(self.health.clone(), &Probe::Readiness);
+            let readiness = Self::snapshot(&self.health, &Probe::Readiness);
             return readiness.report().report.rotation;
         }
         if report.status.is_serving() {
@@ -307,19 +363,7 @@ impl Evaluation {
         }
     }
 
-    fn with_lifecycle(&self, report: Report) -> Report {
-        let last_word = match self.purpose {
-            Purpose::Probe => self.health.lifecycle_of(&self.probe),
-            Purpose::Start => self.health.lifecycle_of(&Probe::Readiness),
-            Purpose::Dependency => None,
-        };
-        match last_word {
-            Some((status, reason, message)) => report.overruled(status, reason).saying(message),
-            None => report,
-        }
-    }
-
-    /// What the report is about: not what was checked only because the app starts.
+    /// The parts that the report shows: not those that were checked only because the app starts.
     fn listed(&self) -> impl Iterator<Item = &Part> {
         let is_probe = self.purpose == Purpose::Probe;
         let covers =
@@ -327,27 +371,22 @@ impl Evaluation {
         self.parts.iter().filter(covers)
     }
 
-    /// Which of `names` are neither a dependency nor a group that was requested.
+    /// Those of `names` that are neither a dependency nor a group of the report.
     pub(crate) fn unmatched(&self, names: &[String]) -> Vec<String> {
         let matches = |name: &String| {
             self.listed()
                 .any(|part| excluded(&part.state.dependency, &[name]).is_some())
         };
-        names
-            .iter()
-            .filter(|name| !matches(name))
-            .cloned()
-            .collect()
+        let unmatched = names.iter().filter(|name| !matches(name));
+        unmatched.cloned().collect()
     }
 
-    /// The groups of what was requested, each once.
+    /// The groups of the dependencies of the report, each once.
     pub(crate) fn groups(&self) -> Vec<Cow<'static, str>> {
         let mut groups = Vec::new();
-        for part in self.listed() {
-            for group in &part.state.dependency.groups {
-                if !groups.contains(group) {
-                    groups.push(group.clone());
-                }
+        for group in self.listed().flat_map(|part| &part.state.dependency.groups) {
+            if !groups.contains(group) {
+                groups.push(group.clone());
             }
         }
         groups
@@ -359,84 +398,13 @@ impl Evaluation {
     }
 }
 
-/// By what `dependency` is among `names`: its own name before its groups in their order.
-pub(super) fn excluded(dependency: &Dependency, names: &[impl AsRef<str>]) -> Option<Excluded> {
-    let named = |name: &str| names.iter().any(|other| other.as_ref() == name);
-    if named(&dependency.name) {
+/// How `names` exclude `dependency`: by its name, or else by the first of its groups that they have.
+fn excluded(dependency: &Dependency, names: &[impl AsRef<str>]) -> Option<Excluded> {
+    let is_named = |name: &str| names.iter().any(|other| other.as_ref() == name);
+    if is_named(&dependency.name) {
         return Some(Excluded::ByName);
     }
     let mut groups = dependency.groups.iter();
-    groups
-        .find(|group| named(group))
-        .map(|group| Excluded::WithGroup(group.clone()))
-}
-
-/// Asks `state`; one that is refreshed in the background is not waited for.
-fn join_or_refresh(
-    state: &Arc<DependencyState>,
-    now: Instant,
-    is_refreshed: bool,
-) -> Option<Wait<LastResult>> {
-    if is_refreshed {
-        if !state.has_result() {
-            // Not left to the first phase.
-            state.refresh(now);
-        }
-        return None;
-    }
-    state.join(now, |last| last.is_fresh(now))
-}
-
-/// Whether `probe` has no use for an app that starts, drains or is in maintenance.
-fn follows_lifecycle(probe: &Probe) -> bool {
-    matches!(probe, Probe::Readiness | Probe::Group(_))
-}
-
-/// Whether startup waits for it.
-pub(super) fn is_needed_to_start(state: &DependencyState) -> bool {
-    state.dependency.is_covered_by(&Probe::Startup) && state.is_required(&Probe::Startup)
-}
-
-impl Health {
-    /// What the lifecycle says to `probe`, whatever the dependencies are.
-    pub(super) fn lifecycle_of(
-        &self,
-        probe: &Probe,
-    ) -> Option<(Status, Reason, Option<Cow<'static, str>>)> {
-        let follows = follows_lifecycle(probe);
-        let lifecycle = &self.shared().common.lifecycle;
-        if follows && let Some((reason, message)) = lifecycle.out_of_rotation() {
-            return Some((Status::Down, reason, message));
-        }
-        // A misspelt group has no member that is down, either.
-        if let Probe::Group(group) = probe
-            && !self.has_group(group)
-        {
-            return Some((Status::Unknown, Reason::NotFound, None));
-        }
-        let waits = follows || *probe == Probe::Startup;
-        (waits && !self.is_started()).then_some((Status::Unknown, Reason::Starting, None))
-    }
-
-    /// Remembers the first moment at which all that startup needs was up or degraded together.
-    pub(super) fn latch(&self, now: Instant) {
-        if self.shared().common.lifecycle.is_started() {
-            return;
-        }
-        let states = self.states();
-        let mut needed = states.iter().filter(|state| is_needed_to_start(state));
-        let (mut from, mut until) = (None, None);
-        let all_served = needed.all(|state| {
-            let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
-            let Some((started, ended)) = current.served() else {
-                return false;
-            };
-            from = from.max(Some(started));
-            until = Some(until.map_or(ended, |until: Instant| until.min(ended)));
-            from <= until
-        });
-        if all_served {
-            self.set_started();
-        }
-    }
+    let group = groups.find(|group| is_named(group))?;
+    Some(Excluded::WithGroup(group.clone()))
 }

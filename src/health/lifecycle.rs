@@ -1,124 +1,69 @@
-//! Where the app is in its life: starting, started, in maintenance, draining.
+//! The lifecycle of the app: starting, started, in maintenance, draining.
 
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::{borrow::Cow, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use super::{Health, state::Outdated};
+use crate::{
+    probe::Probe,
+    report::{Reason, Status, one_line},
 };
 
-use arc_swap::ArcSwapOption;
-use tokio::time::sleep;
-
-use super::Health;
-use crate::report::{Reason, one_line};
-
-/// Three switches, independent of each other. None goes back by itself: a started app
-/// that loses its database is unready, not unstarted.
-#[derive(Debug, Default)]
-pub(crate) struct Lifecycle {
-    started: AtomicBool,
-    draining: AtomicBool,
-    maintenance: ArcSwapOption<Cow<'static, str>>,
-}
-
-impl Lifecycle {
-    pub(crate) fn is_started(&self) -> bool {
-        self.started.load(Ordering::Acquire)
-    }
-
-    /// Returns whether this was a change.
-    pub(crate) fn set_started(&self) -> bool {
-        !self.started.swap(true, Ordering::AcqRel)
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// Returns whether this was a change.
-    pub(crate) fn set_draining(&self, draining: bool) -> bool {
-        self.draining.swap(draining, Ordering::AcqRel) != draining
-    }
-
-    /// The message of the maintenance, if there is one.
-    pub(crate) fn maintenance(&self) -> Option<Arc<Cow<'static, str>>> {
-        self.maintenance.load_full()
-    }
-
-    /// Returns what stood before.
-    pub(crate) fn set_maintenance(
-        &self,
-        text: Option<Cow<'static, str>>,
-    ) -> Option<Arc<Cow<'static, str>>> {
-        self.maintenance.swap(text.map(Arc::new))
-    }
-
-    /// Why the app is out of rotation, whatever its dependencies are, and the message.
-    ///
-    /// Draining comes first: an app that shuts down does not come back.
-    pub(crate) fn out_of_rotation(&self) -> Option<(Reason, Option<Cow<'static, str>>)> {
-        if self.is_draining() {
-            return Some((Reason::Draining, None));
-        }
-        let text = self.maintenance()?;
-        let message = (!text.is_empty()).then(|| (*text).clone());
-        Some((Reason::Maintenance, message))
-    }
-}
-
 impl Health {
-    /// Takes the app out of rotation and returns after `delay`: readiness is 503 at once, with reason
-    /// `draining`.
+    /// Sets draining and returns after `delay`: readiness answers 503 at once, with reason `draining`.
     ///
-    /// The app keeps serving until load balancers have noticed. Liveness stays 200, and checks go on. May be
-    /// called again, as after a second signal; each call waits its own delay. Dropping the future leaves
-    /// the app draining.
+    /// The app serves requests until load balancers have noticed. Liveness stays 200, and checks continue. Each
+    /// call waits its own delay. Dropping the future leaves the app draining.
     ///
     /// # Panics
     ///
     /// Without a Tokio runtime that has a timer.
+    #[doc(alias = "shutdown")]
     pub async fn drain(&self, delay: Duration) {
         #[cfg(feature = "grpc")]
-        {
-            self.shared().closing.drains_for(delay);
-            self.nudge();
-        }
+        self.end_watches_after(delay);
         self.set_draining(true);
         sleep(delay).await;
     }
 
-    /// Sets or ends draining without waiting. Setting the present value changes nothing.
+    /// Sets or ends draining without waiting. Setting the current value changes nothing.
     pub fn set_draining(&self, draining: bool) {
-        if self.shared().common.lifecycle.set_draining(draining) {
-            #[cfg(feature = "grpc")]
-            self.shared().closing.drains(draining);
-            self.shared().common.epoch.advance();
-            log(
-                if draining {
-                    "draining"
-                } else {
-                    "draining ended"
-                },
-                None,
-            );
+        if self.context().lifecycle.set_draining(draining) {
+            self.context().epoch.advance();
+            let change = if draining {
+                "draining"
+            } else {
+                "draining ended"
+            };
+            log(change, None);
         }
     }
 
-    /// Whether the app is draining.
+    /// Returns whether the app is draining.
     pub fn is_draining(&self) -> bool {
-        self.shared().common.lifecycle.is_draining()
+        self.context().lifecycle.is_draining()
     }
 
-    /// Takes the app out of rotation until [`exit_maintenance`](Self::exit_maintenance): readiness is 503 at
-    /// once, with reason `maintenance`.
+    pub(super) fn is_out_of_rotation(&self) -> bool {
+        self.context().lifecycle.out_of_rotation().is_some()
+    }
+
+    /// Sets when open gRPC watches end, if the app is draining then.
+    #[cfg(feature = "grpc")]
+    pub(super) fn end_watches_after(&self, delay: Duration) {
+        self.context().lifecycle.streams.drain_for(delay);
+        self.context().epoch.notify();
+    }
+
+    /// Starts a maintenance: until [`exit_maintenance`](Self::exit_maintenance), readiness answers 503 with
+    /// reason `maintenance`.
     ///
-    /// `why` is the message of the answer, for authorized callers only, and stands in the log;
-    /// it must hold no credentials. Control characters become spaces, and text over 256 bytes is
-    /// cut. Liveness, startup and the full probe answer as before, and checks go on. Independent of draining, which
-    /// is the reason shown if both are set. A second call replaces the text.
+    /// Liveness, startup and the full probe do not change, and checks continue. While the app also drains, the
+    /// reason is `draining`. A second call replaces the message.
+    ///
+    /// Authorized callers and the log get `message`, so it must hold no credentials. Control characters
+    /// become spaces, and a message over 256 bytes is cut.
     ///
     /// ```
     /// use tower_health::{Health, Probe, Reason};
@@ -129,38 +74,92 @@ impl Health {
     /// assert_eq!(report.reason, Some(Reason::Maintenance));
     /// health.exit_maintenance();
     /// ```
-    pub fn enter_maintenance(&self, why: impl Into<Cow<'static, str>>) {
-        let why = one_line(why.into());
-        let before = self
-            .shared()
-            .common
-            .lifecycle
-            .set_maintenance(Some(why.clone()));
-        if before.is_none_or(|before| *before != why) {
-            self.shared().common.epoch.advance();
-            log("taken out for maintenance", Some(&why));
+    #[doc(alias = "maintenance")]
+    pub fn enter_maintenance(&self, message: impl Into<Cow<'static, str>>) {
+        let message = one_line(message.into());
+        let lifecycle = &self.context().lifecycle;
+        let previous = lifecycle.set_maintenance(Some(message.clone()));
+        if previous.is_none_or(|previous| *previous != message) {
+            self.context().epoch.advance();
+            log("maintenance", Some(&message));
         }
     }
 
-    /// Ends the maintenance that [`enter_maintenance`](Self::enter_maintenance) began, if there is one.
+    /// Ends the maintenance that [`enter_maintenance`](Self::enter_maintenance) started, if there is one.
     pub fn exit_maintenance(&self) {
-        if self
-            .shared()
-            .common
-            .lifecycle
-            .set_maintenance(None)
-            .is_some()
-        {
-            self.shared().common.epoch.advance();
-            log("put back after maintenance", None);
+        if self.context().lifecycle.set_maintenance(None).is_some() {
+            self.context().epoch.advance();
+            log("maintenance ended", None);
         }
     }
 
-    /// The message of the maintenance; `None` outside one.
+    /// Returns the message of the maintenance; `None` outside a maintenance.
     pub fn maintenance_message(&self) -> Option<Cow<'static, str>> {
-        let why = self.shared().common.lifecycle.maintenance();
-        why.map(|why| (*why).clone())
+        let message = self.context().lifecycle.maintenance();
+        message.map(|message| (*message).clone())
     }
+
+    /// Makes the startup probe answer 200 from now on, whatever the status of the dependencies.
+    pub fn set_started(&self) {
+        if self.context().lifecycle.set_started() {
+            self.context().epoch.advance();
+        }
+    }
+
+    /// Returns whether the app has started.
+    ///
+    /// It has started once all required dependencies were up or degraded at the same time, or
+    /// [`set_started`](Self::set_started) was called.
+    pub fn is_started(&self) -> bool {
+        self.latch(Instant::now());
+        self.context().lifecycle.is_started()
+    }
+
+    /// Sets `started` if all that startup needs is up or degraded, by results that were valid at the same time.
+    pub(super) fn latch(&self, now: Instant) {
+        if self.context().lifecycle.is_started() {
+            return;
+        }
+        let states = self.states();
+        let mut needed = states.iter().filter(|state| state.is_needed_to_start());
+        let (mut from, mut until) = (None, None);
+        let is_all_serving = needed.all(|state| {
+            let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
+            let Some((started, ended)) = current.serving_span() else {
+                return false;
+            };
+            from = from.max(Some(started));
+            until = Some(until.map_or(ended, |until: Instant| until.min(ended)));
+            from <= until
+        });
+        if is_all_serving {
+            self.set_started();
+        }
+    }
+
+    /// The status that the lifecycle gives `probe`, with its reason and message; `None` if it has no effect.
+    pub(super) fn lifecycle_status(
+        &self,
+        probe: &Probe,
+    ) -> Option<(Status, Reason, Option<Cow<'static, str>>)> {
+        let follows = follows_lifecycle(probe);
+        if follows && let Some((reason, message)) = self.context().lifecycle.out_of_rotation() {
+            return Some((Status::Down, reason, message));
+        }
+        // Otherwise a group with a misspelled name would be up: it has no member that is down.
+        if let Probe::Group(group) = probe
+            && !self.has_group(group)
+        {
+            return Some((Status::Unknown, Reason::NotFound, None));
+        }
+        let needs_start = follows || *probe == Probe::Startup;
+        (needs_start && !self.is_started()).then_some((Status::Unknown, Reason::Starting, None))
+    }
+}
+
+/// Whether `probe` fails while the app starts, drains or is in maintenance.
+pub(super) fn follows_lifecycle(probe: &Probe) -> bool {
+    matches!(probe, Probe::Readiness | Probe::Group(_))
 }
 
 #[cfg(feature = "tracing")]

@@ -1,47 +1,53 @@
-//! The handle that owns the dependencies and their last results, its builder, and what it reports to the app.
+//! The handle to the health of the app, its builder, and what it reports to the app.
 //!
-//! - [`Health`] checks, reports and follows the lifecycle: starting, started, maintenance, draining.
-//! - [`Transitions`] are the changes of status, for subscribers.
-//! - [`ConfigWarning`]: settings that cannot work together, found by the build.
-//! - [`NotReady`] and [`AddError`]: why the app does not start, and why a dependency was not added.
+//! - [`Health`] runs the checks, caches the results and holds the lifecycle: starting, started, maintenance,
+//!   draining.
+//! - [`Transitions`] are the changes of the displayed status, for subscribers.
+//! - [`ConfigWarning`] reports settings that cannot work together.
+//! - [`NotReady`] and [`AddError`] are the errors of an app that is not ready, and of a dependency that was not added.
 
-mod builder;
+// A file imports those above it only.
+mod transition;
+mod warning;
+
+mod context;
+mod state;
+
 #[cfg(feature = "grpc")]
-mod closing;
-#[cfg(feature = "grpc")]
-mod current_status;
-#[cfg(all(test, feature = "grpc"))]
-mod current_status_tests;
-mod epoch;
-mod evaluate;
-mod events;
-mod handle;
-mod lifecycle;
-mod refresh;
+mod grpc_settings;
 mod registry;
 #[cfg(feature = "grpc")]
-mod services;
+mod watches;
+
+mod refresh;
+
+mod handle;
+
+mod builder;
+mod lifecycle;
 #[cfg(feature = "signal")]
 mod signal;
+
+mod evaluate;
 mod startup;
-mod state;
-mod warning;
+mod subscribe;
+
+#[cfg(feature = "grpc")]
+mod current_status;
+#[cfg(feature = "grpc")]
+mod services;
 #[cfg(feature = "grpc")]
 mod watch;
-#[cfg(feature = "grpc")]
-mod watch_limits;
 
 pub(crate) use self::evaluate::Evaluation;
 pub use self::{
     builder::HealthBuilder,
-    events::{Transition, Transitions},
     handle::Health,
     registry::{AddError, AddErrorKind},
     startup::NotReady,
+    subscribe::Transitions,
+    transition::Transition,
     warning::{ConfigWarning, ConfigWarningKind},
 };
 #[cfg(feature = "grpc")]
-pub(crate) use self::{
-    current_status::StatusTarget,
-    watch::{Watch, WatchedStatus},
-};
+pub(crate) use self::{current_status::StatusTarget, watch::Watch, watches::WatchedStatus};

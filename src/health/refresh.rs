@@ -1,4 +1,4 @@
-//! Runs in the background: with a period of its own, or while somebody subscribes.
+//! Runs in the background: at the period of `refresh_every`, or while a subscriber exists.
 
 use std::{
     sync::{
@@ -14,23 +14,25 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::handle::Shared;
+use super::registry::Registry;
 use crate::monitor::run::{is_possible, random_share};
 
-/// Between two rounds for subscribers at least, and at most: a subscriber that is gone ends the task.
-const ROUNDS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// How much later than planned a round may begin before its runtime counts as no longer driven.
+/// The least time between two rounds for subscribers.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
+/// The longest time between two rounds for subscribers: without a subscriber the task ends after it.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// How late a round may start before its runtime counts as no longer driven.
 const OVERDUE_AFTER: Duration = Duration::from_secs(1);
 
-/// The background refresh of one handle. Dropping it ends its task.
+/// The background refresh of one handle. Dropping it ends the task.
 #[derive(Debug)]
 pub(super) struct Refresher {
     period: Option<Duration>,
-    task: Mutex<Option<Task>>,
+    task: Mutex<Option<RefreshTask>>,
 }
 
 #[derive(Debug)]
-struct Task {
+struct RefreshTask {
     handle: AbortHandle,
     next: Arc<NextRound>,
 }
@@ -66,22 +68,15 @@ impl Refresher {
     pub(super) fn period(&self) -> Option<Duration> {
         self.period
     }
-}
 
-impl Shared {
-    /// Starts the task if there is something for it to do, no task that lives, and a runtime here.
+    /// Starts the task, if there is work for it, it does not run yet, and a runtime is here.
     ///
-    /// Called for each caller: a handle built before its runtime, or that outlives one,
-    /// is refreshed from the next caller on.
-    pub(super) fn keep_refreshing(self: &Arc<Self>) {
-        let refresher = &self.refresher;
-        if refresher.period.is_none() && !self.common.broadcaster.has_subscribers() {
+    /// Each caller calls this, because a handle may be built before its runtime and outlive it.
+    pub(super) fn keep_running(&self, registry: &Arc<Registry>) {
+        if self.period.is_none() && !registry.context.broadcaster.has_subscribers() {
             return;
         }
-        let mut task = refresher
-            .task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if let Some(task) = &*task
             && !task.handle.is_finished()
@@ -95,44 +90,21 @@ impl Shared {
         if !is_possible() {
             return;
         }
-        let period = refresher.period;
-        let first = period.map_or(Duration::ZERO, |period| {
-            // A random first phase, or all replicas of an app would refresh at the same moment.
-            period.mul_f64(random_share())
-        });
+        // A random first phase, so that the replicas of an app do not check at the same moment.
+        let first = self.period.unwrap_or_default().mul_f64(random_share());
         let next = Arc::new(NextRound {
             origin: now,
             after_ms: AtomicU64::new(0),
         });
         next.plan(now + first);
-        let rounds = refresh(Arc::downgrade(self), period, first, next.clone());
-        let before = task.replace(Task {
+        let rounds = run_rounds(Arc::downgrade(registry), self.period, first, next.clone());
+        let previous = task.replace(RefreshTask {
             handle: runtime.spawn(rounds).abort_handle(),
             next,
         });
-        if let Some(before) = before {
-            before.handle.abort();
+        if let Some(previous) = previous {
+            previous.handle.abort();
         }
-    }
-
-    /// One round. Returns when the next one is due, or `None` if there is nothing left to do.
-    fn refresh(&self, period: Option<Duration>, now: Instant) -> Option<Instant> {
-        let states = self.registry.now();
-        if let Some(period) = period {
-            for state in states.iter() {
-                state.refresh(now);
-            }
-            return Some(now + period + period.mul_f64(0.1 * random_share()));
-        }
-        if !self.common.broadcaster.has_subscribers() {
-            return None;
-        }
-        let mut next = now + ROUNDS.1;
-        for state in states.iter() {
-            state.join(now, |last| last.is_fresh(now));
-            next = next.min(state.due_at().unwrap_or(next));
-        }
-        Some(next.max(now + ROUNDS.0))
     }
 }
 
@@ -145,8 +117,8 @@ impl Drop for Refresher {
     }
 }
 
-async fn refresh(
-    shared: Weak<Shared>,
+async fn run_rounds(
+    registry: Weak<Registry>,
     period: Option<Duration>,
     first: Duration,
     planned: Arc<NextRound>,
@@ -154,12 +126,32 @@ async fn refresh(
     sleep(first).await;
     loop {
         let now = Instant::now();
-        // Not held while asleep: the task must not keep alive what ends it.
-        let next = shared
+        // Not held during the sleep: the task must not keep the dependencies alive.
+        let next = registry
             .upgrade()
-            .and_then(|shared| shared.refresh(period, now));
+            .and_then(|registry| run_round(&registry, period, now));
         let Some(next) = next else { return };
         planned.plan(next);
         sleep(next.saturating_duration_since(now)).await;
     }
+}
+
+/// Starts the runs that are due. Returns when the next round is due; `None` if no work is left.
+fn run_round(registry: &Registry, period: Option<Duration>, now: Instant) -> Option<Instant> {
+    let states = registry.now();
+    if let Some(period) = period {
+        for state in states.iter() {
+            state.refresh(now);
+        }
+        return Some(now + period + period.mul_f64(0.1 * random_share()));
+    }
+    if !registry.context.broadcaster.has_subscribers() {
+        return None;
+    }
+    let mut next = now + MAX_PAUSE;
+    for state in states.iter() {
+        state.join(now, |last| last.is_fresh(now));
+        next = next.min(state.due_at().unwrap_or(next));
+    }
+    Some(next.max(now + MIN_PAUSE))
 }

@@ -1,8 +1,8 @@
-//! The dependencies of a handle, which may change while the app runs: tenants and plugins come and go.
+//! The dependencies of a handle, which may change while the app runs.
 //!
-//! 1. Readers take the whole list as of one moment, without a lock.
-//! 2. A change copies it, one at a time; it is bounded.
-//! 3. A dependency that leaves is retired first, so that the result of its last run does not count.
+//! 1. Readers get the whole list of one moment, without a lock.
+//! 2. A change copies the list. Changes are made one after the other, and the length is bounded.
+//! 3. A removed dependency is retired first, so that the result of its last run does not count.
 
 use std::{
     error::Error,
@@ -11,85 +11,25 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
 
-use super::{Health, state::DependencyState, warning};
-use crate::dependency::Dependency;
+use super::{context::HealthContext, state::DependencyState};
 
-/// More dependencies are refused: each is an entry in every detailed answer.
+/// Each dependency is an entry in every response with details.
 pub(super) const MAX_DEPENDENCIES: usize = 1_000;
-
-impl Health {
-    /// Adds a dependency while the app runs, after the existing ones.
-    ///
-    /// It counts for the next caller. Until its first result it is unknown, so a
-    /// required one makes readiness 503 for as long as its first run takes; a caller
-    /// waits for that run, so that a prober sees no 503 if the dependency works.
-    /// With [`refresh_every`](crate::HealthBuilder::refresh_every), where no caller waits, the first
-    /// run starts here, and readiness is 503 until it ends. Startup is latched: an app that
-    /// has started stays started, and one that has not waits for this dependency, too.
-    ///
-    /// A name from outside goes through [`Dependency::try_new`]. Its groups may be new ones,
-    /// but a layer takes a path for a group only when that has a member or was declared.
-    ///
-    /// # Errors
-    ///
-    /// If a dependency of this name already exists, if there are 1,000 dependencies, or if the settings are
-    /// those that [`build`](crate::HealthBuilder::build) refuses. Nothing changes then.
-    pub fn add(&self, dependency: Dependency) -> Result<(), AddError> {
-        let mut dependency = dependency;
-        if let Err(fault) = dependency.validate() {
-            return Err(AddError {
-                name: dependency.name,
-                kind: AddErrorKind::InvalidSettings,
-                fault,
-            });
-        }
-        let shared = self.shared();
-        dependency.settings.refresh_every = self.refresh_period();
-        let state = DependencyState::new(dependency, shared.common.clone());
-        shared.registry.add(state.clone())?;
-        warning::log(&self.timing().warnings_of(&state.dependency));
-        // After the list: a reader of the new epoch reads the new list.
-        shared.common.epoch.advance();
-        if self.keep_refreshing() {
-            state.refresh(Instant::now());
-        }
-        Ok(())
-    }
-
-    /// Removes the dependency called `name`. Returns whether there was one.
-    ///
-    /// After the return no report and no subscriber gets anything about it. A run under way is cancelled and
-    /// its result does not count; only its log event may still come if it ended
-    /// at this very moment. Its gauges are `NaN`. One of the same name that is added later
-    /// starts without a history.
-    pub fn remove(&self, name: &str) -> bool {
-        let shared = self.shared();
-        #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-        let Some(state) = shared.registry.remove(name) else {
-            return false;
-        };
-        shared.common.epoch.advance();
-        // After the lock: a recorder of metrics is the app's code. One of the same name that was added
-        // meanwhile records its own again with its next run.
-        #[cfg(feature = "metrics")]
-        state.close_numbers();
-        true
-    }
-}
 
 /// The dependencies of one handle, in the order of their addition.
 #[derive(Debug)]
 pub(super) struct Registry {
+    pub(super) context: Arc<HealthContext>,
     states: ArcSwap<Vec<Arc<DependencyState>>>,
     /// Held during a change of the list.
     change: Mutex<()>,
 }
 
 impl Registry {
-    pub(super) fn new(states: Vec<Arc<DependencyState>>) -> Self {
+    pub(super) fn new(states: Vec<Arc<DependencyState>>, context: Arc<HealthContext>) -> Self {
         Self {
+            context,
             states: ArcSwap::from_pointee(states),
             change: Mutex::new(()),
         }
@@ -99,17 +39,17 @@ impl Registry {
         self.states.load_full()
     }
 
-    fn add(&self, state: Arc<DependencyState>) -> Result<(), AddError> {
+    pub(super) fn add(&self, state: Arc<DependencyState>) -> Result<(), AddError> {
         let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let states = self.now();
         let name = &state.dependency.name;
-        let (kind, fault) = if states.iter().any(|other| other.dependency.name == *name) {
-            let fault = format!("dependency {name:?} already exists");
-            (AddErrorKind::NameTaken, fault)
+        let (kind, text) = if states.iter().any(|other| other.dependency.name == *name) {
+            let text = format!("dependency {name:?} already exists");
+            (AddErrorKind::NameTaken, text)
         } else if states.len() >= MAX_DEPENDENCIES {
-            let fault =
+            let text =
                 format!("dependency {name:?}: {MAX_DEPENDENCIES} dependencies already exist");
-            (AddErrorKind::TooMany, fault)
+            (AddErrorKind::TooMany, text)
         } else {
             let longer = states.iter().cloned().chain([state]).collect();
             self.states.store(Arc::new(longer));
@@ -118,11 +58,11 @@ impl Registry {
         Err(AddError {
             name: name.clone(),
             kind,
-            fault,
+            text,
         })
     }
 
-    fn remove(&self, name: &str) -> Option<Arc<DependencyState>> {
+    pub(super) fn remove(&self, name: &str) -> Option<Arc<DependencyState>> {
         let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let mut states = (*self.now()).clone();
         let at = states
@@ -135,21 +75,21 @@ impl Registry {
     }
 }
 
-/// Why a dependency was not added. Displays as one line that holds its name.
+/// The error of [`Health::add`](crate::Health::add). It displays as one line with the name of the dependency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddError {
-    name: Arc<str>,
-    kind: AddErrorKind,
-    fault: String,
+    pub(super) name: Arc<str>,
+    pub(super) kind: AddErrorKind,
+    pub(super) text: String,
 }
 
 impl AddError {
-    /// The kind of the error.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> AddErrorKind {
         self.kind
     }
 
-    /// The name of the dependency that was not added.
+    /// Returns the name of the dependency that was not added.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -157,7 +97,7 @@ impl AddError {
 
 impl fmt::Display for AddError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.fault)
+        f.write_str(&self.text)
     }
 }
 
@@ -171,6 +111,6 @@ pub enum AddErrorKind {
     NameTaken,
     /// 1,000 dependencies already exist.
     TooMany,
-    /// The settings cannot work, as a timeout of zero.
+    /// The settings contradict each other, or a duration is zero.
     InvalidSettings,
 }

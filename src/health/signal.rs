@@ -1,18 +1,16 @@
-//! Draining on the signal that ends the process.
-
 use std::{future::poll_fn, io, pin::pin, task::Poll, time::Duration};
 
 use super::Health;
 
 impl Health {
-    /// Waits for SIGTERM or Ctrl-C, then drains for `delay`; a second signal ends the delay.
+    /// Waits for SIGTERM or Ctrl-C, then drains for `delay`. A second signal ends the delay.
     ///
-    /// Hand it to the server as its shutdown signal: readiness answers 503 at once, the app serves for
-    /// `delay` more, and then the server stops. Choose the delay by the time in which load
-    /// balancers notice; 5 s fit a Kubernetes service.
+    /// Give the future to the server as its shutdown signal: readiness answers 503 at once, the app serves
+    /// requests for `delay`, and then the server stops. Choose the time that load balancers need to notice; for a
+    /// Kubernetes service 5 s are enough.
     ///
-    /// The handlers are installed when this is called, not when the future is polled: no later signal ends the
-    /// process by itself, whether the future is awaited or not. On Windows Ctrl-C and Ctrl-Break count.
+    /// The handlers are installed by this call, whether the future is awaited or not. From then on these signals do
+    /// not end the process by themselves. On Windows the signals are Ctrl-C and Ctrl-Break.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -32,7 +30,7 @@ impl Health {
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with I/O and a timer (`enable_all`), and if the system refuses a handler.
+    /// Outside a Tokio runtime with I/O and a timer (`enable_all`), or if the system rejects a handler.
     #[track_caller]
     pub fn drain_on_shutdown_signal(
         &self,
@@ -40,25 +38,25 @@ impl Health {
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut signals = match Signals::install() {
             Ok(signals) => signals,
-            Err(error) => panic!("no signal handler: {error}"),
+            Err(error) => panic!("cannot install a signal handler: {error}"),
         };
         let health = self.clone();
         async move {
             signals.recv().await;
             let drained = health.drain(delay);
             first(drained, signals.recv()).await;
-            // Open watches end now, too: after a second signal the server stops before the delay is over.
+            // After a second signal the server stops before the delay is over: open watches end now.
             #[cfg(feature = "grpc")]
-            health.close_streams();
+            health.end_watches_after(Duration::ZERO);
         }
     }
 }
 
-/// Ends with the first of both.
-async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    let (mut one, mut other) = (pin!(one), pin!(other));
+/// Resolves when the first of both futures does.
+async fn first(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
     poll_fn(|cx| {
-        if one.as_mut().poll(cx).is_ready() || other.as_mut().poll(cx).is_ready() {
+        if a.as_mut().poll(cx).is_ready() || b.as_mut().poll(cx).is_ready() {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -117,5 +115,25 @@ impl Signals {
             ctrl_break.recv().await.unwrap_or_default()
         })
         .await;
+    }
+}
+
+#[cfg(all(test, feature = "grpc"))]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{Duration, Health};
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_second_signal_open_watches_end_at_once() {
+        let health = Health::builder().build();
+        let draining = health.clone();
+        tokio::spawn(async move { draining.drain(Duration::from_secs(60)).await });
+        tokio::task::yield_now().await;
+        let now = Instant::now();
+        let planned = || health.context().lifecycle.streams.planned_at();
+        assert!(planned().is_some_and(|at| at > now));
+        health.end_watches_after(Duration::ZERO);
+        assert!(planned().is_some_and(|at| at <= now));
     }
 }

@@ -1,36 +1,35 @@
-//! Waiting until the app is ready, or the reason why it is not.
-
 use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Evaluation, Health};
+use super::{
+    Health,
+    evaluate::{Evaluation, PUBLISH_ALLOWANCE},
+};
 use crate::{
     bounds::MAX_DURATION,
     monitor::result::LastResult,
     report::{Reason, Report, ReportEntry, Status, one_line},
 };
 
-/// An app that starts tries a failure again after this at the latest.
+/// The longest time between a failure and the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Between two tries at least.
-const LEAST_PAUSE: Duration = Duration::from_millis(50);
-/// What the last try may need beside its run.
-const OVERTIME: Duration = Duration::from_millis(100);
+/// The least time between two attempts.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
 
 impl Health {
-    /// Waits until every required dependency is up or degraded, for `limit` at most.
+    /// Waits until every required dependency is up or degraded, at most for `limit`.
     ///
-    /// A failure is tried again once its result has expired
-    /// ([`cache_failures_for`](crate::Dependency::cache_failures_for)), after 1 s at the latest, and
-    /// once more just before the limit. Dependencies that are
-    /// [required until started](crate::Dependency::required_until_started) are waited for, optional ones are
-    /// not. Dropping the future cancels no run.
+    /// A failure is checked again once its result has expired
+    /// ([`cache_failures_for`](crate::Dependency::cache_failures_for)), at the latest after 1 s, and for the last
+    /// time shortly before the limit. The wait includes dependencies that are
+    /// [required until started](crate::Dependency::required_until_started), and no optional ones. Dropping the
+    /// future cancels no run.
     ///
     /// # Errors
     ///
-    /// If that is not so within `limit`, also because the app drains or is in maintenance: the error
-    /// says in one line which ones are down or unknown and why.
+    /// If the app is not ready after `limit`, also because it drains or is in maintenance. The error names each
+    /// dependency that is down or unknown, and the reason.
     ///
     /// # Panics
     ///
@@ -39,7 +38,7 @@ impl Health {
         let deadline = Instant::now() + limit.min(MAX_DURATION);
         let mut is_last = false;
         loop {
-            let (not_ready, due) = match self.try_to_start(deadline, is_last).await {
+            let (not_ready, due) = match self.attempt_start(deadline, is_last).await {
                 Ok(()) => return Ok(()),
                 Err(failed) => failed,
             };
@@ -47,31 +46,29 @@ impl Health {
             if is_last || now >= deadline {
                 return Err(not_ready);
             }
-            let rest = deadline - now;
-            let last_try = deadline - (not_ready.longest_run() + OVERTIME).min(rest / 2);
-            let next = due
-                .min(now + not_ready.retry_after())
-                .max(now + LEAST_PAUSE);
-            is_last = next >= last_try;
-            sleep_until(next.min(last_try)).await;
+            let needed = not_ready.longest_run() + PUBLISH_ALLOWANCE;
+            let last_attempt = deadline - needed.min((deadline - now) / 2);
+            let next = due.min(now + not_ready.retry_after()).max(now + MIN_PAUSE);
+            is_last = next >= last_attempt;
+            sleep_until(next.min(last_attempt)).await;
         }
     }
 
     /// Checks once whether every required dependency is up or degraded, for an app that fails fast.
     ///
-    /// Waits for each run's own timeout, 800 ms by default, and not for
-    /// [`answer_within`](crate::HealthBuilder::answer_within); the runs go side by side.
+    /// The wait is limited by the timeout of each run, 800 ms by default, and not by
+    /// [`answer_within`](crate::HealthBuilder::answer_within). The runs are concurrent.
     ///
     /// # Errors
     ///
     /// As [`wait_until_ready`](Self::wait_until_ready).
     pub async fn ensure_ready(&self) -> Result<(), NotReady> {
-        let tried = self.try_to_start(Instant::now() + MAX_DURATION, false);
-        tried.await.map_err(|(not_ready, _)| not_ready)
+        let attempt = self.attempt_start(Instant::now() + MAX_DURATION, false);
+        attempt.await.map_err(|(not_ready, _)| not_ready)
     }
 
-    /// One try. If it fails, also returns when a run is due.
-    async fn try_to_start(
+    /// Makes one attempt. If it fails, also returns when the next run is due.
+    async fn attempt_start(
         &self,
         deadline: Instant,
         is_last: bool,
@@ -81,29 +78,30 @@ impl Health {
             last.is_fresh(now) && (last.status.is_serving() || (!is_last && age < RETRY_AFTER))
         };
         loop {
-            let mut evaluation = Evaluation::of_startup(self.clone(), deadline, good);
+            let mut evaluation = Evaluation::of_startup(self, deadline, good);
             evaluation.wait().await;
             let evaluated = evaluation.report();
             if evaluated.report.status.is_serving() {
                 return Ok(());
             }
             let not_ready = NotReady::of(evaluated.report);
-            // An error without a reason helps nobody: what was added meanwhile is tried, too.
-            if not_ready.names_something() || Instant::now() >= deadline {
+            // Otherwise a dependency was added in the meantime, and the error would name no reason.
+            if not_ready.has_reason() || Instant::now() >= deadline {
                 return Err((not_ready, evaluated.valid_until));
             }
         }
     }
 }
 
-/// The error of an app that is not ready. Displays as one line that names what fails and why, without
-/// credentials:
+/// The error of an app that is not ready.
+///
+/// It displays as one line with the reasons, without credentials:
 ///
 /// ```text
 /// not ready: database is down (timeout: no answer within 800 ms); cache is unknown (pending)
 /// ```
 ///
-/// Its `Debug` is the same line, since that is what a `main` prints that returns it.
+/// Its `Debug` is the same line, because a `main` that returns the error prints that.
 #[derive(Clone)]
 pub struct NotReady {
     failing: Vec<ReportEntry>,
@@ -117,34 +115,34 @@ impl NotReady {
         failing.retain(|entry| entry.effective_status() >= Status::Unknown);
         Self {
             failing,
-            // That it has not started is what the error says anyway.
+            // Not ready already means not started.
             reason: report.reason.filter(|reason| *reason != Reason::Starting),
             message: report.message,
         }
     }
 
-    /// The longest that a run of those took that fail.
+    /// The duration of the longest failed run.
     fn longest_run(&self) -> Duration {
-        let took = self.failing.iter().filter_map(|entry| entry.duration);
-        took.max().unwrap_or_default()
+        let durations = self.failing.iter().filter_map(|entry| entry.duration);
+        durations.max().unwrap_or_default()
     }
 
-    /// For how long the oldest failure may still be kept.
+    /// How soon the oldest failure must be checked again.
     fn retry_after(&self) -> Duration {
         let ages = self.failing.iter().filter_map(|entry| entry.age);
         RETRY_AFTER.saturating_sub(ages.max().unwrap_or_default())
     }
 
-    fn names_something(&self) -> bool {
+    fn has_reason(&self) -> bool {
         !self.failing.is_empty() || self.reason.is_some()
     }
 
-    /// The required dependencies that are down or unknown, in the order of their registration.
+    /// Returns the required dependencies that are down or unknown, in the order of registration.
     pub fn failing(&self) -> &[ReportEntry] {
         &self.failing
     }
 
-    /// Draining or maintenance, if the app is out of rotation.
+    /// Returns `draining` or `maintenance`, if the app is out of rotation.
     pub fn reason(&self) -> Option<Reason> {
         self.reason
     }

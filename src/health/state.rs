@@ -1,4 +1,4 @@
-//! One dependency of a handle with its last result. Here, and here alone, a run meets those who get its result.
+//! One dependency of a handle: its runs, its last result, and who is notified of it.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -8,12 +8,11 @@ use std::sync::{
 use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
 use super::{
-    epoch::Epoch,
-    events::{self, Broadcaster, Transition},
-    lifecycle::Lifecycle,
+    context::HealthContext,
+    transition::{self, Transition},
 };
 #[cfg(feature = "metrics")]
-use crate::metrics::CheckNumbers;
+use crate::metrics::CheckMetrics;
 use crate::{
     dependency::{Dependency, Requirement},
     monitor::{
@@ -25,78 +24,70 @@ use crate::{
     report::{Reason, ReportEntry, Status},
 };
 
-/// What all dependencies of a handle share with it.
-#[derive(Debug, Default)]
-pub(super) struct Common {
-    pub(super) lifecycle: Lifecycle,
-    pub(super) epoch: Epoch,
-    pub(super) broadcaster: Broadcaster,
-}
-
 /// A dependency, its runs and its last result.
 #[derive(Debug)]
 pub(crate) struct DependencyState {
     pub(crate) dependency: Dependency,
     flight: Arc<SingleFlight<LastResult>>,
-    common: Arc<Common>,
-    /// The run under way, or the last one.
+    context: Arc<HealthContext>,
+    /// The run in flight, or the last one.
     run: Mutex<Option<AbortHandle>>,
     created_at: Instant,
-    /// Whether it was up or degraded once.
-    has_served: AtomicBool,
-    /// Its dependency was removed: the results of its runs no longer count.
+    /// Whether the dependency has ever been up or degraded.
+    has_been_serving: AtomicBool,
+    /// Set once the dependency is removed: the results of its runs no longer count.
     retired: Arc<AtomicBool>,
     #[cfg(feature = "metrics")]
-    numbers: CheckNumbers,
+    metrics: CheckMetrics,
 }
 
-/// What an evaluation makes of a result that says nothing about the present any more.
+/// How an evaluation treats an outdated result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outdated {
-    /// It is shown, with its age: the caller wants no newer one.
+    /// It is shown with its age.
     Shown,
-    /// The status is unknown for this reason if the result said nothing any more at that time.
+    /// The status is unknown for this reason, if the result was outdated at this time.
     Unknown(Reason, Instant),
 }
 
 /// The state of a dependency at one moment.
 #[derive(Clone, Debug)]
-pub(super) struct Current {
+pub(super) struct DependencySnapshot {
     pub(super) status: Status,
-    /// In the place of the result's own.
+    /// Replaces the reason of the result.
     reason: Option<Reason>,
     result: Option<Arc<LastResult>>,
     pending_since: Option<Instant>,
-    /// Nothing changes by time alone before then; `now` at the latest if a run is due.
+    /// Time alone changes nothing before then. Not after `now` if a run is due.
     pub(super) valid_until: Instant,
 }
 
 impl DependencyState {
-    pub(super) fn new(dependency: Dependency, common: Arc<Common>) -> Arc<Self> {
+    pub(super) fn new(dependency: Dependency, context: Arc<HealthContext>) -> Arc<Self> {
         Arc::new(Self {
             dependency,
             flight: Arc::new(SingleFlight::new()),
-            common,
+            context,
             run: Mutex::new(None),
             created_at: Instant::now(),
-            has_served: AtomicBool::new(false),
+            has_been_serving: AtomicBool::new(false),
             retired: Arc::default(),
             #[cfg(feature = "metrics")]
-            numbers: CheckNumbers::new(),
+            metrics: CheckMetrics::new(),
         })
     }
 
-    /// From now on no result of it counts.
+    /// Makes the results of its runs count no longer.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
-        self.common.broadcaster.forget(&self.dependency.name);
+        self.context.broadcaster.forget(&self.dependency.name);
     }
 
-    /// Its numbers say from now on that it is gone; after `retire`.
+    /// Sets the gauges to `NaN`. Call after `retire`.
     #[cfg(feature = "metrics")]
-    pub(super) fn close_numbers(&self) {
+    pub(super) fn retire_metrics(&self) {
         if let (Some(last), _) = self.flight.peek() {
-            self.numbers.retire(&self.dependency, &last);
+            self.metrics.retire(&self.dependency, &last);
         }
     }
 
@@ -104,21 +95,26 @@ impl DependencyState {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Whether `probe` fails with it at present.
+    /// Whether `probe` fails if the dependency is down now.
     pub(super) fn is_required(&self, probe: &Probe) -> bool {
         match self.dependency.requirement(probe) {
             Requirement::Required => true,
             Requirement::Optional => false,
             Requirement::RequiredUntilStarted => {
-                !(self.common.lifecycle.is_started() && self.has_served.load(Ordering::Acquire))
+                !(self.context.lifecycle.is_started()
+                    && self.has_been_serving.load(Ordering::Acquire))
             }
         }
     }
 
-    /// Joins the run under way, or starts one, unless the last result is `good`. Returns what to wait
-    /// for, if there is anything.
+    /// Whether startup waits for the dependency.
+    pub(super) fn is_needed_to_start(&self) -> bool {
+        self.dependency.is_covered_by(&Probe::Startup) && self.is_required(&Probe::Startup)
+    }
+
+    /// Joins the run in flight or starts a run, unless the last result is `good`. Returns what to wait for.
     ///
-    /// Without a runtime that has a timer no run starts.
+    /// Outside a Tokio runtime with a timer no run starts.
     pub(super) fn join(
         self: &Arc<Self>,
         now: Instant,
@@ -139,34 +135,47 @@ impl DependencyState {
             Joined::Waiting(wait) => Some(wait),
             Joined::Overrun(active) => {
                 if active.is_stuck(now) {
-                    // Each period of it is a failed run, so that the thresholds count as they do elsewhere.
+                    // Each period is a failed run, so that the thresholds count it.
                     let published = self.flight.amend(|last| {
                         let is_due = last.is_none_or(|last| !last.is_fresh(now));
                         is_due.then(|| LastResult::stuck(last, active.since, now, settings))
                     });
-                    self.restate(published);
+                    self.publish_amended(published);
                 }
                 None
             }
         }
     }
 
-    pub(super) fn has_result(&self) -> bool {
-        self.flight.peek().0.is_some()
+    /// As [`join`](Self::join), but with a background refresh there is nothing to wait for.
+    pub(super) fn join_or_refresh(
+        self: &Arc<Self>,
+        now: Instant,
+        good: impl Fn(&LastResult) -> bool,
+    ) -> Option<Wait<LastResult>> {
+        if self.dependency.settings.refresh_every.is_none() {
+            return self.join(now, good);
+        }
+        if self.flight.peek().0.is_none() {
+            // The first run does not wait for the first phase of the refresh.
+            self.refresh(now);
+        }
+        None
     }
 
-    /// When a run is due; `None` before the first result.
+    /// When the next run is due; `None` before the first result.
     pub(super) fn due_at(&self) -> Option<Instant> {
         self.flight.peek().0.map(|last| last.fresh_until)
     }
 
-    /// When the run started that the last result is of.
+    /// When the run of the last result started.
     #[cfg(feature = "grpc")]
     pub(super) fn last_start(&self) -> Option<Instant> {
         self.flight.peek().0.map(|last| last.started)
     }
 
-    /// Starts a run, unless one is under way or the last result has a longer lifetime of its own.
+    /// Starts a run for the background refresh, unless a run is in flight or an explicit cache lifetime has not
+    /// expired.
     pub(super) fn refresh(self: &Arc<Self>, now: Instant) {
         let settings = self.dependency.settings;
         self.join(now, |last| {
@@ -175,7 +184,7 @@ impl DependencyState {
     }
 
     fn start(self: &Arc<Self>, permit: RunPermit<LastResult>) {
-        // Weak: a run ends with the last handle, however long its timeout.
+        // Weak: dropping the last handle ends the run, however long its timeout.
         let state = Arc::downgrade(self);
         let check = self.dependency.check.clone();
         let settings = self.dependency.settings;
@@ -184,9 +193,9 @@ impl DependencyState {
                 state.publish(published, cause);
             }
         });
-        // One that was superseded ends as soon as its runtime is driven again.
-        if let Some(before) = self.run().replace(run) {
-            before.abort();
+        // A superseded run ends as soon as its runtime is driven again.
+        if let Some(previous) = self.run().replace(run) {
+            previous.abort();
         }
     }
 
@@ -194,60 +203,60 @@ impl DependencyState {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the result of a run.
+    /// Publishes the result of a completed run.
     fn publish(&self, published: &Published<LastResult>, cause: Option<&str>) {
         if self.is_retired() {
             return;
         }
         if published.value.status.is_serving() {
-            self.has_served.store(true, Ordering::Release);
+            self.has_been_serving.store(true, Ordering::Release);
         }
-        self.common.epoch.advance();
+        self.context.epoch.advance();
         #[cfg(feature = "metrics")]
-        self.numbers.record(&self.dependency, &published.value);
-        self.tell(published, cause);
+        self.metrics.record(&self.dependency, &published.value);
+        self.notify(published, cause);
     }
 
-    /// Tells a status that changed without the end of a run.
-    fn restate(&self, published: Option<Published<LastResult>>) {
+    /// Publishes a status that changed without a completed run.
+    fn publish_amended(&self, published: Option<Published<LastResult>>) {
         let Some(published) = published.filter(|_| !self.is_retired()) else {
             return;
         };
-        self.common.epoch.advance();
+        self.context.epoch.advance();
         #[cfg(feature = "metrics")]
-        self.numbers.restate(&self.dependency, &published.value);
-        self.tell(&published, None);
+        self.metrics.amend(&self.dependency, &published.value);
+        self.notify(&published, None);
     }
 
-    fn tell(&self, published: &Published<LastResult>, cause: Option<&str>) {
+    fn notify(&self, published: &Published<LastResult>, cause: Option<&str>) {
         if self.is_retired() {
-            // Meanwhile: the number just recorded must not be the last.
+            // Retired in the meantime: the metrics recorded just now must not be the last.
             #[cfg(feature = "metrics")]
-            self.numbers.retire(&self.dependency, &published.value);
+            self.metrics.retire(&self.dependency, &published.value);
             return;
         }
-        events::log(&self.dependency, published, cause);
+        transition::log(&self.dependency, published, cause);
         let is_required = self.is_required(&Probe::Readiness);
         let transition = Transition::of(&self.dependency, is_required, published, self.created_at);
         if let Some(transition) = transition {
-            self.common.broadcaster.publish(transition, &self.retired);
+            self.context.broadcaster.publish(transition, &self.retired);
         }
     }
 
-    /// Its state at `now`, without a run.
-    pub(super) fn current(&self, now: Instant, outdated: Outdated) -> Current {
+    /// Returns the state at `now`. Starts no run.
+    pub(super) fn current(&self, now: Instant, outdated: Outdated) -> DependencySnapshot {
         let (mut result, active) = self.flight.peek();
         let is_refreshed = self.dependency.settings.refresh_every.is_some();
         if is_refreshed
-            && let Some(seen) = result.clone()
-            && !seen.is_usable(now)
-            && seen.reason != Some(Reason::Stale)
+            && let Some(overdue) = result.clone()
+            && !overdue.is_usable(now)
+            && overdue.reason != Some(Reason::Stale)
         {
             let published = self.flight.amend(|last| {
-                let is_same = last.is_some_and(|last| last.ended == seen.ended);
-                is_same.then(|| seen.stale(now))
+                let is_same = last.is_some_and(|last| last.ended == overdue.ended);
+                is_same.then(|| overdue.stale(now))
             });
-            self.restate(published);
+            self.publish_amended(published);
             result = self.flight.peek().0;
         }
         let is_due = result.as_ref().is_none_or(|last| {
@@ -261,7 +270,7 @@ impl DependencyState {
             .filter(|active| active.is_stuck(now) || (is_due && !active.has_published))
             .map(|active| active.since);
         let Some(last) = &result else {
-            return Current {
+            return DependencySnapshot {
                 status: Status::Unknown,
                 reason: Some(Reason::Pending),
                 result,
@@ -270,7 +279,7 @@ impl DependencyState {
             };
         };
         let (status, reason) = match outdated {
-            // What no caller waits for is shown for its lifetime only.
+            // Without a waiting caller a result counts for its cache lifetime only.
             Outdated::Unknown(Reason::Stale, requested_at)
                 if !is_refreshed && !last.is_fresh(requested_at) =>
             {
@@ -281,11 +290,11 @@ impl DependencyState {
             {
                 (Status::Unknown, Some(reason))
             }
-            // Too few runs have ended for the thresholds.
+            // Fewer runs have ended than a threshold requires.
             _ if last.status == Status::Unknown => (Status::Unknown, Some(Reason::Pending)),
             _ => (last.status, None),
         };
-        Current {
+        DependencySnapshot {
             status,
             reason,
             pending_since,
@@ -298,8 +307,13 @@ impl DependencyState {
         }
     }
 
-    /// The entry that stands in a report.
-    pub(super) fn entry(&self, current: &Current, is_required: bool, now: Instant) -> ReportEntry {
+    /// The entry of a report.
+    pub(super) fn entry(
+        &self,
+        current: &DependencySnapshot,
+        is_required: bool,
+        now: Instant,
+    ) -> ReportEntry {
         let result = current.result.as_deref();
         let since = |at: Instant| now.saturating_duration_since(at);
         let is_shown = current.reason.is_none();
@@ -331,15 +345,14 @@ impl DependencyState {
     }
 }
 
-impl Current {
-    /// When it was up or degraded, if it is and says so about the present.
-    pub(super) fn served(&self) -> Option<(Instant, Instant)> {
+impl DependencySnapshot {
+    /// From when until when the status held, if it is up or degraded.
+    pub(super) fn serving_span(&self) -> Option<(Instant, Instant)> {
         let result = self.result.as_ref()?;
         self.status.is_serving().then(|| result.held())
     }
 }
 
-/// A run that outlives its handle has nobody to tell.
 impl Drop for DependencyState {
     fn drop(&mut self) {
         if let Some(run) = self.run().take() {
@@ -347,7 +360,3 @@ impl Drop for DependencyState {
         }
     }
 }
-
-/// Between two runs that watchers ask for, however short the lifetime of results.
-#[cfg(feature = "grpc")]
-pub(super) const MIN_PERIOD: std::time::Duration = std::time::Duration::from_millis(20);

@@ -7,7 +7,7 @@ use super::respond::CachedAnswer;
 #[cfg(feature = "grpc")]
 use crate::grpc::GrpcService;
 #[cfg(feature = "metrics")]
-use crate::metrics::RequestNumbers;
+use crate::metrics::ProbeMetrics;
 use crate::{
     access::Access,
     health::Health,
@@ -38,7 +38,7 @@ pub(super) struct Endpoint {
     /// The first one answers requests that name none.
     pub(super) representations: Vec<Representation>,
     #[cfg(feature = "metrics")]
-    pub(super) requests: RequestNumbers,
+    pub(super) metrics: ProbeMetrics,
 }
 
 /// A format of an endpoint, with the bodies last rendered in it.
@@ -135,7 +135,7 @@ impl Endpoint {
         Self {
             path: path.into(),
             #[cfg(feature = "metrics")]
-            requests: RequestNumbers::new(&probe, codes.0),
+            metrics: ProbeMetrics::new(&probe, codes.0),
             probe,
             representations,
         }

@@ -299,7 +299,7 @@ impl Endpoints {
         headers: &mut HeaderMap,
     ) -> Response<M::Answer> {
         #[cfg(feature = "metrics")]
-        self.endpoints[endpoint].requests.count(code);
+        self.endpoints[endpoint].metrics.count(code);
         let mut response = Response::new(M::answer(body));
         *response.status_mut() = code;
         mem::swap(response.headers_mut(), headers);

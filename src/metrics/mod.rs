@@ -37,11 +37,11 @@
 //! # }
 //! ```
 
-mod check;
-mod recorder;
-mod request;
+mod check_metrics;
+mod probe_metrics;
+mod series;
 
-pub(crate) use self::{check::CheckNumbers, request::RequestNumbers};
+pub(crate) use self::{check_metrics::CheckMetrics, probe_metrics::ProbeMetrics};
 
 /// Gauge, by `check`: 1 up, 0.5 degraded, 0 down.
 pub const CHECK_STATUS: &str = "health_check_status";

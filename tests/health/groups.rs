@@ -145,7 +145,7 @@ async fn asked_for_a_group_alone_the_app_starts() {
 }
 
 #[test]
-#[should_panic(expected = r#"the group "storage" has the member "serach""#)]
+#[should_panic(expected = r#"group "storage": no dependency "serach" exists"#)]
 fn an_unknown_member_is_refused_at_build() {
     let builder = Health::builder().check("search", up);
     builder.group("storage", ["serach"]).build();

@@ -5,7 +5,7 @@ use metrics::{Counter, Key};
 
 use super::{
     PROBE_REQUESTS_TOTAL,
-    recorder::{METADATA, key, register},
+    series::{METADATA, key, register},
 };
 use crate::probe::Probe;
 
@@ -16,24 +16,24 @@ const REJECTIONS: [StatusCode; 2] = [StatusCode::FORBIDDEN, StatusCode::METHOD_N
 
 /// Counts the answered requests of one probe, by code, without an allocation.
 #[derive(Debug)]
-pub(crate) struct RequestNumbers {
-    series: Vec<Series>,
+pub(crate) struct ProbeMetrics {
+    series: Vec<CodeSeries>,
 }
 
 #[derive(Debug)]
-struct Series {
+struct CodeSeries {
     code: StatusCode,
     key: Key,
     counter: OnceLock<Counter>,
 }
 
-impl RequestNumbers {
+impl ProbeMetrics {
     /// `codes` are those of the statuses.
     pub(crate) fn new(probe: &Probe, codes: impl IntoIterator<Item = StatusCode>) -> Self {
-        let mut series: Vec<Series> = Vec::new();
+        let mut series: Vec<CodeSeries> = Vec::new();
         for code in ANSWERS.into_iter().chain(REJECTIONS).chain(codes) {
             if series.iter().all(|other| other.code != code) {
-                series.push(Series::new(probe, code));
+                series.push(CodeSeries::new(probe, code));
             }
         }
         Self { series }
@@ -50,7 +50,7 @@ impl RequestNumbers {
         }
     }
 
-    fn count_first(&self, counted: &Series) {
+    fn count_first(&self, counted: &CodeSeries) {
         let ((), lasts) = register(|recorder| {
             recorder
                 .register_counter(&counted.key, &METADATA)
@@ -70,7 +70,7 @@ impl RequestNumbers {
     }
 }
 
-impl Series {
+impl CodeSeries {
     fn new(probe: &Probe, code: StatusCode) -> Self {
         let labels = [
             ("probe", probe.as_str().to_owned().into()),

@@ -5,7 +5,7 @@ use metrics::{Counter, Gauge, Histogram, Recorder};
 use super::{
     CHECK_CONSECUTIVE_FAILURES, CHECK_DURATION_SECONDS, CHECK_RUNS_TOTAL, CHECK_STATUS,
     POOL_CONNECTIONS,
-    recorder::{METADATA, key, register},
+    series::{METADATA, key, register},
 };
 use crate::{
     dependency::Dependency,
@@ -15,9 +15,9 @@ use crate::{
 
 /// The series of one dependency.
 #[derive(Debug)]
-pub(crate) struct CheckNumbers(OnceLock<Series>);
+pub(crate) struct CheckMetrics(OnceLock<CheckSeries>);
 
-impl CheckNumbers {
+impl CheckMetrics {
     pub(crate) fn new() -> Self {
         Self(OnceLock::new())
     }
@@ -28,8 +28,8 @@ impl CheckNumbers {
     }
 
     /// Sets the status, which has changed without a completed run.
-    pub(crate) fn restate(&self, dependency: &Dependency, last: &LastResult) {
-        self.with(dependency, |series| series.restate(last));
+    pub(crate) fn amend(&self, dependency: &Dependency, last: &LastResult) {
+        self.with(dependency, |series| series.amend(last));
     }
 
     /// Its dependency is gone, and `last` was what it left. A recorder forgets no series: one that went
@@ -38,11 +38,11 @@ impl CheckNumbers {
         self.with(dependency, |series| series.retire(last));
     }
 
-    fn with(&self, dependency: &Dependency, act: impl FnOnce(&Series)) {
+    fn with(&self, dependency: &Dependency, act: impl FnOnce(&CheckSeries)) {
         if let Some(series) = self.0.get() {
             return act(series);
         }
-        let (series, lasts) = register(|recorder| Series::new(recorder, &dependency.name));
+        let (series, lasts) = register(|recorder| CheckSeries::new(recorder, &dependency.name));
         act(&series);
         if lasts {
             // Lost to another one made at the same moment: the same series.
@@ -52,7 +52,7 @@ impl CheckNumbers {
 }
 
 #[derive(Debug)]
-struct Series {
+struct CheckSeries {
     name: Arc<str>,
     /// Only once there is a result: a new gauge says 0, which here would be down.
     status: OnceLock<Gauge>,
@@ -62,10 +62,10 @@ struct Series {
     degraded: Counter,
     down: Counter,
     /// Only pools have it: a series that says 0 for all else would be a lie.
-    pool: OnceLock<Pool>,
+    pool: OnceLock<PoolSeries>,
 }
 
-impl Series {
+impl CheckSeries {
     fn new(recorder: &dyn Recorder, name: &Arc<str>) -> Self {
         let check = || ("check", name.clone().into());
         let gauge = |metric| recorder.register_gauge(&key(metric, [check()]), &METADATA);
@@ -91,7 +91,7 @@ impl Series {
     }
 
     fn record(&self, result: &LastResult) {
-        self.restate(result);
+        self.amend(result);
         self.duration.record(result.duration);
         match result.found {
             Status::Up => self.up.increment(1),
@@ -103,7 +103,7 @@ impl Series {
         }
     }
 
-    fn restate(&self, last: &LastResult) {
+    fn amend(&self, last: &LastResult) {
         if let Some(value) = status_value(last.status) {
             self.status().set(value);
         }
@@ -120,9 +120,9 @@ impl Series {
         }
     }
 
-    fn pool(&self) -> &Pool {
+    fn pool(&self) -> &PoolSeries {
         self.pool
-            .get_or_init(|| register(|recorder| Pool::new(recorder, &self.name)).0)
+            .get_or_init(|| register(|recorder| PoolSeries::new(recorder, &self.name)).0)
     }
 
     fn status(&self) -> &Gauge {
@@ -144,14 +144,14 @@ fn status_value(status: Status) -> Option<f64> {
 }
 
 #[derive(Debug)]
-struct Pool {
+struct PoolSeries {
     max: Gauge,
     open: Gauge,
     idle: Gauge,
     in_use: Gauge,
 }
 
-impl Pool {
+impl PoolSeries {
     fn new(recorder: &dyn Recorder, name: &Arc<str>) -> Self {
         let gauge = |state: &'static str| {
             let labels = [("check", name.clone().into()), ("state", state.into())];

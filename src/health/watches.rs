@@ -1,56 +1,168 @@
-//! How many gRPC watches may be open at a time, for each peer and in all.
+//! The open gRPC watches of a handle: counts and limits, and the channels of the watched names.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The most watches of one handle.
+use tokio::{sync::watch::Sender, task::AbortHandle, time::Instant};
+
+use super::grpc_settings::WatchLimits;
+use crate::report::Status;
+
+/// The most open watches of one handle.
 const MAX_WATCHES: usize = 10_000;
 
-/// The part of each limit that watches of unknown names may use.
+/// The part of each limit that watches of unknown names may use: a tenth.
 const UNKNOWN_PART: usize = 10;
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct WatchLimits {
-    pub(super) per_connection: usize,
-    pub(super) per_ip: usize,
+/// All watches of a handle.
+#[derive(Debug)]
+pub(super) struct Watches {
+    table: Mutex<WatchTable>,
+    /// The channel of all watches of unknown names.
+    pub(super) unknown: Sender<WatchUpdate>,
 }
 
-impl Default for WatchLimits {
+#[derive(Debug, Default)]
+pub(super) struct WatchTable {
+    pub(super) open: OpenWatches,
+    pub(super) names: HashMap<WatchKey, Arc<WatchedName>>,
+    pub(super) driver: Option<AbortHandle>,
+}
+
+impl Default for Watches {
     fn default() -> Self {
         Self {
-            per_connection: 100,
-            per_ip: 1_000,
+            table: Mutex::default(),
+            unknown: Sender::new(WatchUpdate {
+                status: Some(WatchedStatus::UnknownName),
+                ends: false,
+                registry: 0,
+            }),
         }
+    }
+}
+
+impl Watches {
+    pub(super) fn table(&self) -> MutexGuard<'_, WatchTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn update_unknown(&self, ends: bool, registry_changed: bool) {
+        self.unknown.send_if_modified(|update| {
+            let is_change = registry_changed || update.ends != ends;
+            update.registry += u64::from(registry_changed);
+            update.ends = ends;
+            is_change
+        });
+    }
+}
+
+/// A watched name, for callers with or without details.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct WatchKey {
+    pub(super) name: Box<str>,
+    pub(super) sees_details: bool,
+}
+
+/// The newest state of a name. A slow reader misses earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WatchUpdate {
+    /// `None` while the first message waits for the first result.
+    pub(super) status: Option<WatchedStatus>,
+    /// Watches end once they have sent the status.
+    pub(super) ends: bool,
+    /// Changes when dependencies are added or removed; for watches of unknown names only.
+    registry: u64,
+}
+
+/// A status that a watch sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchedStatus {
+    Serving,
+    NotServing,
+    UnknownName,
+}
+
+impl From<Status> for WatchedStatus {
+    fn from(status: Status) -> Self {
+        if status.is_serving() {
+            Self::Serving
+        } else {
+            Self::NotServing
+        }
+    }
+}
+
+/// The error if a limit of open watches is reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooManyWatches;
+
+/// A known name that is watched.
+#[derive(Debug)]
+pub(super) struct WatchedName {
+    pub(super) key: WatchKey,
+    /// An unknown status is not sent before then.
+    pub(super) first_result_by: Instant,
+    pub(super) updates: Sender<WatchUpdate>,
+}
+
+impl WatchedName {
+    pub(super) fn new(key: WatchKey, first_result_by: Instant) -> Self {
+        Self {
+            key,
+            first_result_by,
+            updates: Sender::new(WatchUpdate {
+                status: None,
+                ends: false,
+                registry: 0,
+            }),
+        }
+    }
+
+    /// Wakes each watch once, or none without a change.
+    pub(super) fn update(&self, status: Option<WatchedStatus>, ends: bool) {
+        self.updates.send_if_modified(|update| {
+            let new = WatchUpdate {
+                // A status that was sent stays.
+                status: status.or(update.status),
+                ends,
+                ..*update
+            };
+            let is_change = *update != new;
+            *update = new;
+            is_change
+        });
     }
 }
 
 /// The counts of open watches. A peer without an open watch has no entry.
 #[derive(Debug, Default)]
 pub(super) struct OpenWatches {
-    total: Count,
-    connections: HashMap<SocketAddr, Count>,
-    ips: HashMap<IpAddr, Count>,
+    total: WatchCount,
+    connections: HashMap<SocketAddr, WatchCount>,
+    ips: HashMap<IpAddr, WatchCount>,
 }
 
-/// How many watches are open, and how many of them are of an unknown name.
+/// The number of open watches, and of those with an unknown name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
+struct WatchCount {
     open: usize,
     unknown: usize,
 }
 
 impl OpenWatches {
-    /// Counts one more, and returns whether the limits allow it.
+    /// Counts a new watch, if the limits allow it. Returns whether they do.
     pub(super) fn open(
         &mut self,
         limits: WatchLimits,
         peer: Option<SocketAddr>,
         is_unknown: bool,
     ) -> bool {
-        let fits = |count: Option<&Count>, limit| {
+        let fits = |count: Option<&WatchCount>, limit| {
             let count = count.copied().unwrap_or_default();
             count.is_below(limit, is_unknown)
         };
@@ -84,7 +196,7 @@ impl OpenWatches {
         self.total.open == 0
     }
 
-    fn each(&mut self, peer: Option<SocketAddr>, change: impl Fn(&mut Count)) {
+    fn each(&mut self, peer: Option<SocketAddr>, change: impl Fn(&mut WatchCount)) {
         change(&mut self.total);
         if let Some(peer) = peer {
             change_entry(&mut self.connections, peer, &change);
@@ -93,26 +205,30 @@ impl OpenWatches {
     }
 }
 
-fn change_entry<K: Eq + Hash>(counts: &mut HashMap<K, Count>, key: K, change: impl Fn(&mut Count)) {
+fn change_entry<K: Eq + Hash>(
+    counts: &mut HashMap<K, WatchCount>,
+    key: K,
+    change: impl Fn(&mut WatchCount),
+) {
     match counts.entry(key) {
         Entry::Occupied(mut entry) => {
             change(entry.get_mut());
-            if *entry.get() == Count::default() {
+            if *entry.get() == WatchCount::default() {
                 entry.remove();
             }
         }
-        Entry::Vacant(entry) => change(entry.insert(Count::default())),
+        Entry::Vacant(entry) => change(entry.insert(WatchCount::default())),
     }
 }
 
-impl Count {
+impl WatchCount {
     fn is_below(self, limit: usize, is_unknown: bool) -> bool {
         let unknown_limit = limit.div_ceil(UNKNOWN_PART);
         self.open < limit && (!is_unknown || self.unknown < unknown_limit)
     }
 }
 
-/// What counts as one address: one IPv6 host has a /64 network to itself.
+/// The address that a limit counts: an IPv6 host has a whole /64 network.
 fn network(peer: SocketAddr) -> IpAddr {
     match peer.ip().to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
@@ -130,7 +246,7 @@ mod tests {
         Some(address.parse().expect("an address"))
     }
 
-    /// How many of `count` watches are allowed.
+    /// Opens `count` watches, and returns how many are allowed.
     fn opened(
         watches: &mut OpenWatches,
         peer: impl Fn(usize) -> Option<SocketAddr>,
