@@ -17,15 +17,15 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseBody<B, M: Mode = Plain> {
         #[pin]
-        kind: Kind<B, M::Answer>,
+        body: BodyKind<B, M::AnswerBody>,
     }
 }
 
-// Not `http_body_util::Either`: its error is a box, where the inner body's own must stay.
+// Not `http_body_util::Either`: its error is a box, and the error of the inner body must stay.
 pin_project! {
     #[derive(Debug)]
-    #[project = KindProjection]
-    enum Kind<B, A> {
+    #[project = BodyProjection]
+    enum BodyKind<B, A> {
         Inner { #[pin] body: B },
         Answer { #[pin] body: A },
     }
@@ -34,13 +34,13 @@ pin_project! {
 impl<B, M: Mode> ResponseBody<B, M> {
     pub(super) fn inner(body: B) -> Self {
         Self {
-            kind: Kind::Inner { body },
+            body: BodyKind::Inner { body },
         }
     }
 
-    pub(super) fn answer(body: M::Answer) -> Self {
+    pub(super) fn answer(body: M::AnswerBody) -> Self {
         Self {
-            kind: Kind::Answer { body },
+            body: BodyKind::Answer { body },
         }
     }
 }
@@ -50,7 +50,7 @@ where
     B: Body,
     B::Data: From<Bytes>,
     M: Mode,
-    M::Answer: Body<Data = Bytes>,
+    M::AnswerBody: Body<Data = Bytes>,
 {
     type Data = B::Data;
     type Error = B::Error;
@@ -59,10 +59,10 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        match self.project().kind.project() {
-            KindProjection::Inner { body } => body.poll_frame(cx),
+        match self.project().body.project() {
+            BodyProjection::Inner { body } => body.poll_frame(cx),
             // An error could only be tonic's, of a type that the inner body does not have.
-            KindProjection::Answer { body } => body.poll_frame(cx).map(|frame| {
+            BodyProjection::Answer { body } => body.poll_frame(cx).map(|frame| {
                 let frame = frame.and_then(Result::ok)?;
                 Some(Ok(frame.map_data(Into::into)))
             }),
@@ -70,16 +70,16 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
-            Kind::Answer { body } => body.is_end_stream(),
+        match &self.body {
+            BodyKind::Inner { body } => body.is_end_stream(),
+            BodyKind::Answer { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Inner { body } => body.size_hint(),
-            Kind::Answer { body } => body.size_hint(),
+        match &self.body {
+            BodyKind::Inner { body } => body.size_hint(),
+            BodyKind::Answer { body } => body.size_hint(),
         }
     }
 }
@@ -91,9 +91,9 @@ impl<B: Default, M: Mode> Default for ResponseBody<B, M> {
 }
 
 /// A mode of [`HealthLayer`](crate::HealthLayer): `Plain`, `KeepBody` or `Grpc`.
-pub trait Mode: sealed::Mode {}
+pub trait Mode: sealed::Sealed {}
 
-impl<M: sealed::Mode> Mode for M {}
+impl<M: sealed::Sealed> Mode for M {}
 
 /// The default: HTTP probes are answered, in a [`ResponseBody`](crate::service::ResponseBody).
 #[derive(Clone, Copy, Debug)]
@@ -113,45 +113,45 @@ pub(super) mod sealed {
 
     use bytes::Bytes;
 
-    #[allow(unnameable_types)] // What seals a trait has no path.
-    pub trait Mode: Copy + Debug + Send + Sync + 'static {
-        /// The body of an answer that is not the inner service's.
-        type Answer: Debug + Send + Unpin + 'static;
+    #[allow(unnameable_types)] // A trait that seals another has no public path.
+    pub trait Sealed: Copy + Debug + Send + Sync + 'static {
+        /// The body of an answer that is not from the inner service.
+        type AnswerBody: Debug + Send + Unpin + 'static;
 
-        /// Whether health calls over gRPC are answered.
+        /// Whether gRPC health calls are answered.
         const ANSWERS_GRPC: bool = false;
 
-        fn answer(bytes: Bytes) -> Self::Answer;
+        fn answer_body(bytes: Bytes) -> Self::AnswerBody;
     }
 }
 
-impl sealed::Mode for Plain {
-    type Answer = Full<Bytes>;
+impl sealed::Sealed for Plain {
+    type AnswerBody = Full<Bytes>;
 
-    fn answer(bytes: Bytes) -> Full<Bytes> {
+    fn answer_body(bytes: Bytes) -> Full<Bytes> {
         Full::new(bytes)
     }
 }
 
-impl sealed::Mode for KeepBody {
-    type Answer = Bytes;
+impl sealed::Sealed for KeepBody {
+    type AnswerBody = Bytes;
 
-    fn answer(bytes: Bytes) -> Bytes {
+    fn answer_body(bytes: Bytes) -> Bytes {
         bytes
     }
 }
 
-/// The body of the answer to a probe, or to a call.
+/// The body of the answer to a probe or a gRPC call.
 #[cfg(feature = "grpc")]
-pub(super) type GrpcAnswer = http_body_util::Either<Full<Bytes>, tonic::body::Body>;
+pub(super) type GrpcAnswerBody = http_body_util::Either<Full<Bytes>, tonic::body::Body>;
 
 #[cfg(feature = "grpc")]
-impl sealed::Mode for Grpc {
-    type Answer = GrpcAnswer;
+impl sealed::Sealed for Grpc {
+    type AnswerBody = GrpcAnswerBody;
 
     const ANSWERS_GRPC: bool = true;
 
-    fn answer(bytes: Bytes) -> Self::Answer {
-        GrpcAnswer::Left(Full::new(bytes))
+    fn answer_body(bytes: Bytes) -> Self::AnswerBody {
+        GrpcAnswerBody::Left(Full::new(bytes))
     }
 }

@@ -1,9 +1,9 @@
-//! What the services of one layer share: its endpoints, and their matching.
+//! What all services of one layer share: the endpoints, and how a path matches them.
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderValue, StatusCode, header::ACCEPT};
 
-use super::respond::CachedAnswer;
+use super::rendered_answer::RenderedAnswer;
 #[cfg(feature = "grpc")]
 use crate::grpc::GrpcService;
 #[cfg(feature = "metrics")]
@@ -30,49 +30,52 @@ pub(super) struct Endpoints {
     pub(super) grpc: GrpcService,
 }
 
-/// A probe path and its representations.
+/// A probe path, with the formats of its answers.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     path: Box<str>,
     pub(super) probe: Probe,
-    /// The first one answers requests that name none.
+    /// The first is for requests that name no format.
     pub(super) representations: Vec<Representation>,
     #[cfg(feature = "metrics")]
     pub(super) metrics: ProbeMetrics,
 }
 
-/// A format of an endpoint, with the bodies last rendered in it.
+/// A format of an endpoint, with the last rendered bodies.
 #[derive(Debug)]
 pub(super) struct Representation {
     pub(super) format: Format,
-    /// What a range of `accept` must cover.
+    /// The media type that `accept` must match.
     media_type: &'static str,
-    /// A scraper that names the format discards every other code than 200.
+    /// Whether every status is answered 200: a scraper discards responses with another code.
     always_ok: bool,
-    pub(super) status_only: ArcSwapOption<CachedAnswer>,
-    pub(super) full: ArcSwapOption<CachedAnswer>,
+    pub(super) status_only: ArcSwapOption<RenderedAnswer>,
+    pub(super) full: ArcSwapOption<RenderedAnswer>,
 }
 
-/// Where a path leads.
+/// The endpoint of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found<'p> {
+pub(super) struct EndpointMatch<'p> {
     pub(super) endpoint: usize,
-    /// The last segment below the probe path, percent-encoded.
+    /// The last segment of a dependency path, percent-encoded.
     pub(super) name: Option<&'p str>,
 }
 
 impl Endpoints {
-    /// The endpoint whose path is `path`, byte for byte, or whose path has one more segment in it.
-    pub(super) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+    /// The endpoint whose probe path is `path`, byte for byte, or `path` without its last segment.
+    pub(super) fn find<'p>(&self, path: &'p str) -> Option<EndpointMatch<'p>> {
         find(self.endpoints.iter().map(|endpoint| &*endpoint.path), path)
     }
 }
 
-fn find<'e, 'p>(endpoints: impl Iterator<Item = &'e str>, path: &'p str) -> Option<Found<'p>> {
+fn find<'e, 'p>(
+    endpoints: impl Iterator<Item = &'e str>,
+    path: &'p str,
+) -> Option<EndpointMatch<'p>> {
     let mut below = None;
     let initial = path.as_bytes().get(1);
     for (endpoint, own) in endpoints.enumerate() {
-        // Most other paths differ here, and nothing is below the root: its path has no such byte.
+        // Most other paths differ here. The root has no such byte, and therefore no dependency paths.
         if own.as_bytes().get(1) != initial {
             continue;
         }
@@ -80,17 +83,17 @@ fn find<'e, 'p>(endpoints: impl Iterator<Item = &'e str>, path: &'p str) -> Opti
             continue;
         };
         if rest.is_empty() {
-            return Some(Found {
+            return Some(EndpointMatch {
                 endpoint,
                 name: None,
             });
         }
-        // An exact match further on takes precedence: `/health/detail` over `/health`.
+        // A later exact match takes precedence: `/health/detail` over `/health`.
         if let Some(name) = rest.strip_prefix('/')
             && !name.is_empty()
             && !name.contains('/')
         {
-            below = Some(Found {
+            below = Some(EndpointMatch {
                 endpoint,
                 name: Some(name),
             });
@@ -99,15 +102,15 @@ fn find<'e, 'p>(endpoints: impl Iterator<Item = &'e str>, path: &'p str) -> Opti
     below
 }
 
-/// What is wrong with a probe path, as the end of a sentence.
-pub(super) fn fault_of(path: &str) -> Option<&'static str> {
+/// Why `path` cannot be a probe path, as the end of a sentence.
+pub(super) fn path_fault(path: &str) -> Option<&'static str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte);
     if !path.starts_with('/') {
         Some("does not start with a slash")
     } else if path.len() > 1 && path.ends_with('/') {
         Some("ends with a slash")
     } else if !path.bytes().all(is_plain) {
-        Some("has a character that no path of a request can have")
+        Some("has a character that the path of a request cannot have")
     } else {
         None
     }
@@ -150,41 +153,41 @@ impl Endpoint {
         self.path.trim_start_matches('/')
     }
 
-    /// The index of the representation that `headers` name, or of the first.
+    /// The index of the representation that `accept` names, or else of the first.
     pub(super) fn negotiate(&self, headers: &HeaderMap) -> usize {
         match headers.get(ACCEPT) {
             None => 0,
             Some(accept) if accept == "*/*" => 0,
             Some(_) => {
                 let fields = headers.get_all(ACCEPT).iter().map(HeaderValue::to_str);
-                let media_types = self.representations.iter().map(|one| one.media_type);
+                let media_types = self.representations.iter().map(|other| other.media_type);
                 choose(fields.filter_map(Result::ok), media_types, 0)
             }
         }
     }
 
-    /// Whether a query changes the body: in text, and of readiness in every format.
+    /// Whether a query changes the body: that of readiness in every format, all others in text.
     pub(super) fn reads_query(&self, representation: usize) -> bool {
         self.probe == Probe::Readiness || self.representations[representation].format.is_text()
     }
 }
 
 impl Representation {
-    /// One that answers requests that name no format. Its code tells the status, whatever the format.
+    /// For requests that name no format. The code depends on the status in every format.
     pub(super) fn by_default(format: Format) -> Self {
         let named = Self::by_name(format);
         if !named.always_ok {
             return named;
         }
         Self {
-            // The same format by its name is another representation.
+            // The same format, requested by its name, is a separate representation.
             media_type: "application/*",
             always_ok: false,
             ..named
         }
     }
 
-    /// One that answers requests that name its format.
+    /// For requests that name the format.
     pub(super) fn by_name(format: Format) -> Self {
         Self {
             media_type: format.media_type(),
@@ -229,10 +232,11 @@ impl Codes {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, fault_of, find};
+    use super::{EndpointMatch, find, path_fault};
 
     fn found<'p>(endpoints: &[&str], path: &'p str) -> Option<(usize, Option<&'p str>)> {
-        find(endpoints.iter().copied(), path).map(|Found { endpoint, name }| (endpoint, name))
+        find(endpoints.iter().copied(), path)
+            .map(|EndpointMatch { endpoint, name }| (endpoint, name))
     }
 
     #[test]
@@ -289,12 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn malformed_paths_are_refused() {
+    fn malformed_paths_are_rejected() {
         for path in ["", "health", "/a/", "/a b", "/a?b", "/a#b", "/ä", "/a\n"] {
-            assert!(fault_of(path).is_some(), "{path:?}");
+            assert!(path_fault(path).is_some(), "{path:?}");
         }
         for path in ["/", "/a", "/a/b", "/a%20b", "/.well-known/health"] {
-            assert_eq!(fault_of(path), None, "{path:?}");
+            assert_eq!(path_fault(path), None, "{path:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::body::Grpc;
 use super::{
     HealthService,
     body::{KeepBody, Mode, Plain},
-    endpoints::{Codes, Endpoint, Endpoints, Representation, fault_of},
+    endpoints::{Codes, Endpoint, Endpoints, Representation, path_fault},
 };
 use crate::{access::Access, health::Health, probe::Probe, render::Format, report::Status};
 
@@ -37,22 +37,22 @@ const DEFAULT_PATHS: [(&str, Probe); 4] = [
 /// # drop((defaults, customised));
 /// ```
 ///
-/// `M` is the [mode](crate::service::mode). Settings may be called before or after the one that changes it.
+/// `M` is the [mode](crate::service::mode). LayerSettings may be called before or after the one that changes it.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct HealthLayer<M = Plain> {
-    settings: Settings,
+    settings: LayerSettings,
     /// Made once, so that all routes of a `Router` share the rendered bodies.
     endpoints: Arc<OnceLock<Arc<Endpoints>>>,
     mode: PhantomData<M>,
 }
 
 #[derive(Clone, Debug)]
-struct Settings {
+struct LayerSettings {
     health: Health,
     with_defaults: bool,
-    paths: Vec<OwnPath>,
-    /// Paths that offer one more format.
+    paths: Vec<CustomPath>,
+    /// Paths that also offer this format.
     pages: Vec<(Box<str>, Format)>,
     details: Access,
     allow: Access,
@@ -64,10 +64,10 @@ struct Settings {
 }
 
 #[derive(Clone, Debug)]
-struct OwnPath {
+struct CustomPath {
     path: Box<str>,
     probe: Probe,
-    /// The only one that it answers in.
+    /// The only format of its answers, if any.
     format: Option<Format>,
 }
 
@@ -77,7 +77,7 @@ impl HealthLayer {
     /// Every caller may probe, and none sees details.
     pub fn new(health: Health) -> Self {
         Self {
-            settings: Settings {
+            settings: LayerSettings {
                 health,
                 with_defaults: true,
                 paths: Vec::new(),
@@ -160,9 +160,9 @@ impl<M: Mode> HealthLayer<M> {
         assert_path(path);
         assert!(
             self.settings.endpoints().all(|(other, ..)| other != path),
-            "the path {path:?} is a probe's already"
+            "the path {path:?} is already a probe path"
         );
-        let path = OwnPath {
+        let path = CustomPath {
             path: path.into(),
             probe,
             format,
@@ -276,8 +276,8 @@ impl<M: Mode> HealthLayer<M> {
         found.is_some_and(|found| found.name.is_none())
     }
 
-    /// The layer with other settings, and nothing of what was made from the old ones.
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    /// Changes the settings, and drops the endpoints that were made from them.
+    fn with(mut self, change: impl FnOnce(&mut LayerSettings)) -> Self {
         change(&mut self.settings);
         self.endpoints = Arc::default();
         self
@@ -291,18 +291,19 @@ impl<M: Mode> HealthLayer<M> {
 
 #[track_caller]
 fn assert_path(path: &str) {
-    if let Some(fault) = fault_of(path) {
+    if let Some(fault) = path_fault(path) {
         panic!("the path {path:?} {fault}");
     }
 }
 
-impl Settings {
-    /// Path, probe and sole format of each endpoint.
+impl LayerSettings {
+    /// The path, the probe and the only format of each endpoint.
     fn endpoints(&self) -> impl Iterator<Item = (&str, &Probe, Option<&Format>)> {
         let defaults = DEFAULT_PATHS.iter().filter(|_| self.with_defaults);
         let defaults = defaults.map(|(path, probe)| (*path, probe, None));
-        let own = self.paths.iter();
-        defaults.chain(own.map(|own| (&*own.path, &own.probe, own.format.as_ref())))
+        let custom = self.paths.iter();
+        let custom = custom.map(|path| (&*path.path, &path.probe, path.format.as_ref()));
+        defaults.chain(custom)
     }
 
     fn build(&self) -> Endpoints {
@@ -333,10 +334,10 @@ impl Settings {
         }
     }
 
-    fn endpoint(&self, path: &str, probe: Probe, sole: Option<&Format>) -> Endpoint {
+    fn endpoint(&self, path: &str, probe: Probe, only: Option<&Format>) -> Endpoint {
         let pages = self.pages.iter().filter(|(page, _)| &**page == path);
         let pages = pages.map(|(_, format)| format);
-        let (first, negotiable) = match sole {
+        let (first, negotiable) = match only {
             Some(format) => (Representation::by_name(format.clone()), [].as_slice()),
             None => (
                 Representation::by_default(self.format.clone()),
@@ -365,7 +366,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the status code 204 No Content allows no body")]
-    fn a_refused_status_code_is_named() {
+    fn a_rejected_status_code_is_named() {
         let layer = HealthLayer::new(Health::builder().build());
         let _ = layer.status_code(Status::Up, StatusCode::NO_CONTENT);
     }

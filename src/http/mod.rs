@@ -12,19 +12,20 @@
 //! 7. `respond`: the body rendered last for this format and detail, while its results are valid. Otherwise
 //!    the checks that are due run, and the request waits for them.
 //!
-//! The mode says which body the response has and whether gRPC calls are answered. `drain` and `busy` are
-//! layers for the inner service.
+//! The mode says which body the response has and whether gRPC calls are answered. `inner_layers` has layers that
+//! wrap the inner service.
 
+// A file imports those above it only.
 mod body;
-mod busy;
-mod drain;
-mod endpoints;
-#[cfg(feature = "hyper")]
-mod hyper;
-mod layer;
 mod query;
+mod rendered_answer;
+
+mod endpoints;
+mod inner_layers;
 mod respond;
 mod service;
+
+mod layer;
 
 /// The modes of a [`HealthLayer`]: which body its responses have, and whether gRPC calls are answered.
 pub mod mode {
@@ -35,8 +36,7 @@ pub mod mode {
 
 pub use self::{
     body::ResponseBody,
-    busy::BusyService,
-    drain::{AnnounceDrainLayer, AnnounceDrainService},
+    inner_layers::{AnnounceDrainLayer, AnnounceDrainService, BusyService},
     layer::HealthLayer,
     respond::ProbeMark,
     service::{HealthService, ResponseFuture},

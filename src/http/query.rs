@@ -1,23 +1,22 @@
-//! What a probe's query asks for, as kube-apiserver reads it: `verbose` and `exclude`, by name.
+//! The query of a probe, as kube-apiserver reads it: `verbose` and `exclude`, by name.
 
-/// A longer query is not read.
-const MAX_LENGTH: usize = 2_048;
-/// More names are not read. What is not left out counts: the answer errs on the strict side.
+/// A longer query is ignored.
+const MAX_QUERY_LENGTH: usize = 2_048;
+/// Further names are ignored. These dependencies count, which is the strict side.
 const MAX_EXCLUDED: usize = 64;
 
-/// What a query asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Query {
-    /// `verbose`, whatever its value.
+    /// Whether there is a `verbose`, with any value.
     pub(super) verbose: bool,
-    /// Each `exclude`, once.
+    /// The names in `exclude`, each once.
     pub(super) excluded: Vec<String>,
 }
 
 impl Query {
     pub(super) fn parse(query: &str) -> Self {
         let mut found = Self::default();
-        if query.len() > MAX_LENGTH {
+        if query.len() > MAX_QUERY_LENGTH {
             return found;
         }
         for pair in query.split('&') {
@@ -43,7 +42,7 @@ impl Query {
     }
 }
 
-/// `text` as what it stands for; `None` for what is no UTF-8 or no escape.
+/// Decodes `text`; `None` if an escape is malformed or the result is not UTF-8.
 pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -61,16 +60,16 @@ pub(super) fn percent_decoded(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_EXCLUDED, MAX_LENGTH, Query, percent_decoded};
+    use super::{MAX_EXCLUDED, MAX_QUERY_LENGTH, Query, percent_decoded};
 
     #[test]
-    fn verbose_and_exclude_are_read_and_all_else_is_not() {
+    fn only_verbose_and_exclude_are_read() {
         let table: &[(&str, bool, &[&str])] = &[
             ("", false, &[]),
             ("verbose", true, &[]),
             ("verbose=", true, &[]),
             ("verbose=true", true, &[]),
-            // As in kube-apiserver: that it stands there is what counts.
+            // As in kube-apiserver, the value does not count.
             ("verbose=false", true, &[]),
             ("VERBOSE", false, &[]),
             ("verbosely", false, &[]),
@@ -106,13 +105,13 @@ mod tests {
         assert_eq!(Query::parse(&many), Query::default(), "too long");
         let many: String = (0..100).map(|n| format!("exclude={n}&")).collect();
         assert_eq!(Query::parse(&many).excluded.len(), MAX_EXCLUDED);
-        let longest = format!("verbose&{}", "x".repeat(MAX_LENGTH - 8));
+        let longest = format!("verbose&{}", "x".repeat(MAX_QUERY_LENGTH - 8));
         assert!(Query::parse(&longest).verbose);
         assert!(!Query::parse(&(longest + "x")).verbose);
     }
 
     #[test]
-    fn a_segment_stands_for_a_name() {
+    fn segments_are_percent_decoded() {
         let table = [
             ("database", Some("database")),
             ("b%C3%BCro", Some("büro")),

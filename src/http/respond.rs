@@ -13,13 +13,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{
-        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-        RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
-    },
-};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 #[cfg(feature = "grpc")]
 use http_body::Body;
 use tokio::time::Instant;
@@ -27,23 +21,21 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 #[cfg(feature = "grpc")]
-use super::body::GrpcAnswer;
+use super::body::GrpcAnswerBody;
 use super::{
     body::Mode,
-    endpoints::{Endpoints, Found},
+    endpoints::{EndpointMatch, Endpoints},
     query::{Query, percent_decoded},
+    rendered_answer::{RenderedAnswer, reject},
 };
 use crate::{
     access::{Detail, RequestHead},
     health::Evaluation,
-    render::{Question, Rendered, View},
+    render::{Question, View},
 };
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// In seconds. By default a result is cached for about that long.
-const SOON: HeaderValue = HeaderValue::from_static("1");
-/// A body with ages in it is rendered again after this time.
-const AGES_HOLD: Duration = Duration::from_secs(1);
+/// How long a body with ages in it is valid at most.
+const MAX_VALIDITY_OF_AGES: Duration = Duration::from_secs(1);
 
 /// An extension of each response that answers a probe, if [`HealthLayer::mark_probes`] is set.
 ///
@@ -61,12 +53,12 @@ const AGES_HOLD: Duration = Duration::from_secs(1);
 ///
 /// [`HealthLayer::mark_probes`]: crate::HealthLayer::mark_probes
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-// Complete: its presence is all it says.
+// Complete: it has no more information than its presence.
 pub struct ProbeMark;
 
-/// A response that does not come from the inner service.
+/// A response that is not from the inner service.
 pub(super) enum Answer<A> {
-    /// `None` once it was returned.
+    /// `None` once it is returned.
     Ready(Option<Response<A>>),
     Waiting(Pin<Box<dyn Future<Output = Response<A>> + Send>>),
 }
@@ -74,14 +66,14 @@ pub(super) enum Answer<A> {
 impl<A> Answer<A> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<A>> {
         match self {
-            // Polled after it was ready: the caller broke the contract of futures.
-            Self::Ready(response) => Poll::Ready(response.take().expect("polled after ready")),
+            // Only a caller that breaks the contract of futures polls again.
+            Self::Ready(response) => Poll::Ready(response.take().expect("polled after completion")),
             Self::Waiting(answer) => answer.as_mut().poll(cx),
         }
     }
 }
 
-/// Which body answers a request.
+/// The body that a request gets.
 #[derive(Clone, Copy, Debug)]
 struct ProbeRequest {
     endpoint: usize,
@@ -90,35 +82,21 @@ struct ProbeRequest {
     is_head: bool,
 }
 
-/// How a request on a probe path, or below one, is answered.
+/// How a request on a probe path or a dependency path is answered.
 enum Handling {
     Reject(StatusCode),
-    /// With the body that all such requests share while its results are valid.
-    Shared(ProbeRequest),
-    /// With a body of its own. The runs of its checks are shared.
-    Own(ProbeRequest, Evaluation, Query),
-}
-
-/// A rendered body, with its headers, and how long it is valid.
-#[derive(Debug)]
-pub(super) struct CachedAnswer {
-    epoch: u64,
-    valid_until: Instant,
-    code: StatusCode,
-    content_type: HeaderValue,
-    /// Those that not every answer has.
-    further_headers: Vec<(HeaderName, HeaderValue)>,
-    /// For `HEAD`, which has no body that tells it.
-    length: HeaderValue,
-    body: Bytes,
+    /// With a body that all such requests share while it is valid.
+    Cached(ProbeRequest),
+    /// With a body that is rendered for this request. Runs are shared in any case.
+    Uncached(ProbeRequest, Evaluation, Query),
 }
 
 impl Endpoints {
-    /// Answers `request`, or returns `None` for a request that the inner service gets.
+    /// Answers `request`; `None` if it passes to the inner service.
     pub(super) fn answer<M: Mode, A>(
         self: &Arc<Self>,
         request: &mut Request<A>,
-    ) -> Option<Answer<M::Answer>> {
+    ) -> Option<Answer<M::AnswerBody>> {
         let found = self.find(request.uri().path())?;
         let endpoint = found.endpoint;
         let handling = self.handle(found, request)?;
@@ -129,7 +107,7 @@ impl Endpoints {
                 let response = self.response::<M>(endpoint, code, body, headers);
                 return Some(Answer::Ready(Some(response)));
             }
-            Handling::Shared(probe) => {
+            Handling::Cached(probe) => {
                 let cached = self.cache(probe).load();
                 if let Some(answer) = cached.as_ref().filter(|answer| self.is_valid(answer)) {
                     let response = self.response_of::<M>(probe, answer, headers);
@@ -138,7 +116,7 @@ impl Endpoints {
                 let evaluation = self.health.evaluate(&self.endpoints[endpoint].probe);
                 (probe, evaluation, None)
             }
-            Handling::Own(probe, evaluation, query) => (probe, evaluation, Some(query)),
+            Handling::Uncached(probe, evaluation, query) => (probe, evaluation, Some(query)),
         };
         if evaluation.is_complete() {
             let answer = self.rendered(probe, &evaluation, query.as_ref());
@@ -149,18 +127,18 @@ impl Endpoints {
         Some(Answer::Waiting(Box::pin(async move {
             evaluation.wait().await;
             let answer = endpoints.rendered(probe, &evaluation, query.as_ref());
-            // Not the request's: a waiter would keep it.
+            // A new header map: a waiter would keep that of the request.
             endpoints.response_of::<M>(probe, &answer, &mut HeaderMap::new())
         })))
     }
 
-    fn handle<A>(&self, found: Found<'_>, request: &Request<A>) -> Option<Handling> {
+    fn handle<A>(&self, found: EndpointMatch<'_>, request: &Request<A>) -> Option<Handling> {
         let head = RequestHead::of(request, self.health.missing_peer());
         let endpoint = &self.endpoints[found.endpoint];
         let is_head = *request.method() == Method::HEAD;
         let is_readable = is_head || *request.method() == Method::GET;
-        let may_probe = self.may_probe(&head);
-        let detail = || self.detail(&head);
+        let may_probe = self.allow.allows(&head);
+        let detail = || self.details.detail(&head);
         let probe = |detail| ProbeRequest {
             endpoint: found.endpoint,
             representation: endpoint.negotiate(request.headers()),
@@ -168,14 +146,14 @@ impl Endpoints {
             is_head,
         };
         if let Some(name) = found.name {
-            // Whatever else is below a probe path belongs to the app.
+            // Every other path below a probe path belongs to the app.
             if !may_probe || !is_readable || detail() != Detail::Full {
                 return None;
             }
             let name = percent_decoded(name)?;
             let evaluation = self.health.evaluate_dependency(&endpoint.probe, &name)?;
             let probe = probe(Detail::Full);
-            return Some(Handling::Own(probe, evaluation, Query::default()));
+            return Some(Handling::Uncached(probe, evaluation, Query::default()));
         }
         if !may_probe {
             let code = StatusCode::FORBIDDEN;
@@ -194,23 +172,13 @@ impl Endpoints {
                 let evaluation = self
                     .health
                     .evaluate_without(&endpoint.probe, &query.excluded);
-                return Some(Handling::Own(probe, evaluation, query));
+                return Some(Handling::Uncached(probe, evaluation, query));
             }
         }
-        Some(Handling::Shared(probe))
+        Some(Handling::Cached(probe))
     }
 
-    /// Whether the sender of a request may probe at all.
-    fn may_probe(&self, head: &RequestHead<'_>) -> bool {
-        self.allow.allows(head)
-    }
-
-    /// What the sender of a request may see.
-    fn detail(&self, head: &RequestHead<'_>) -> Detail {
-        self.details.detail(head)
-    }
-
-    fn cache(&self, probe: ProbeRequest) -> &ArcSwapOption<CachedAnswer> {
+    fn cache(&self, probe: ProbeRequest) -> &ArcSwapOption<RenderedAnswer> {
         let endpoint = &self.endpoints[probe.endpoint];
         let representation = &endpoint.representations[probe.representation];
         match probe.detail {
@@ -219,21 +187,21 @@ impl Endpoints {
         }
     }
 
-    fn is_valid(&self, answer: &CachedAnswer) -> bool {
+    fn is_valid(&self, answer: &RenderedAnswer) -> bool {
         answer.epoch == self.health.epoch() && Instant::now() < answer.valid_until
     }
 
-    /// The body for an evaluation that is complete; without a `query` it is shared.
+    /// Renders the body of a complete evaluation. Without a `query` the body is cached.
     fn rendered(
         &self,
         probe: ProbeRequest,
         evaluation: &Evaluation,
         query: Option<&Query>,
-    ) -> Arc<CachedAnswer> {
+    ) -> Arc<RenderedAnswer> {
         if let Some(query) = query {
             return Arc::new(self.render(probe, evaluation, query));
         }
-        // Of all that waited for the same runs the first one renders.
+        // Of the requests that waited for the same runs, the first one renders.
         let cached = self.cache(probe).load_full();
         cached
             .filter(|answer| self.is_valid(answer))
@@ -244,7 +212,12 @@ impl Endpoints {
             })
     }
 
-    fn render(&self, probe: ProbeRequest, evaluation: &Evaluation, query: &Query) -> CachedAnswer {
+    fn render(
+        &self,
+        probe: ProbeRequest,
+        evaluation: &Evaluation,
+        query: &Query,
+    ) -> RenderedAnswer {
         let endpoint = &self.endpoints[probe.endpoint];
         let representation = &endpoint.representations[probe.representation];
         let mut evaluated = evaluation.report();
@@ -259,7 +232,9 @@ impl Endpoints {
         if self.without_measurements {
             view = view.timeless();
         } else if probe.detail == Detail::Full {
-            evaluated.valid_until = evaluated.valid_until.min(Instant::now() + AGES_HOLD);
+            evaluated.valid_until = evaluated
+                .valid_until
+                .min(Instant::now() + MAX_VALIDITY_OF_AGES);
         }
         let (unmatched, groups) = (evaluation.unmatched(&query.excluded), evaluation.groups());
         let view = view.of(Question {
@@ -269,7 +244,7 @@ impl Endpoints {
             groups: &groups,
         });
         let code = representation.code(view.status(), self.codes);
-        CachedAnswer::new(
+        RenderedAnswer::new(
             evaluated.epoch,
             evaluated.valid_until,
             code,
@@ -280,16 +255,16 @@ impl Endpoints {
     fn response_of<M: Mode>(
         &self,
         probe: ProbeRequest,
-        answer: &CachedAnswer,
+        answer: &RenderedAnswer,
         headers: &mut HeaderMap,
-    ) -> Response<M::Answer> {
+    ) -> Response<M::AnswerBody> {
         let body = answer.write(probe.is_head, headers);
         self.response::<M>(probe.endpoint, answer.code, body, headers)
     }
 
     /// Makes, counts and marks the response of an endpoint.
     ///
-    /// The map of `headers` is the request's own, which hyper reuses for the next one: none is allocated.
+    /// `headers` is the map of the request, which hyper reuses for the next request: no map is allocated.
     #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
     fn response<M: Mode>(
         &self,
@@ -297,10 +272,10 @@ impl Endpoints {
         code: StatusCode,
         body: Bytes,
         headers: &mut HeaderMap,
-    ) -> Response<M::Answer> {
+    ) -> Response<M::AnswerBody> {
         #[cfg(feature = "metrics")]
         self.endpoints[endpoint].metrics.count(code);
-        let mut response = Response::new(M::answer(body));
+        let mut response = Response::new(M::answer_body(body));
         *response.status_mut() = code;
         mem::swap(response.headers_mut(), headers);
         if self.marks {
@@ -312,79 +287,29 @@ impl Endpoints {
 
 #[cfg(feature = "grpc")]
 impl Endpoints {
-    /// Whether `request` is a health call that is answered here.
-    pub(super) fn takes_call<A>(&self, request: &Request<A>) -> bool {
+    /// Whether `request` is a gRPC health call that is answered here.
+    pub(super) fn answers_call<A>(&self, request: &Request<A>) -> bool {
         crate::grpc::is_call(request.uri().path())
             && (!self.forward_denied
-                || self.may_probe(&RequestHead::of(request, self.health.missing_peer())))
+                || self
+                    .allow
+                    .allows(&RequestHead::of(request, self.health.missing_peer())))
     }
 
-    pub(super) fn answer_call<A>(&self, request: Request<A>) -> Answer<GrpcAnswer>
+    pub(super) fn answer_call<A>(&self, request: Request<A>) -> Answer<GrpcAnswerBody>
     where
         A: Body + Send + 'static,
         A::Error: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
     {
-        let answered = self.grpc.clone().call(request);
+        let response = self.grpc.clone().call(request);
         let marks = self.marks;
         Answer::Waiting(Box::pin(async move {
-            let Ok(response) = answered.await;
-            let mut response = response.map(GrpcAnswer::Right);
+            let Ok(response) = response.await;
+            let mut response = response.map(GrpcAnswerBody::Right);
             if marks {
                 response.extensions_mut().insert(ProbeMark);
             }
             response
         }))
     }
-}
-
-impl CachedAnswer {
-    fn new(epoch: u64, valid_until: Instant, code: StatusCode, rendered: Rendered) -> Self {
-        let mut headers = Vec::new();
-        if code == StatusCode::SERVICE_UNAVAILABLE {
-            headers.push((RETRY_AFTER, SOON));
-        }
-        // A browser must not take names and messages for HTML.
-        if rendered.content_type.starts_with("text/") {
-            headers.push((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
-        }
-        if let Some(policy) = rendered.policy {
-            headers.push((CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)));
-        }
-        Self {
-            epoch,
-            valid_until,
-            code,
-            content_type: HeaderValue::from_static(rendered.content_type),
-            further_headers: headers,
-            length: rendered.body.len().into(),
-            body: rendered.body,
-        }
-    }
-
-    /// Puts the headers in the place of `headers`, and returns the body.
-    fn write(&self, is_head: bool, headers: &mut HeaderMap) -> Bytes {
-        headers.clear();
-        headers.append(CONTENT_TYPE, self.content_type.clone());
-        headers.append(CACHE_CONTROL, NO_STORE);
-        for (name, value) in &self.further_headers {
-            headers.insert(name, value.clone());
-        }
-        if is_head {
-            headers.insert(CONTENT_LENGTH, self.length.clone());
-            return Bytes::new();
-        }
-        self.body.clone()
-    }
-}
-
-/// 403 and 405: an empty body, and the same head for every endpoint.
-fn reject(code: StatusCode, headers: &mut HeaderMap) -> Bytes {
-    headers.clear();
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    // hyper adds it to the response to GET over HTTP/1.1 only.
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    if code == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
-    Bytes::new()
 }
