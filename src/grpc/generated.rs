@@ -3,7 +3,7 @@
 //     tonic_prost_build::configure()
 //         .build_client(false)
 //         .build_transport(false)
-//         .codec_path("crate::grpc::codec::SmallCodec")
+//         .codec_path("crate::grpc::protocol::SmallCodec")
 //         .btree_map(".")
 //         .compile_fds(FileDescriptorSet::decode(include_bytes!("proto/health.bin"))?)
 //
@@ -219,7 +219,7 @@ pub mod health_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckSvc(inner);
-                        let codec = crate::grpc::codec::SmallCodec::default();
+                        let codec = crate::grpc::protocol::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -262,7 +262,7 @@ pub mod health_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListSvc(inner);
-                        let codec = crate::grpc::codec::SmallCodec::default();
+                        let codec = crate::grpc::protocol::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -308,7 +308,7 @@ pub mod health_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchSvc(inner);
-                        let codec = crate::grpc::codec::SmallCodec::default();
+                        let codec = crate::grpc::protocol::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -1,7 +1,7 @@
 //! `grpc.health.v1`: `Check`, `Watch` and `List` from the same results as the HTTP probes.
 //!
-//! [`Health::grpc_service`](crate::Health::grpc_service) is a tonic service. A name is `SERVING` while the
-//! status of what it stands for is up or degraded; the app sets no status itself.
+//! [`Health::grpc_service`](crate::Health::grpc_service) is a tonic service. A name is `SERVING` while its status is
+//! up or degraded. The app sets no status itself.
 //!
 //! ```
 //! use tower_health::{Access, Dependency, Health, Outcome, Probe};
@@ -24,7 +24,7 @@
 //! 2. `""` is readiness.
 //! 3. `liveness`, `readiness` and `startup`, for probers that can only send a name. `List` leaves them out.
 //!
-//! For callers allowed [details](GrpcService::details); to others these names are unknown, whether they
+//! For callers with [details](GrpcService::details) only. For other callers these names are unknown, whether they
 //! exist or not:
 //!
 //! 4. Groups, declared or with a member.
@@ -39,32 +39,33 @@
 //! 1. A call over HTTP/1.x is answered with HTTP 505 and `UNIMPLEMENTED`, before a stream opens. This
 //!    includes calls that a gRPC-Web layer translates from HTTP/1.1. A request built by hand, as in a test,
 //!    needs `Version::HTTP_2`; tonic's client sets it.
-//! 2. A caller that may not call ([`allow`](GrpcService::allow)) gets `PERMISSION_DENIED`.
+//! 2. A caller without access ([`allow`](GrpcService::allow)) gets `PERMISSION_DENIED`.
 //! 3. tonic reads the request: a compressed message is `UNIMPLEMENTED`, a message over 1,024 bytes
 //!    `OUT_OF_RANGE`, a malformed one `INTERNAL`. A service name over 200 bytes is `INVALID_ARGUMENT`.
-//! 4. `Check` waits for the run that is due, if there is one, for
-//!    [`answer_within`](crate::HealthBuilder::answer_within) at most; then the last result counts. Without a
-//!    result it is `NOT_SERVING`. An unknown name is `NOT_FOUND`.
-//! 5. `Watch` sends the status at once (it waits up to 50 ms for a first result) and then on change only,
-//!    never the same twice; a slow reader gets the newest. An unknown name is `SERVICE_UNKNOWN`, and the
-//!    stream stays open: the name may become known.
-//! 6. `List` answers every name that the caller may know; more than 100 are `RESOURCE_EXHAUSTED`.
+//! 4. `Check` waits for the runs that are due, at most [`answer_within`](crate::HealthBuilder::answer_within).
+//!    After that the last result counts. Without a result it is `NOT_SERVING`. An unknown name is `NOT_FOUND`.
+//! 5. `Watch` sends the status at once (it waits up to 50 ms for a first result) and then each change. It never
+//!    sends the same status twice. A slow reader gets the newest status. An unknown name is `SERVICE_UNKNOWN`, and
+//!    the stream stays open, because the name may become known.
+//! 6. `List` answers every name that the caller may know. More than 100 names are `RESOURCE_EXHAUSTED`.
 //!
 //! # What a watch costs
 //!
 //! One task per [`Health`](crate::Health) while a watch is open: it runs the checks at their period and wakes
-//! each watch once per change. It ends with the last watch. At most 10,000 watches are open at a time,
-//! 100 [per connection](crate::HealthBuilder::max_watches_per_connection) and 1,000 [per IP
-//! address](crate::HealthBuilder::max_watches_per_ip) where the peer's address is known. A tenth of each
-//! limit may be watches of unknown names. A watch over a limit gets `RESOURCE_EXHAUSTED`.
+//! each watch once per change. It ends with the last watch.
+//!
+//! At most 10,000 watches are open at a time. If the peer address is known, so are at most 100 [per
+//! connection](crate::HealthBuilder::max_watches_per_connection) and 1,000 [per IP
+//! address](crate::HealthBuilder::max_watches_per_ip). A tenth of each limit may be watches of unknown names. A watch
+//! over a limit gets `RESOURCE_EXHAUSTED`.
 //!
 //! # Shutting down
 //!
-//! A server that stops gracefully waits for open streams, and clients keep theirs open. So drain the
-//! [`Health`](crate::Health) first: with [`drain(delay)`](crate::Health::drain) watches send `NOT_SERVING` at
-//! once, and after `delay` they end with `UNAVAILABLE`; after
-//! [`set_draining(true)`](crate::Health::set_draining) they end after 1 s. Without a drain they stay open as
-//! those of tonic-health do: a tower service cannot see that its server stops.
+//! A server that stops gracefully waits for open streams, and clients keep theirs open. Therefore drain the
+//! [`Health`](crate::Health) first. With [`drain(delay)`](crate::Health::drain) watches send `NOT_SERVING` at once,
+//! and end with `UNAVAILABLE` after `delay`. With [`set_draining(true)`](crate::Health::set_draining) they end after
+//! 1 s. Without a drain they stay open, as those of tonic-health do: a tower service cannot see that its
+//! server stops.
 //!
 //! ```no_run
 //! # async fn serve(health: tower_health::Health) -> Result<(), tonic::transport::Error> {
@@ -79,10 +80,10 @@
 //! # }
 //! ```
 //!
-//! Trap: grpcio makes the authority of a target with several addresses out of all of them, and hyper
-//! refuses such a request. Set `grpc.default_authority` on the channel.
+//! Trap: if a target has several addresses, the authority that grpcio sends contains all of them, and hyper rejects
+//! the request. Set `grpc.default_authority` on the channel.
 //!
-//! # Coming from tonic-health
+//! # Migrating from tonic-health
 //!
 //! ```text
 //! - let (reporter, service) = tonic_health::server::health_reporter();
@@ -101,38 +102,30 @@
 //!
 //! | | tonic-health | here |
 //! |---|---|---|
-//! | a status is | what was set last | what the checks find |
-//! | at the start `""` is | `SERVING` | `NOT_SERVING` until everything required was up once |
+//! | a status is | what was set last | the result of the checks |
+//! | at the start `""` is | `SERVING` | `NOT_SERVING` until all required dependencies were up or degraded once |
 //! | `Watch` of an unknown name | ends with `NOT_FOUND` | sends `SERVICE_UNKNOWN` and stays open |
-//! | a name goes away | its streams end with `OK` | they send `SERVICE_UNKNOWN` |
-//! | a status that is set again | is sent again | is not |
+//! | a name is removed | its streams end with `OK` | they send `SERVICE_UNKNOWN` |
+//! | a status that is set again | is sent again | is not sent again |
 //! | `List` | `UNIMPLEMENTED` | answered |
 //! | a name of 1 MB | looked up | `OUT_OF_RANGE` |
-//! | open watches at a graceful shutdown | hold it up | end when the drain is over |
+//! | open watches at a graceful shutdown | delay it | end with the drain |
 
-mod codec;
+// A file imports those above it only.
+mod protocol;
+
 #[rustfmt::skip]
 #[allow(clippy::all, missing_docs, missing_debug_implementations)] // Not edited by hand.
 #[allow(unnameable_types, unreachable_pub, dead_code)]
 mod generated;
 mod service;
-mod watch;
 
+pub(crate) use self::protocol::is_call;
 pub use self::service::GrpcService;
 
-const SERVICE: &str = "grpc.health.v1.Health";
-
-/// Whether `path` is one of the three calls.
-pub(crate) fn is_call(path: &str) -> bool {
-    let method = path
-        .strip_prefix('/')
-        .and_then(|path| path.strip_prefix(SERVICE));
-    matches!(method, Some("/Check" | "/Watch" | "/List"))
-}
-
-/// `grpc/health/v1/health.proto`, encoded as a `FileDescriptorSet`: what reflection serves.
+/// `grpc/health/v1/health.proto` as an encoded `FileDescriptorSet`, for a reflection service.
 ///
-/// That of tonic-health ends before `List`.
+/// That of tonic-health does not contain `List`.
 ///
 /// ```
 /// let reflection = tonic_reflection::server::Builder::configure()
@@ -142,29 +135,3 @@ pub(crate) fn is_call(path: &str) -> bool {
 /// # drop(reflection);
 /// ```
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("proto/health.bin");
-
-#[cfg(test)]
-mod tests {
-    use super::is_call;
-
-    #[test]
-    fn exactly_three_paths_are_calls() {
-        for method in ["Check", "Watch", "List"] {
-            assert!(is_call(&format!("/grpc.health.v1.Health/{method}")));
-        }
-        for path in [
-            "",
-            "/",
-            "/grpc.health.v1.Health",
-            "/grpc.health.v1.Health/",
-            "/grpc.health.v1.Health/check",
-            "/grpc.health.v1.Health/Check/",
-            "/grpc.health.v1.Health/Cheque",
-            "grpc.health.v1.Health/Check",
-            "//grpc.health.v1.Health/Check",
-            "/grpc.health.v2.Health/Check",
-        ] {
-            assert!(!is_call(path), "{path:?}");
-        }
-    }
-}

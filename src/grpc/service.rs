@@ -1,38 +1,37 @@
 use std::{
     convert::Infallible,
     error::Error,
-    future::{Future, ready},
+    future::{Future, ready as resolved},
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use tokio::time::Instant;
-use tonic::{Status, async_trait, server::NamedService};
+use tonic::{Status, async_trait, codegen::tokio_stream::Stream, server::NamedService};
 use tower_service::Service;
 
 use super::{
-    SERVICE,
     generated::{
         HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
         health_check_response::ServingStatus,
         health_server::{Health as HealthCalls, HealthServer},
     },
-    watch::WatchStream,
+    protocol::SERVICE,
 };
 use crate::{
     access::{Access, Detail, RequestHead},
     bounds::LONGEST_SERVICE,
-    health::{Health, WatchedStatus},
+    health::{Health, Watch, WatchedStatus},
     probe::Probe,
 };
 
-/// A longer request is refused before it is read: a name has at most 200 bytes.
-const MAX_REQUEST: usize = 1_024;
+/// A longer request is rejected unread. A name has at most 200 bytes.
+const MAX_REQUEST_BYTES: usize = 1_024;
 
-/// `grpc.health.v1.Health` as a tonic service. Made by [`Health::grpc_service`].
+/// The gRPC health service, as a tonic service. Made by [`Health::grpc_service`].
 #[derive(Clone, Debug)]
 #[must_use = "a service does nothing until it is added to a server"]
 pub struct GrpcService {
@@ -42,10 +41,9 @@ pub struct GrpcService {
 }
 
 impl Health {
-    /// The health service for `Server::builder().add_service(..)`, `Routes::new(..)` or any other server
-    /// that takes a tower service.
+    /// Makes the gRPC health service, for `Server::builder().add_service(..)` or any other tower server.
     ///
-    /// Every caller may call it; no caller sees the names of groups and dependencies.
+    /// Every caller may call it. No caller sees the names of groups and dependencies.
     ///
     /// ```
     /// use tower_health::{Access, Health};
@@ -101,12 +99,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if request.version() < Version::HTTP_2 {
-            return Box::pin(ready(Ok(needs_http2())));
+            return Box::pin(resolved(Ok(needs_http2())));
         }
         let head = RequestHead::of(&request, self.health.missing_peer());
         if !self.allow.allows(&head) {
             let denied = Status::permission_denied("not allowed");
-            return Box::pin(ready(Ok(denied.into_http())));
+            return Box::pin(resolved(Ok(denied.into_http())));
         }
         let caller = Caller {
             health: self.health.clone(),
@@ -114,12 +112,12 @@ where
             peer: head.recorded_peer(),
         };
         HealthServer::new(caller)
-            .max_decoding_message_size(MAX_REQUEST)
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
             .call(request)
     }
 }
 
-/// An open `Watch` over HTTP/1.x would hold its connection through a graceful shutdown.
+/// Rejects a call over HTTP/1.x: an open `Watch` would keep its connection during a graceful shutdown.
 fn needs_http2() -> Response<tonic::body::Body> {
     let mut response = Status::unimplemented("gRPC needs HTTP/2").into_http();
     *response.status_mut() = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
@@ -148,9 +146,9 @@ impl HealthCalls for Caller {
         let now = Instant::now();
         let mut current = self.health.current_status(target, now, false);
         if !current.is_valid(now) {
-            // `None` if it was removed meanwhile.
-            let run = self.health.evaluate_target(target);
-            run.ok_or_else(unknown)?.wait().await;
+            // `None` if the dependency was removed in the meantime.
+            let evaluation = self.health.evaluate_target(target);
+            evaluation.ok_or_else(unknown)?.wait().await;
             current = self.health.current_status(target, Instant::now(), false);
         }
         let status = WatchedStatus::from(current.status);
@@ -173,7 +171,7 @@ impl HealthCalls for Caller {
     ) -> Result<tonic::Response<HealthListResponse>, Status> {
         let names = self.health.listed_names(self.sees_details);
         let names = names.ok_or_else(|| Status::resource_exhausted("more than 100 services"))?;
-        // All runs that are due go side by side.
+        // All runs that are due are concurrent.
         self.health.evaluate(&Probe::Full).wait().await;
         let now = Instant::now();
         let status_of = |name: &str| {
@@ -210,5 +208,32 @@ impl From<WatchedStatus> for HealthCheckResponse {
         Self {
             status: status.into(),
         }
+    }
+}
+
+/// The stream of one `Watch` call.
+struct WatchStream {
+    next: Pin<Box<dyn Future<Output = (Watch, Option<WatchedStatus>)> + Send>>,
+}
+
+impl WatchStream {
+    fn new(mut watch: Watch) -> Self {
+        Self {
+            next: Box::pin(async move {
+                let status = watch.next().await;
+                (watch, status)
+            }),
+        }
+    }
+}
+
+impl Stream for WatchStream {
+    type Item = Result<HealthCheckResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let (watch, status) = ready!(self.next.as_mut().poll(cx));
+        *self = Self::new(watch);
+        let ended = || Status::unavailable("the server shuts down");
+        Poll::Ready(Some(status.map(Into::into).ok_or_else(ended)))
     }
 }
