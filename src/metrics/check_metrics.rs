@@ -22,18 +22,19 @@ impl CheckMetrics {
         Self(OnceLock::new())
     }
 
-    /// Records what the run found that left `result`.
+    /// Records the completed run of `result`.
     pub(crate) fn record(&self, dependency: &Dependency, result: &LastResult) {
         self.with(dependency, |series| series.record(result));
     }
 
-    /// Sets the status, which has changed without a completed run.
+    /// Records a status that changed without a completed run.
     pub(crate) fn amend(&self, dependency: &Dependency, last: &LastResult) {
         self.with(dependency, |series| series.amend(last));
     }
 
-    /// Its dependency is gone, and `last` was what it left. A recorder forgets no series: one that went
-    /// on to say 0 would be a permanent outage.
+    /// Sets the gauges of a removed dependency to `NaN`.
+    ///
+    /// A recorder keeps every series, and a status of 0 would be a permanent outage.
     pub(crate) fn retire(&self, dependency: &Dependency, last: &LastResult) {
         self.with(dependency, |series| series.retire(last));
     }
@@ -42,10 +43,10 @@ impl CheckMetrics {
         if let Some(series) = self.0.get() {
             return act(series);
         }
-        let (series, lasts) = register(|recorder| CheckSeries::new(recorder, &dependency.name));
+        let (series, may_keep) = register(|recorder| CheckSeries::new(recorder, &dependency.name));
         act(&series);
-        if lasts {
-            // Lost to another one made at the same moment: the same series.
+        if may_keep {
+            // Another thread may have set it at the same time: to the same series.
             let _ = self.0.set(series);
         }
     }
@@ -54,14 +55,14 @@ impl CheckMetrics {
 #[derive(Debug)]
 struct CheckSeries {
     name: Arc<str>,
-    /// Only once there is a result: a new gauge says 0, which here would be down.
+    /// Created with the first result: a new gauge is 0, which would mean down.
     status: OnceLock<Gauge>,
     failures: Gauge,
     duration: Histogram,
     up: Counter,
     degraded: Counter,
     down: Counter,
-    /// Only pools have it: a series that says 0 for all else would be a lie.
+    /// Created for pools only: for other checks 0 connections would be wrong.
     pool: OnceLock<PoolSeries>,
 }
 
@@ -69,7 +70,7 @@ impl CheckSeries {
     fn new(recorder: &dyn Recorder, name: &Arc<str>) -> Self {
         let check = || ("check", name.clone().into());
         let gauge = |metric| recorder.register_gauge(&key(metric, [check()]), &METADATA);
-        // All three at once: a counter that first appears as 1 is no increase to Prometheus.
+        // All three at once: Prometheus sees no increase in a counter that first appears as 1.
         let runs = |outcome: Status| {
             let key = key(
                 CHECK_RUNS_TOTAL,
@@ -98,8 +99,8 @@ impl CheckSeries {
             Status::Degraded => self.degraded.increment(1),
             Status::Down | Status::Unknown => self.down.increment(1),
         }
-        if let Some(numbers) = &result.observations.pool {
-            self.pool().set(numbers);
+        if let Some(stats) = &result.observations.pool {
+            self.pool().set(stats);
         }
     }
 
@@ -133,7 +134,7 @@ impl CheckSeries {
     }
 }
 
-/// Nothing while fewer runs have ended than the thresholds ask for.
+/// `None` while fewer runs have ended than a threshold requires.
 fn status_value(status: Status) -> Option<f64> {
     match status {
         Status::Up => Some(1.0),
@@ -171,10 +172,10 @@ impl PoolSeries {
         }
     }
 
-    fn set(&self, numbers: &PoolStats) {
-        self.max.set(numbers.max);
-        self.open.set(numbers.open);
-        self.idle.set(numbers.idle);
-        self.in_use.set(numbers.in_use);
+    fn set(&self, stats: &PoolStats) {
+        self.max.set(stats.max);
+        self.open.set(stats.open);
+        self.idle.set(stats.idle);
+        self.in_use.set(stats.in_use);
     }
 }

@@ -9,12 +9,12 @@ use super::{
 };
 use crate::probe::Probe;
 
-/// Registered with the first answer: to Prometheus a counter that first appears as 1 is no increase.
+/// Registered with the first answer: Prometheus sees no increase in a counter that first appears as 1.
 const ANSWERS: [StatusCode; 2] = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
-/// Registered with the first of their kind.
+/// Registered with the first rejection of this code.
 const REJECTIONS: [StatusCode; 2] = [StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
 
-/// Counts the answered requests of one probe, by code, without an allocation.
+/// Counts the answered requests of one probe by code. Allocates nothing after the first request of a code.
 #[derive(Debug)]
 pub(crate) struct ProbeMetrics {
     series: Vec<CodeSeries>,
@@ -28,7 +28,7 @@ struct CodeSeries {
 }
 
 impl ProbeMetrics {
-    /// `codes` are those of the statuses.
+    /// `codes` are the status codes of the endpoint.
     pub(crate) fn new(probe: &Probe, codes: impl IntoIterator<Item = StatusCode>) -> Self {
         let mut series: Vec<CodeSeries> = Vec::new();
         for code in ANSWERS.into_iter().chain(REJECTIONS).chain(codes) {
@@ -51,19 +51,19 @@ impl ProbeMetrics {
     }
 
     fn count_first(&self, counted: &CodeSeries) {
-        let ((), lasts) = register(|recorder| {
+        let ((), may_keep) = register(|recorder| {
             recorder
                 .register_counter(&counted.key, &METADATA)
                 .increment(1);
         });
-        if !lasts {
+        if !may_keep {
             return;
         }
         for series in &self.series {
             if series.code == counted.code || ANSWERS.contains(&series.code) {
                 let (counter, _) =
                     register(|recorder| recorder.register_counter(&series.key, &METADATA));
-                // Another thread may have set it meanwhile: to the same series.
+                // Another thread may have set it in the meantime: to the same series.
                 let _ = series.counter.set(counter);
             }
         }

@@ -1,4 +1,4 @@
-//! The recorder that is installed, and what each series is called and means.
+//! The series: their handles, their keys and their descriptions.
 
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit, with_recorder};
 
@@ -10,17 +10,17 @@ use super::{
 pub(super) static METADATA: Metadata<'static> =
     Metadata::new("tower_health", Level::INFO, Some(module_path!()));
 
-/// Makes handles with the recorder there is; the flag says whether they may be kept.
+/// Makes handles with the current recorder. Returns whether they may be kept.
 ///
-/// The stand-in for a recorder that is not installed yet has no size: handles kept from it
-/// would stay deaf once there is a real one. A real one without a size is called each time.
+/// Before a recorder is installed, a no-op recorder of size zero replaces it. Handles of it must not be kept: they
+/// would never record. A real recorder of size zero is called each time.
 pub(super) fn register<T>(make: impl FnOnce(&dyn Recorder) -> T) -> (T, bool) {
     with_recorder(|recorder| {
-        let lasts = size_of_val(recorder) > 0;
-        if lasts {
+        let may_keep = size_of_val(recorder) > 0;
+        if may_keep {
             describe(recorder);
         }
-        (make(recorder), lasts)
+        (make(recorder), may_keep)
     })
 }
 
@@ -40,7 +40,7 @@ fn describe(recorder: &dyn Recorder) {
     recorder.describe_gauge(
         CHECK_STATUS.into(),
         None,
-        "Whether a dependency serves: 1 up, 0.5 degraded, 0 down".into(),
+        "Status of a dependency: 1 up, 0.5 degraded, 0 down".into(),
     );
     recorder.describe_gauge(
         CHECK_CONSECUTIVE_FAILURES.into(),
@@ -50,12 +50,12 @@ fn describe(recorder: &dyn Recorder) {
     recorder.describe_histogram(
         CHECK_DURATION_SECONDS.into(),
         Some(Unit::Seconds),
-        "How long the runs of a check took".into(),
+        "Duration of the runs of a check".into(),
     );
     recorder.describe_counter(
         CHECK_RUNS_TOTAL.into(),
         Some(Unit::Count),
-        "Completed runs of a check by what they found".into(),
+        "Completed runs of a check by outcome".into(),
     );
     recorder.describe_gauge(
         POOL_CONNECTIONS.into(),
