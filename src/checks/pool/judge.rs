@@ -1,48 +1,48 @@
-//! From evidence to status, reason and text: pure.
+//! From evidence to status, reason and message: pure.
 
 use crate::report::{Reason, Status};
 
-/// What one run has seen of the pool and the server.
+/// What one run knows about the pool and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Evidence {
-    pub(super) checkout: Checkout,
+    pub(super) checkout: OwnCheckout,
     pub(super) dedicated: Dedicated,
     /// Other callers' checkouts during the run, by a pool whose test asks the server.
     pub(super) served: Served,
-    /// No connection is idle, none may be opened, and not only the check holds them.
+    /// Whether no connection is idle, none may be opened, and other callers hold some.
     pub(super) full: bool,
-    /// Another checkout of this check has had no answer for a whole timeout.
-    pub(super) silent: bool,
-    /// The pool keeps a connection that is broken.
+    /// Whether another checkout of this check has had no answer for a whole timeout.
+    pub(super) unresponsive: bool,
+    /// Whether the pool keeps a connection that is broken.
     pub(super) broken: bool,
-    /// The check has to prove more than an answer.
+    /// Whether the check requires more than an answer.
     pub(super) needs_proof: bool,
 }
 
 /// The best that the check's own checkouts have shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Checkout {
+pub(super) enum OwnCheckout {
     NotTried,
     Waiting,
     /// No answer for a whole timeout, on a connection that was idle.
-    Silent,
+    Unresponsive,
     Broken(Reason),
     /// The pool opens connection after connection, and each fails the pool's test.
-    Storm,
+    ReconnectLoop,
     CannotServe(Reason),
     Answered(Proof),
     /// The server answered and forbids the ping.
     Forbidden(Proof),
 }
 
-/// What became of the proof that the check requires.
+/// How far the proof is that the check requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     NotRequired,
     Done(Status, Option<Reason>),
-    /// Not over, after at least half of the timeout.
+    /// It is not over, after at least half of the timeout.
     TooLong,
-    /// Not over, because the connection came late.
+    /// It is not over, because the connection came late.
     NoTime,
 }
 
@@ -50,7 +50,8 @@ pub(super) enum Proof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dedicated {
     NotTried,
-    Silent,
+    /// No answer yet.
+    Waiting,
     /// No connection can be opened.
     Refused(Reason),
     /// A connection was opened, and the server cannot serve.
@@ -59,113 +60,118 @@ pub(super) enum Dedicated {
     Forbidden,
 }
 
+/// Whether the pool served other callers during the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Served {
     No,
     Promptly,
-    /// After a wait of 200 ms or more.
+    /// After 200 ms or more on average.
     Slowly,
 }
 
-/// The result of a run.
+/// The result of a run, without its observations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Judgement {
+pub(super) struct Judgment {
     pub(super) status: Status,
     pub(super) reason: Option<Reason>,
-    pub(super) text: Text,
+    pub(super) message: Message,
 }
 
-/// Where the message comes from.
+/// What the message of a result is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Text {
+pub(super) enum Message {
     None,
-    Note(&'static str),
+    Fixed(&'static str),
     /// The error or the proof on the checkout.
     Checkout,
     /// The error or the proof on the dedicated connection.
     Dedicated,
-    /// No reply: the text names the phase.
+    /// No reply: the message says what the run was waiting for.
     Phase,
 }
 
 const KEEPS_BROKEN: &str =
     "the pool keeps broken connections: build it with test_on_check_out, or use repair_pool";
-const SILENT: &str =
+const UNRESPONSIVE: &str =
     "a pooled connection does not answer while others do: set tcp_user_timeout and keepalives";
 const STUCK: &str = "a new connection answers, the pooled ones do not: set test_on_check_out, tcp_user_timeout \
      and keepalives, or use repair_pool";
 const FULL: &str = "all pooled connections are in use, and the server answers on a new one";
-const WAITS: &str = "other callers are served after waits of 200 ms or more";
+const SLOW: &str = "other callers are served after waits of 200 ms or more";
 const UNPROVED: &str =
     "the pool serves other callers, and no connection was free for the check's query";
-const PING: &str = "the server answers, and its ACL forbids this user to PING";
-const LATE: &str = "a pooled connection came too late for the query to end";
+const PING_FORBIDDEN: &str = "the server answers, and its ACL forbids this user to PING";
+const TOO_LATE: &str = "a pooled connection came too late for the query to end";
 
-/// Chooses the result. The rows are those of the table in the module's documentation.
-pub(super) fn judge(e: &Evidence) -> Judgement {
+/// Chooses the result. The rows are those of the table in the documentation of `checks`.
+pub(super) fn judge(e: &Evidence) -> Judgment {
     use Reason::{PoolStuck, Rejected, Saturated, Timeout};
     match (e.checkout, e.dedicated, e.served) {
         // Rows 1 to 8: the pool's own connection decides.
-        (Checkout::Answered(proof), ..) => match proof {
+        (OwnCheckout::Answered(proof), ..) => match proof {
             Proof::NotRequired | Proof::Done(Status::Up, _) if e.broken => {
-                degraded(PoolStuck, Text::Note(KEEPS_BROKEN))
+                degraded(PoolStuck, Message::Fixed(KEEPS_BROKEN))
             }
-            Proof::NotRequired | Proof::Done(Status::Up, _) if e.silent => {
-                degraded(PoolStuck, Text::Note(SILENT))
+            Proof::NotRequired | Proof::Done(Status::Up, _) if e.unresponsive => {
+                degraded(PoolStuck, Message::Fixed(UNRESPONSIVE))
             }
             proof => of_proof(proof),
         },
-        (Checkout::Forbidden(proof), ..) => match proof {
-            Proof::NotRequired | Proof::Done(Status::Up, _) => degraded(Rejected, Text::Note(PING)),
+        (OwnCheckout::Forbidden(proof), ..) => match proof {
+            Proof::NotRequired | Proof::Done(Status::Up, _) => {
+                degraded(Rejected, Message::Fixed(PING_FORBIDDEN))
+            }
             proof => of_proof(proof),
         },
-        (Checkout::CannotServe(reason), ..) => down(reason, Text::Checkout),
-        // Rows 9 to 13: no answer on a checkout, and the pool serves other callers.
+        (OwnCheckout::CannotServe(reason), ..) => down(reason, Message::Checkout),
+        // Rows 9 to 14: no answer on a checkout, and the pool serves other callers.
         (_, Dedicated::Refused(reason), Served::Promptly | Served::Slowly) => {
-            degraded(reason, Text::Dedicated)
+            degraded(reason, Message::Dedicated)
         }
         (_, dedicated, Served::Promptly | Served::Slowly) if e.needs_proof => match dedicated {
             Dedicated::Answered(
                 proof @ (Proof::Done(Status::Degraded | Status::Down, _) | Proof::TooLong),
             ) => of_dedicated_proof(proof),
-            Dedicated::Failed(reason) => down(reason, Text::Dedicated),
-            _ => degraded(Saturated, Text::Note(UNPROVED)),
+            Dedicated::Failed(reason) => down(reason, Message::Dedicated),
+            _ => degraded(Saturated, Message::Fixed(UNPROVED)),
         },
-        (Checkout::Silent, _, Served::Promptly | Served::Slowly) => {
-            degraded(PoolStuck, Text::Note(SILENT))
+        (OwnCheckout::Unresponsive, _, Served::Promptly | Served::Slowly) => {
+            degraded(PoolStuck, Message::Fixed(UNRESPONSIVE))
         }
-        (.., Served::Slowly) => degraded(Saturated, Text::Note(WAITS)),
-        (.., Served::Promptly) => Judgement {
+        (.., Served::Slowly) => degraded(Saturated, Message::Fixed(SLOW)),
+        (.., Served::Promptly) => Judgment {
             status: Status::Up,
             reason: None,
-            text: Text::None,
+            message: Message::None,
         },
-        // Rows 14 to 20: the pool serves nobody.
+        // Rows 15 to 21: the pool serves no caller.
         (
-            Checkout::NotTried | Checkout::Waiting,
+            OwnCheckout::NotTried | OwnCheckout::Waiting,
             Dedicated::Answered(
                 proof @ (Proof::Done(Status::Degraded | Status::Down, _) | Proof::TooLong),
             ),
             Served::No,
         ) if e.full => of_dedicated_proof(proof),
         (
-            Checkout::NotTried | Checkout::Waiting,
+            OwnCheckout::NotTried | OwnCheckout::Waiting,
             Dedicated::Answered(_) | Dedicated::Forbidden,
             Served::No,
-        ) if e.full => degraded(Saturated, Text::Note(FULL)),
-        (_, Dedicated::Answered(_), Served::No) => down(PoolStuck, Text::Note(STUCK)),
-        (_, Dedicated::Forbidden, Served::No) => down(Rejected, Text::Note(PING)),
+        ) if e.full => degraded(Saturated, Message::Fixed(FULL)),
+        (_, Dedicated::Answered(_), Served::No) => down(PoolStuck, Message::Fixed(STUCK)),
+        (_, Dedicated::Forbidden, Served::No) => down(Rejected, Message::Fixed(PING_FORBIDDEN)),
         (_, Dedicated::Refused(reason) | Dedicated::Failed(reason), Served::No) => {
-            down(reason, Text::Dedicated)
+            down(reason, Message::Dedicated)
         }
-        (Checkout::Broken(reason), Dedicated::NotTried, Served::No) => down(reason, Text::Checkout),
-        (_, Dedicated::NotTried | Dedicated::Silent, Served::No) => down(Timeout, Text::Phase),
+        (OwnCheckout::Broken(reason), Dedicated::NotTried, Served::No) => {
+            down(reason, Message::Checkout)
+        }
+        (_, Dedicated::NotTried | Dedicated::Waiting, Served::No) => down(Timeout, Message::Phase),
     }
 }
 
 /// What the pool's other connections could still show in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Others {
+pub(super) enum OtherConnections {
     /// The pool holds no connection.
     None,
     /// They may serve callers, and the pool's counters do not prove it.
@@ -175,71 +181,73 @@ pub(super) enum Others {
 }
 
 /// Whether more evidence cannot make the result better.
-pub(super) fn is_settled(e: &Evidence, others: Others) -> bool {
+pub(super) fn is_settled(e: &Evidence, others: OtherConnections) -> bool {
     let no_server = matches!(
         e.dedicated,
         Dedicated::Refused(_) | Dedicated::Failed(_) | Dedicated::Forbidden
     );
     match e.checkout {
-        Checkout::Answered(proof) | Checkout::Forbidden(proof) => {
+        OwnCheckout::Answered(proof) | OwnCheckout::Forbidden(proof) => {
             !matches!(proof, Proof::TooLong | Proof::NoTime)
         }
-        Checkout::CannotServe(_) => true,
+        OwnCheckout::CannotServe(_) => true,
         _ if e.served != Served::No => {
             e.full
                 && (!e.needs_proof || matches!(e.dedicated, Dedicated::Answered(Proof::Done(..))))
         }
-        Checkout::Broken(_) | Checkout::Storm => {
-            others != Others::Counted
+        OwnCheckout::Broken(_) | OwnCheckout::ReconnectLoop => {
+            others != OtherConnections::Counted
                 && (no_server || (!e.full && matches!(e.dedicated, Dedicated::Answered(_))))
         }
-        Checkout::NotTried | Checkout::Waiting => others == Others::None && no_server,
-        Checkout::Silent => false,
+        OwnCheckout::NotTried | OwnCheckout::Waiting => {
+            others == OtherConnections::None && no_server
+        }
+        OwnCheckout::Unresponsive => false,
     }
 }
 
-fn of_proof(proof: Proof) -> Judgement {
+fn of_proof(proof: Proof) -> Judgment {
     match proof {
-        Proof::NotRequired => Judgement {
+        Proof::NotRequired => Judgment {
             status: Status::Up,
             reason: None,
-            text: Text::None,
+            message: Message::None,
         },
-        Proof::Done(status, reason) => Judgement {
+        Proof::Done(status, reason) => Judgment {
             status,
             reason,
-            text: Text::Checkout,
+            message: Message::Checkout,
         },
-        Proof::TooLong => down(Reason::Timeout, Text::Phase),
-        Proof::NoTime => degraded(Reason::Saturated, Text::Note(LATE)),
+        Proof::TooLong => down(Reason::Timeout, Message::Phase),
+        Proof::NoTime => degraded(Reason::Saturated, Message::Fixed(TOO_LATE)),
     }
 }
 
-fn of_dedicated_proof(proof: Proof) -> Judgement {
+fn of_dedicated_proof(proof: Proof) -> Judgment {
     match of_proof(proof) {
-        judgement @ Judgement {
-            text: Text::Checkout,
+        judgment @ Judgment {
+            message: Message::Checkout,
             ..
-        } => Judgement {
-            text: Text::Dedicated,
-            ..judgement
+        } => Judgment {
+            message: Message::Dedicated,
+            ..judgment
         },
-        judgement => judgement,
+        judgment => judgment,
     }
 }
 
-fn degraded(reason: Reason, text: Text) -> Judgement {
-    Judgement {
+fn degraded(reason: Reason, message: Message) -> Judgment {
+    Judgment {
         status: Status::Degraded,
         reason: Some(reason),
-        text,
+        message,
     }
 }
 
-fn down(reason: Reason, text: Text) -> Judgement {
-    Judgement {
+fn down(reason: Reason, message: Message) -> Judgment {
+    Judgment {
         status: Status::Down,
         reason: Some(reason),
-        text,
+        message,
     }
 }

@@ -1,16 +1,16 @@
-//! The table of the module's documentation, and all combinations of evidence.
+//! The table in the documentation of `checks`, and all combinations of evidence.
 
 use super::judge::{
-    Checkout, Dedicated, Evidence, Judgement, Others, Proof, Served, is_settled, judge,
+    Dedicated, Evidence, Judgment, OtherConnections, OwnCheckout, Proof, Served, is_settled, judge,
 };
 use crate::report::{Reason, Status};
 
 const NOTHING: Evidence = Evidence {
-    checkout: Checkout::NotTried,
+    checkout: OwnCheckout::NotTried,
     dedicated: Dedicated::NotTried,
     served: Served::No,
     full: false,
-    silent: false,
+    unresponsive: false,
     broken: false,
     needs_proof: false,
 };
@@ -19,7 +19,7 @@ const READ_ONLY: Proof = Proof::Done(Status::Down, Some(Reason::ReadOnly));
 const BEHIND: Proof = Proof::Done(Status::Degraded, Some(Reason::Behind));
 
 fn found(evidence: Evidence) -> (Status, Option<Reason>) {
-    let Judgement { status, reason, .. } = judge(&evidence);
+    let Judgment { status, reason, .. } = judge(&evidence);
     (status, reason)
 }
 
@@ -35,7 +35,7 @@ fn each_row_has_its_result() {
         checkout,
         ..NOTHING
     };
-    let beside = |checkout, dedicated| Evidence {
+    let with_dedicated = |checkout, dedicated| Evidence {
         checkout,
         dedicated,
         ..NOTHING
@@ -51,50 +51,58 @@ fn each_row_has_its_result() {
     };
     let answers = Dedicated::Answered(Proof::NotRequired);
     let rows = [
-        (1, checkout(Checkout::Answered(Proof::NotRequired)), up),
-        (1, checkout(Checkout::Answered(FINE)), up),
+        (1, checkout(OwnCheckout::Answered(Proof::NotRequired)), up),
+        (1, checkout(OwnCheckout::Answered(FINE)), up),
         (
             2,
             Evidence {
                 broken: true,
-                ..checkout(Checkout::Answered(FINE))
+                ..checkout(OwnCheckout::Answered(FINE))
             },
             degraded(PoolStuck),
         ),
         (
             3,
             Evidence {
-                silent: true,
-                ..checkout(Checkout::Answered(FINE))
+                unresponsive: true,
+                ..checkout(OwnCheckout::Answered(FINE))
             },
             degraded(PoolStuck),
         ),
-        (4, checkout(Checkout::Forbidden(FINE)), degraded(Rejected)),
+        (
+            4,
+            checkout(OwnCheckout::Forbidden(FINE)),
+            degraded(Rejected),
+        ),
         (
             5,
-            checkout(Checkout::Answered(READ_ONLY)),
+            checkout(OwnCheckout::Answered(READ_ONLY)),
             down(Reason::ReadOnly),
         ),
         (
             5,
-            checkout(Checkout::Forbidden(BEHIND)),
+            checkout(OwnCheckout::Forbidden(BEHIND)),
             degraded(Reason::Behind),
         ),
         (
             6,
-            checkout(Checkout::Answered(Proof::TooLong)),
+            checkout(OwnCheckout::Answered(Proof::TooLong)),
             down(Timeout),
         ),
         (
             7,
-            checkout(Checkout::Answered(Proof::NoTime)),
+            checkout(OwnCheckout::Answered(Proof::NoTime)),
             degraded(Saturated),
         ),
-        (8, checkout(Checkout::CannotServe(Loading)), down(Loading)),
+        (
+            8,
+            checkout(OwnCheckout::CannotServe(Loading)),
+            down(Loading),
+        ),
         (
             9,
             served(
-                beside(Checkout::Waiting, Dedicated::Refused(Exhausted)),
+                with_dedicated(OwnCheckout::Waiting, Dedicated::Refused(Exhausted)),
                 Served::Promptly,
             ),
             degraded(Exhausted),
@@ -102,7 +110,10 @@ fn each_row_has_its_result() {
         (
             10,
             served(
-                proving(beside(Checkout::NotTried, Dedicated::Answered(READ_ONLY))),
+                proving(with_dedicated(
+                    OwnCheckout::NotTried,
+                    Dedicated::Answered(READ_ONLY),
+                )),
                 Served::Promptly,
             ),
             down(Reason::ReadOnly),
@@ -115,67 +126,84 @@ fn each_row_has_its_result() {
         (
             11,
             served(
-                proving(beside(Checkout::NotTried, Dedicated::Answered(FINE))),
+                proving(with_dedicated(
+                    OwnCheckout::NotTried,
+                    Dedicated::Answered(FINE),
+                )),
                 Served::Slowly,
             ),
             degraded(Saturated),
         ),
         (
             12,
-            served(checkout(Checkout::Silent), Served::Promptly),
+            served(checkout(OwnCheckout::Unresponsive), Served::Promptly),
             degraded(PoolStuck),
         ),
         (
             13,
-            served(checkout(Checkout::Waiting), Served::Slowly),
+            served(checkout(OwnCheckout::Waiting), Served::Slowly),
             degraded(Saturated),
         ),
         (
             14,
-            served(checkout(Checkout::Waiting), Served::Promptly),
+            served(checkout(OwnCheckout::Waiting), Served::Promptly),
             up,
         ),
         (
             15,
-            full(beside(Checkout::NotTried, Dedicated::Answered(READ_ONLY))),
+            full(with_dedicated(
+                OwnCheckout::NotTried,
+                Dedicated::Answered(READ_ONLY),
+            )),
             down(Reason::ReadOnly),
         ),
         (
             16,
-            full(beside(Checkout::NotTried, answers)),
+            full(with_dedicated(OwnCheckout::NotTried, answers)),
             degraded(Saturated),
         ),
         (
             16,
-            full(beside(Checkout::Waiting, Dedicated::Forbidden)),
+            full(with_dedicated(OwnCheckout::Waiting, Dedicated::Forbidden)),
             degraded(Saturated),
         ),
-        (17, beside(Checkout::Waiting, answers), down(PoolStuck)),
-        (17, full(beside(Checkout::Silent, answers)), down(PoolStuck)),
         (
             17,
-            full(beside(Checkout::Broken(Reset), answers)),
+            with_dedicated(OwnCheckout::Waiting, answers),
+            down(PoolStuck),
+        ),
+        (
+            17,
+            full(with_dedicated(OwnCheckout::Unresponsive, answers)),
+            down(PoolStuck),
+        ),
+        (
+            17,
+            full(with_dedicated(OwnCheckout::Broken(Reset), answers)),
             down(PoolStuck),
         ),
         (
             18,
-            beside(Checkout::Storm, Dedicated::Forbidden),
+            with_dedicated(OwnCheckout::ReconnectLoop, Dedicated::Forbidden),
             down(Rejected),
         ),
         (
             19,
-            beside(Checkout::Broken(Reset), Dedicated::Refused(Auth)),
+            with_dedicated(OwnCheckout::Broken(Reset), Dedicated::Refused(Auth)),
             down(Auth),
         ),
         (
             19,
-            full(beside(Checkout::NotTried, Dedicated::Failed(Loading))),
+            full(with_dedicated(
+                OwnCheckout::NotTried,
+                Dedicated::Failed(Loading),
+            )),
             down(Loading),
         ),
-        (20, checkout(Checkout::Broken(Refused)), down(Refused)),
+        (20, checkout(OwnCheckout::Broken(Refused)), down(Refused)),
         (
             21,
-            beside(Checkout::Waiting, Dedicated::Silent),
+            with_dedicated(OwnCheckout::Waiting, Dedicated::Waiting),
             down(Timeout),
         ),
         (21, NOTHING, down(Timeout)),
@@ -196,18 +224,18 @@ fn all() -> impl Iterator<Item = Evidence> {
         Proof::NoTime,
     ];
     let mut checkouts = vec![
-        Checkout::NotTried,
-        Checkout::Waiting,
-        Checkout::Silent,
-        Checkout::Broken(Reason::Reset),
-        Checkout::Storm,
-        Checkout::CannotServe(Reason::Loading),
+        OwnCheckout::NotTried,
+        OwnCheckout::Waiting,
+        OwnCheckout::Unresponsive,
+        OwnCheckout::Broken(Reason::Reset),
+        OwnCheckout::ReconnectLoop,
+        OwnCheckout::CannotServe(Reason::Loading),
     ];
-    checkouts.extend(proofs.map(Checkout::Answered));
-    checkouts.extend(proofs.map(Checkout::Forbidden));
+    checkouts.extend(proofs.map(OwnCheckout::Answered));
+    checkouts.extend(proofs.map(OwnCheckout::Forbidden));
     let mut dedicated = vec![
         Dedicated::NotTried,
-        Dedicated::Silent,
+        Dedicated::Waiting,
         Dedicated::Refused(Reason::Auth),
         Dedicated::Failed(Reason::Busy),
         Dedicated::Forbidden,
@@ -222,7 +250,7 @@ fn all() -> impl Iterator<Item = Evidence> {
                     dedicated,
                     served,
                     full: bits & 1 != 0,
-                    silent: bits & 2 != 0,
+                    unresponsive: bits & 2 != 0,
                     broken: bits & 4 != 0,
                     needs_proof: bits & 8 != 0,
                 })
@@ -234,7 +262,7 @@ fn all() -> impl Iterator<Item = Evidence> {
 fn pool_works(evidence: &Evidence) -> bool {
     matches!(
         evidence.checkout,
-        Checkout::Answered(_) | Checkout::Forbidden(_)
+        OwnCheckout::Answered(_) | OwnCheckout::Forbidden(_)
     ) || evidence.served != Served::No
 }
 
@@ -246,7 +274,10 @@ fn up_and_degraded_need_a_pooled_connection_that_works() {
         let (status, reason) = found(evidence);
         // The one exception: a full pool in front of a server that answers.
         let is_full = evidence.full
-            && matches!(evidence.checkout, Checkout::NotTried | Checkout::Waiting)
+            && matches!(
+                evidence.checkout,
+                OwnCheckout::NotTried | OwnCheckout::Waiting
+            )
             && matches!(
                 evidence.dedicated,
                 Dedicated::Answered(_) | Dedicated::Forbidden
@@ -263,13 +294,15 @@ fn up_and_degraded_need_a_pooled_connection_that_works() {
 #[test]
 fn a_proof_that_failed_is_never_up() {
     for evidence in all() {
-        if let Checkout::Answered(READ_ONLY) | Checkout::Forbidden(READ_ONLY) = evidence.checkout {
+        if let OwnCheckout::Answered(READ_ONLY) | OwnCheckout::Forbidden(READ_ONLY) =
+            evidence.checkout
+        {
             assert_eq!(found(evidence), (Status::Down, Some(Reason::ReadOnly)));
         }
         if evidence.needs_proof
             && !matches!(
                 evidence.checkout,
-                Checkout::Answered(FINE | Proof::NotRequired)
+                OwnCheckout::Answered(FINE | Proof::NotRequired)
             )
         {
             assert_ne!(found(evidence).0, Status::Up, "{evidence:?}");
@@ -280,25 +313,32 @@ fn a_proof_that_failed_is_never_up() {
 #[test]
 fn a_settled_result_does_not_depend_on_what_is_pending() {
     for evidence in all() {
-        for others in [Others::None, Others::Uncounted, Others::Counted] {
+        for others in [
+            OtherConnections::None,
+            OtherConnections::Uncounted,
+            OtherConnections::Counted,
+        ] {
             if !is_settled(&evidence, others) {
                 continue;
             }
-            // A dedicated connection that has not answered yet changes nothing about an answer of the pool.
+            // Once the pool has answered, a dedicated connection without an answer changes nothing.
             if matches!(
                 evidence.checkout,
-                Checkout::Answered(_) | Checkout::CannotServe(_)
+                OwnCheckout::Answered(_) | OwnCheckout::CannotServe(_)
             ) {
                 let later = Evidence {
-                    dedicated: Dedicated::Silent,
+                    dedicated: Dedicated::Waiting,
                     ..evidence
                 };
                 assert_eq!(found(later), found(evidence), "{evidence:?}");
             }
             // Down is settled early only where nothing else of the pool could still show more.
             if found(evidence).0 == Status::Down && !pool_works(&evidence) {
-                let answered = matches!(evidence.checkout, Checkout::CannotServe(_));
-                assert!(answered || others != Others::Counted, "{evidence:?}");
+                let answered = matches!(evidence.checkout, OwnCheckout::CannotServe(_));
+                assert!(
+                    answered || others != OtherConnections::Counted,
+                    "{evidence:?}"
+                );
             }
         }
     }

@@ -1,0 +1,197 @@
+//! The course of a run: what begins when, and when the run ends.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    super::{
+        connection_pool::{ConnectionPool, PoolCounters},
+        judge::{Dedicated, Evidence, OwnCheckout, Proof, Served, is_settled, judge},
+        lanes::{CheckoutEnd, CheckoutLane, CheckoutPlan, CheckoutStep, Lanes, LastRun},
+    },
+    evidence::PoolRun,
+};
+use crate::{check::CheckResult, report::Status};
+
+/// How often the counters are read while no lane changes.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Options of every check on a pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::checks) struct PoolOptions {
+    pub(in crate::checks) degraded_above: Option<f64>,
+    pub(in crate::checks) repair: bool,
+}
+
+/// Runs the check on the pool of `lanes` until shortly before `deadline`.
+pub(in crate::checks) async fn run<P: ConnectionPool>(
+    lanes: &Arc<Lanes<P>>,
+    options: PoolOptions,
+    deadline: Instant,
+) -> CheckResult {
+    if !lanes.active().is_empty() {
+        // What has already arrived is read first, so that no run counts an answer of before it began.
+        for _ in 0..4 {
+            yield_now().await;
+        }
+    }
+    let mut changed = lanes.shared.subscribe();
+    let mut run = PoolRun::new(lanes, deadline);
+    loop {
+        changed.mark_unchanged();
+        let now = Instant::now();
+        let counters = lanes.pool.counters();
+        run.begin_due(options.repair, &counters, now);
+        let (evidence, lane) = run.evidence(&counters, now);
+        // A connection that did not answer so far may answer with the others.
+        let is_open = evidence.unresponsive && now < run.started + run.total() / 8;
+        if now >= run.end || !is_open && is_settled(&evidence, run.others(&counters)) {
+            run.remember(&evidence);
+            let degraded_above = options.degraded_above;
+            return run.result(judge(&evidence), lane.as_deref(), &counters, degraded_above);
+        }
+        // The deadline, a change or a tick: one of the three comes.
+        let _ = timeout_at(run.end.min(now + TICK), changed.changed()).await;
+    }
+}
+
+impl<P: ConnectionPool> PoolRun<'_, P> {
+    /// Begins what is due, from the cheapest on.
+    fn begin_due(&mut self, repair: bool, counters: &PoolCounters, now: Instant) {
+        for lane in self.lanes.active() {
+            if !self.checkouts.iter().any(|known| Arc::ptr_eq(known, &lane)) {
+                self.checkouts.push(lane);
+            }
+        }
+        let (evidence, _) = self.evidence(counters, now);
+        if self.needs_checkout(&evidence, counters, now) {
+            let plan = CheckoutPlan {
+                until: self.end,
+                doubt: self.last.doubt,
+                repair: repair && self.lanes.pool.keeps_broken(),
+            };
+            let lane = self.lanes.begin_checkout(&self.checkouts, plan);
+            self.checkouts.extend(lane);
+        }
+        if self.dedicated.is_none() && now >= self.dedicated_due(&evidence) {
+            self.dedicated = Some(self.lanes.begin_dedicated(self.end));
+        }
+        let answers = matches!(evidence.dedicated, Dedicated::Answered(_));
+        if answers && repair {
+            self.repair();
+        }
+        let pool_answered = pool_answered(&evidence);
+        if answers && !pool_answered && counters.idle == 0 && counters.open < counters.max {
+            // Wakes a checkout that waits for a connect that hangs.
+            self.lanes.give_spare();
+        }
+    }
+
+    /// Whether a checkout is due: the first if the pool has room, the second only next to one that hangs.
+    fn needs_checkout(&self, evidence: &Evidence, counters: &PoolCounters, now: Instant) -> bool {
+        if !counters.has_room() {
+            return false;
+        }
+        let mut active = 0;
+        let mut hanging = 0;
+        for lane in &self.checkouts {
+            lane.with_step(|step| match step {
+                CheckoutStep::Waiting | CheckoutStep::Holding(_) => {
+                    active += 1;
+                    let server_answers = matches!(
+                        evidence.dedicated,
+                        Dedicated::Answered(_) | Dedicated::Forbidden
+                    );
+                    let has_other = server_answers && counters.idle > 0;
+                    // A checkout that waits hangs, too, if the pool's connect does not end.
+                    let late = now.duration_since(lane.started) >= self.total();
+                    let holds = matches!(step, CheckoutStep::Holding(_));
+                    hanging += usize::from(late || holds && has_other);
+                }
+                CheckoutStep::Proving(since) => {
+                    active += 1;
+                    hanging += usize::from(self.has_hung(*since, now));
+                }
+                CheckoutStep::Ended(CheckoutEnd::GaveUp) => {}
+                // It began in another run and had no time; this run has.
+                CheckoutStep::Ended(CheckoutEnd::Answered(answered))
+                    if self.proof(answered) == Proof::NoTime
+                        && now < self.started + self.total() / 2 => {}
+                // It has shown all that a checkout can show.
+                CheckoutStep::Ended(_) => active += 2,
+            });
+        }
+        active == 0 || (active == 1 && hanging == 1)
+    }
+
+    /// When the dedicated connection is opened.
+    fn dedicated_due(&self, evidence: &Evidence) -> Instant {
+        let total = self.total();
+        match evidence.checkout {
+            OwnCheckout::Answered(_) | OwnCheckout::Forbidden(_) | OwnCheckout::CannotServe(_) => {
+                self.end
+            }
+            OwnCheckout::Broken(_) | OwnCheckout::ReconnectLoop => self.started,
+            _ if self.last.doubt => self.started,
+            OwnCheckout::NotTried | OwnCheckout::Waiting if evidence.full => {
+                self.started + total / 8
+            }
+            _ => self.started + (self.last.took * 2).clamp(total / 4, total * 5 / 8),
+        }
+    }
+
+    /// Replaces one broken connection that this run holds by the spare, which answers.
+    fn repair(&mut self) {
+        let is_held = |lane: &Arc<CheckoutLane<P>>| {
+            lane.with_step(|step| {
+                matches!(step, CheckoutStep::Ended(CheckoutEnd::Broken(_, Some(_))))
+            })
+        };
+        let Some(index) = self.checkouts.iter().position(is_held) else {
+            return;
+        };
+        let Some(spare) = self.lanes.take_spare() else {
+            return;
+        };
+        let lane = self.checkouts.swap_remove(index);
+        lane.with_step(|step| {
+            if let CheckoutStep::Ended(CheckoutEnd::Broken(_, held)) = step
+                && let Some(mut checkout) = held.take()
+            {
+                *checkout = spare;
+                self.repaired += 1;
+            }
+        });
+        // The next checkout is examined, and needs another dedicated connection.
+        self.dedicated = None;
+        self.last.doubt = true;
+    }
+
+    /// Leaves to the next run what it needs, and closes the spare connection once the pool works.
+    fn remember(&self, evidence: &Evidence) {
+        let pool_answered = pool_answered(evidence);
+        self.lanes.set_last_run(LastRun {
+            doubt: !pool_answered && evidence.served == Served::No,
+            took: if pool_answered {
+                self.started.elapsed()
+            } else {
+                self.last.took
+            },
+        });
+        let is_up = judge(evidence).status == Status::Up;
+        if pool_answered || (is_up && !evidence.needs_proof) {
+            drop(self.lanes.take_spare());
+        }
+    }
+}
+
+fn pool_answered(evidence: &Evidence) -> bool {
+    matches!(
+        evidence.checkout,
+        OwnCheckout::Answered(_) | OwnCheckout::Forbidden(_)
+    )
+}

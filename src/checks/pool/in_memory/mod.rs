@@ -1,0 +1,5 @@
+//! The check on a pool in memory, without a server.
+
+mod pool;
+
+mod tests;
