@@ -1,4 +1,4 @@
-//! [`PostgresCheck`]: the check on a pool of `tokio_postgres` clients.
+//! [`PostgresCheck`]: the check on a pool of Postgres connections.
 
 mod postgres_check;
 mod replication;

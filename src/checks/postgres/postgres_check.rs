@@ -1,10 +1,12 @@
+//! The public check and its options.
+
 use std::{borrow::Cow, fmt, future::Future, time::Duration};
 
 use bb8::{ManageConnection, Pool};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::{replication::Role, requirements::Requirements};
+use super::{replication::Role, requirements::PostgresRequirements};
 use crate::{
     check::{Check, CheckResult},
     checks::pool::{PoolCore, pool_options},
@@ -13,20 +15,19 @@ use crate::{
 
 /// A check on a `bb8` pool of Postgres connections.
 ///
-/// Up costs one round trip: the pool's test at checkout, or an empty exchange (`Sync`) that
-/// parses, plans and logs nothing where the pool does not test. It works in a transaction that the
+/// Up costs one round trip: the pool's test at checkout, or an empty exchange (`Sync`) if the pool does not
+/// test. The exchange parses, plans and logs nothing. It works in a transaction that the
 /// app left aborted, and reaches the server behind PgBouncer.
 ///
 /// The rules are those of [the module](crate::checks). Clones share their connections.
 /// Cancel-safe: a run that is dropped leaves its query to end on the server by its own time limit.
 pub struct PostgresCheck<M: ManageConnection<Connection = Client>> {
-    core: PoolCore<M, Requirements>,
+    core: PoolCore<M, PostgresRequirements>,
 }
 
-/// Checks `pool`, with whatever TLS connector its manager has.
+/// Checks that `pool` delivers connections on which the server answers.
 ///
-/// Any manager of `tokio_postgres` clients is accepted, as `PostgresConnectionManager<Tls>` is,
-/// plain or in a [`ConnectTimeoutManager`](crate::checks::ConnectTimeoutManager).
+/// Accepts any manager of `tokio_postgres` clients: `PostgresConnectionManager<Tls>`, plain or in a [`ConnectTimeoutManager`](crate::checks::ConnectTimeoutManager).
 ///
 /// ```no_run
 /// use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
@@ -41,7 +42,7 @@ where
     M: ManageConnection<Connection = Client>,
 {
     PostgresCheck {
-        core: PoolCore::new(pool, Requirements::default()),
+        core: PoolCore::new(pool, PostgresRequirements::default()),
     }
 }
 
@@ -50,7 +51,7 @@ impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
 
     /// Requires a server that takes writes, else down (`read_only`). Default: any server.
     ///
-    /// Reads `pg_is_in_recovery()` and `default_transaction_read_only`, which is one more round trip. The
+    /// Reads `pg_is_in_recovery()` and `default_transaction_read_only`, which takes one more round trip. The
     /// state of a transaction that the app left open does not count.
     #[must_use]
     pub fn read_write(mut self) -> Self {
@@ -60,7 +61,7 @@ impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
 
     /// Requires a replica, else down (`mismatch`). Default: any server.
     ///
-    /// Reads `pg_is_in_recovery()`, which is one more round trip.
+    /// Reads `pg_is_in_recovery()`, which takes one more round trip.
     #[must_use]
     pub fn replica(mut self) -> Self {
         self.core.server_mut().role = Some(Role::Replica);
@@ -69,9 +70,9 @@ impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
 
     /// Sets the replication lag above which a replica is degraded (`behind`). Default: not measured.
     ///
-    /// The check remembers when it first saw which position of the log received. The lag is the age of
-    /// the oldest position that is not replayed yet. A replica that receives nothing, because its link is
-    /// cut, has no lag by this measure.
+    /// The check records when it first saw each received position of the log. The lag is the age of
+    /// the oldest position that is not replayed yet. A replica whose link to the primary is cut receives nothing,
+    /// and has no lag by this measure.
     #[must_use]
     pub fn max_replication_lag(mut self, lag: Duration) -> Self {
         self.core.server_mut().max_lag = Some(lag);
@@ -80,10 +81,10 @@ impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
 
     /// Requires that this query succeeds, else down. Default: no query.
     ///
-    /// It is sent as it is (simple protocol, one more round trip), between statements that set
-    /// `statement_timeout` to what is left of the run and back. The server itself ends it (PostgreSQL 13
-    /// and later), so the check cancels nothing, and the connection returns to the pool when
-    /// the answer is there. On a connection inside a failed transaction of the app's, the result is
+    /// The text is sent unchanged, in the simple protocol, which takes one more round trip. Statements before and
+    /// after it set `statement_timeout` to the rest of the run and back. The server itself ends the query
+    /// (PostgreSQL 13 and later), so the check cancels nothing. The connection returns to the pool when
+    /// the answer has arrived. On a connection that the app left inside a failed transaction, the result is
     /// degraded (`rejected`).
     #[must_use]
     pub fn query(mut self, sql: impl Into<Cow<'static, str>>) -> Self {
@@ -91,20 +92,17 @@ impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
         self
     }
 
-    /// Requires this text in the first column of the first row of the query, else down (`mismatch`).
+    /// Requires `value` in the first column of the query's first row, else down (`mismatch`).
     /// Default: any answer.
     ///
     /// # Panics
     ///
-    /// Unless [`query`](Self::query) was called before.
+    /// If [`query`](Self::query) was not called before.
     #[must_use]
     #[track_caller]
     pub fn expect_value(mut self, value: impl Into<Cow<'static, str>>) -> Self {
         let server = self.core.server_mut();
-        assert!(
-            server.query.is_some(),
-            "expect_value: no query is set whose value could be expected"
-        );
+        assert!(server.query.is_some(), "expect_value: no query is set");
         server.expected = Some(value.into());
         self
     }

@@ -1,4 +1,4 @@
-//! Primary or replica, and how far behind.
+//! The role of a server, and the replication lag of a replica.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,8 +9,8 @@ use crate::{
     report::{Failure, Reason},
 };
 
-/// Positions remembered at most. At one run a second, a replica 17 minutes behind still has its age.
-const MOST_MARKS: usize = 1_024;
+/// The most positions that are recorded: at one run a second, they measure a lag of up to 17 minutes.
+const MAX_MARKS: usize = 1_024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -18,7 +18,7 @@ pub(super) enum Role {
     Replica,
 }
 
-/// Asks for what is needed and no more: a user may lack the right to call the functions of the lag.
+/// Returns a query of what is required and no more: a user may lack the right to read the lag.
 pub(super) fn sql(role: Option<Role>, max_lag: Option<Duration>) -> Option<String> {
     if role.is_none() && max_lag.is_none() {
         return None;
@@ -34,21 +34,21 @@ pub(super) fn sql(role: Option<Role>, max_lag: Option<Duration>) -> Option<Strin
     Some(sql)
 }
 
-/// Which positions of the log the replica had received, and when that was first seen.
+/// Received positions of the log, each with the time at which a run first saw it.
 #[derive(Debug, Default)]
 pub(super) struct ReplayMarks(VecDeque<(u64, Instant)>);
 
 impl ReplayMarks {
-    /// The age of the oldest position in `row` that is received and not replayed. `None`: not known.
+    /// Returns the age of the oldest position that is received and not replayed; `None` if it is not known.
     pub(super) fn lag(&mut self, row: &[Option<String>], now: Instant) -> Option<Duration> {
         let position = |index: usize| row.get(index)?.as_deref().and_then(parse_lsn);
         let (received, replayed) = (position(2)?, position(3)?);
-        // A position past what is received is of a log that moved back, as after a failover.
+        // A position above the received one is from before a failover, which moved the log back.
         self.0
             .retain(|(mark, _)| *mark > replayed && *mark <= received);
         if received > replayed
             && self.0.back().is_none_or(|(mark, _)| *mark < received)
-            && self.0.len() < MOST_MARKS
+            && self.0.len() < MAX_MARKS
         {
             self.0.push_back((received, now));
         }
@@ -57,14 +57,14 @@ impl ReplayMarks {
     }
 }
 
-/// `16/B374D848`, two hexadecimal halves of 32 bits.
+/// Parses two hexadecimal halves of 32 bits, as in `16/B374D848`.
 fn parse_lsn(text: &str) -> Option<u64> {
     let (high, low) = text.split_once('/')?;
     let half = |text| u32::from_str_radix(text, 16).ok().map(u64::from);
     Some(half(high)? << 32 | half(low)?)
 }
 
-/// Judges the row of [`sql`] by what the check requires. `lag`: the most it may be, and what it is.
+/// Judges the row of [`sql`] by what the check requires. `lag`: the maximum, and the measured lag.
 pub(super) fn judge(
     row: &[Option<String>],
     role: Option<Role>,
@@ -73,35 +73,36 @@ pub(super) fn judge(
     let column = |index: usize| row.get(index).and_then(Option::as_deref);
     let replica = column(0) == Some("t");
     let read_only = column(1) == Some("on");
-    let seen = if replica { "replica" } else { "primary" };
+    let observed = if replica { "replica" } else { "primary" };
     match role {
         Some(Role::Primary) if replica => {
             return Err(Failure::new(Reason::ReadOnly)
                 .message("the server is a replica, and a server that takes writes is required")
-                .observe("role", seen));
+                .observe("role", observed));
         }
         Some(Role::Primary) if read_only => {
             return Err(Failure::new(Reason::ReadOnly)
                 .message("default_transaction_read_only is on, and a server that takes writes is required")
-                .observe("role", seen));
+                .observe("role", observed));
         }
         Some(Role::Replica) if !replica => {
             return Err(Failure::new(Reason::Mismatch)
                 .message("the server is a primary, and a replica is required")
-                .observe("role", seen));
+                .observe("role", observed));
         }
         _ => {}
     }
     match lag {
-        None | Some((_, None)) => Ok(Outcome::up().observe("role", seen)),
-        Some((most, Some(lag))) => {
-            let outcome = if lag <= most {
+        None | Some((_, None)) => Ok(Outcome::up().observe("role", observed)),
+        Some((max, Some(lag))) => {
+            let outcome = if lag <= max {
                 Outcome::up()
             } else {
-                Outcome::degraded(Reason::Behind).message("the replica replays later than allowed")
+                Outcome::degraded(Reason::Behind)
+                    .message("the replication lag is above max_replication_lag")
             };
             Ok(outcome
-                .observe("role", seen)
+                .observe("role", observed)
                 .observe("lag_seconds", lag.as_secs_f64()))
         }
     }

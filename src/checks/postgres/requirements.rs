@@ -1,4 +1,4 @@
-//! What a Postgres server can prove beyond an answer.
+//! The options of [`PostgresCheck`](super::PostgresCheck), and the queries that prove them.
 
 use std::{
     borrow::Cow,
@@ -20,22 +20,23 @@ use crate::{
     report::{Failure, Reason},
 };
 
-/// Less would end a query before it can answer.
-const LEAST_TIME: Duration = Duration::from_millis(10);
+/// The shortest `statement_timeout`: less would end a query before it can answer.
+const MIN_TIMEOUT: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Default)]
-pub(super) struct Requirements {
+pub(super) struct PostgresRequirements {
     pub(super) role: Option<Role>,
     pub(super) max_lag: Option<Duration>,
     pub(super) query: Option<Cow<'static, str>>,
     pub(super) expected: Option<Cow<'static, str>>,
-    /// What earlier runs saw of the replica's log.
+    /// What earlier runs read of the replica's log.
     pub(super) marks: Arc<Mutex<ReplayMarks>>,
 }
 
-type Row = Vec<Option<String>>;
+/// The columns of a row, as text.
+type TextRow = Vec<Option<String>>;
 
-impl<M: ManageConnection<Connection = Client>> Server<M> for Requirements {
+impl<M: ManageConnection<Connection = Client>> Server<M> for PostgresRequirements {
     async fn ping(&self, connection: &mut Client) -> Result<(), PingError> {
         let pinged = connection.check_connection().await;
         pinged.map_err(sqlstate::ping_error)
@@ -50,35 +51,35 @@ impl<M: ManageConnection<Connection = Client>> Server<M> for Requirements {
     }
 
     async fn prove(&self, connection: &mut Client, until: Instant) -> Result<CheckResult, Failure> {
-        Ok(match self.ask(connection, until).await {
-            Err(Refused::Broken(failure)) => return Err(failure),
-            // The app returned the connection inside a transaction that failed. That is the app's to
-            // end: another statement of ours would only fail, too.
-            Err(Refused::InFailedTransaction) => Ok(Outcome::degraded(Reason::Rejected).message(
+        Ok(match self.evaluate(connection, until).await {
+            Err(ProofError::Broken(failure)) => return Err(failure),
+            // The app returned the connection inside a failed transaction, in which every statement fails.
+            // Only the app may end it.
+            Err(ProofError::InFailedTransaction) => Ok(Outcome::degraded(Reason::Rejected).message(
                 "a pooled connection is inside a failed transaction (25P02): the app returned it without ROLLBACK",
             )),
-            Err(Refused::Failure(failure)) => Err(failure),
+            Err(ProofError::Failure(failure)) => Err(failure),
             Ok(outcome) => Ok(outcome),
         })
     }
 }
 
-/// Why there is no outcome.
-enum Refused {
+/// Why a proof has no outcome.
+enum ProofError {
     InFailedTransaction,
     /// The connection broke.
     Broken(Failure),
     Failure(Failure),
 }
 
-impl From<Failure> for Refused {
+impl From<Failure> for ProofError {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
 }
 
-impl Requirements {
-    async fn ask(&self, client: &Client, until: Instant) -> Result<Outcome, Refused> {
+impl PostgresRequirements {
+    async fn evaluate(&self, client: &Client, until: Instant) -> Result<Outcome, ProofError> {
         let mut outcome = Outcome::up();
         if let Some(sql) = replication::sql(self.role, self.max_lag) {
             let row = first_row(client, &sql, until).await?;
@@ -102,13 +103,13 @@ impl Requirements {
     }
 }
 
-/// The first row that `sql` returns. The server ends it by `until`.
-async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<Row, Refused> {
+/// Returns the first row of `sql`. The server ends the query at `until`.
+async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<TextRow, ProofError> {
     let left = until
         .saturating_duration_since(Instant::now())
-        .max(LEAST_TIME);
-    // One message, so that through PgBouncer all of it reaches one server connection. The limit is
-    // set back in the same message: on a connection left in a transaction, no limit of ours may stay.
+        .max(MIN_TIMEOUT);
+    // One message, so that through PgBouncer all of it reaches one server connection. It also resets the
+    // limit, which would otherwise stay on a connection that is left in a transaction.
     let message = format!(
         "SELECT set_config('tower_health.kept', current_setting('statement_timeout'), true); \
          SELECT set_config('statement_timeout', '{}', true); {sql}\n; \
@@ -117,14 +118,14 @@ async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<Row, Re
     );
     let messages = client.simple_query(&message).await.map_err(|error| {
         if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) {
-            Refused::InFailedTransaction
+            ProofError::InFailedTransaction
         } else if sqlstate::is_of_connection(&error) {
-            Refused::Broken(sqlstate::failure(error))
+            ProofError::Broken(sqlstate::failure(error))
         } else {
-            Refused::Failure(sqlstate::failure(error))
+            ProofError::Failure(sqlstate::failure(error))
         }
     })?;
-    // The first rows of all results but the two before `sql` and the one after it.
+    // The first row of each result. Two results precede those of `sql`, and one follows.
     let mut results: Vec<Option<&SimpleQueryRow>> = vec![None];
     for message in &messages {
         match message {
@@ -137,7 +138,7 @@ async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<Row, Re
             _ => {}
         }
     }
-    // After the last result there is one more place.
+    // The last entry belongs to no result.
     let own = results
         .get(2..results.len().saturating_sub(2))
         .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the driver's errors mean, by SQLSTATE and by kind of `io` error.
+//! The meaning of the driver's errors: by SQLSTATE, and by the kind of `io` error.
 
 use std::{error::Error as _, io};
 
@@ -15,7 +15,7 @@ use crate::{
     report::{Failure, Reason, reason_of_connect},
 };
 
-/// Says why no connection can be opened.
+/// Returns why no connection can be opened.
 pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
     match driver_error::<Error, E>(error) {
         DriverError::Driver(error) => failure(error),
@@ -24,7 +24,7 @@ pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
     }
 }
 
-/// Says what an error on an existing connection means.
+/// Returns what an error on an open connection means.
 pub(super) fn ping_error(error: Error) -> PingError {
     if is_of_connection(&error) {
         PingError::Broken(failure(error))
@@ -33,9 +33,9 @@ pub(super) fn ping_error(error: Error) -> PingError {
     }
 }
 
-/// Whether the error is about this connection alone.
+/// Whether the error says nothing about other connections.
 pub(super) fn is_of_connection(error: &Error) -> bool {
-    // A fatal error ends this connection, whatever its code; only 57P03 is about all of them.
+    // A fatal error ends this connection, whatever its code. Only 57P03 applies to all connections.
     let is_fatal = || {
         let severity = error.as_db_error().and_then(DbError::parsed_severity);
         matches!(severity, Some(Severity::Fatal | Severity::Panic))
@@ -47,7 +47,7 @@ pub(super) fn is_of_connection(error: &Error) -> bool {
     }
 }
 
-/// The failure with its reason and a message.
+/// Returns the failure with its reason and a message.
 pub(super) fn failure(error: Error) -> Failure {
     let reason = reason(&error);
     let failure = match error.code() {
@@ -60,11 +60,11 @@ pub(super) fn failure(error: Error) -> Failure {
     failure.caused_by(error)
 }
 
-/// What the codes say that operators meet, and what they ask for where it differs by code.
+/// Returns the meaning of the codes that operators meet, and the action if it differs from the reason's.
 fn name(code: &str) -> Option<&'static str> {
     Some(match code {
         "53300" => "too many connections: raise max_connections or shrink the pools",
-        "53200" => "out of memory: look at the server's memory",
+        "53200" => "out of memory: check the server's memory",
         "53100" => "disk full: free disk space on the server",
         "53400" => "configuration limit exceeded",
         "28P01" => "wrong password",
@@ -92,9 +92,9 @@ fn reason(error: &Error) -> Reason {
     if error.is_closed() {
         return Reason::Reset;
     }
-    // The driver keeps its kind to itself. Its phrases are fixed and hold no other text.
+    // The driver hides the kind of its errors. Its phrases are fixed and hold no other text.
     let phrase = error.to_string();
-    // Before its source: some connectors give `io` errors for everything.
+    // Before the source: some connectors return `io` errors for everything.
     if phrase == "error performing TLS handshake" {
         return Reason::Tls;
     }
@@ -106,7 +106,7 @@ fn reason(error: &Error) -> Reason {
                 reason_of_session_attrs(io)
             }
             io::ErrorKind::PermissionDenied => Reason::Auth,
-            // Bytes that are no message: this is no Postgres.
+            // Bytes that are not a message: the server is not Postgres.
             _ if io.raw_os_error().is_none() => Reason::Protocol,
             _ => Reason::Failed,
         });
@@ -115,7 +115,7 @@ fn reason(error: &Error) -> Reason {
         "authentication error" => Reason::Auth,
         "unexpected message from server" | "error parsing response from server" => Reason::Protocol,
         "timeout waiting for server" => Reason::Timeout,
-        // The one set-up error that a server can provoke: it wants a password and there is none.
+        // The only such error that a server can cause: it requires a password and none is set.
         "invalid configuration" => match source.map(ToString::to_string).as_deref() {
             Some("password missing") => Reason::Auth,
             _ => Reason::Misconfigured,
@@ -124,7 +124,7 @@ fn reason(error: &Error) -> Reason {
     }
 }
 
-/// The driver says "database does not allow writes" or "database is not read only".
+/// Reads the driver's text: "database does not allow writes" or "database is not read only".
 fn reason_of_session_attrs(error: &io::Error) -> Reason {
     if error.to_string().contains("not read only") {
         Reason::Mismatch
@@ -133,7 +133,7 @@ fn reason_of_session_attrs(error: &io::Error) -> Reason {
     }
 }
 
-/// By the code, or by its class, as in appendix A of the Postgres manual.
+/// Returns the reason by code or by class, as in appendix A of the Postgres manual.
 fn reason_of_code(code: &str) -> Reason {
     match code {
         "57P03" | "57P01" | "57P02" => Reason::Loading,
@@ -144,8 +144,8 @@ fn reason_of_code(code: &str) -> Reason {
         _ => match code.get(..2) {
             Some("28") => Reason::Auth,
             Some("53") => Reason::Exhausted,
-            // Postgres itself says so of a client that speaks nonsense, which the
-            // driver does not. A proxy says it when it cannot reach the server.
+            // Postgres itself sends this class for a protocol violation of the client, which the driver
+            // does not commit. A proxy sends it if it cannot reach the server.
             Some("08") => Reason::Unreachable,
             Some("40" | "55") => Reason::Busy,
             Some("58" | "F0" | "XX") => Reason::Failed,

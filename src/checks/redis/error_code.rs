@@ -1,4 +1,4 @@
-//! What the driver's errors mean, by the server's code and by kind of `io` error.
+//! The meaning of the driver's errors: by the server's code, and by the kind of `io` error.
 
 use std::{error::Error as _, io};
 
@@ -12,12 +12,11 @@ use crate::{
     report::{Failure, Reason, reason_of_connect},
 };
 
-/// Says why no connection can be opened.
+/// Returns why no connection can be opened.
 pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
     match driver_error::<RedisError, E>(error) {
         DriverError::Driver(error) => match error.code() {
-            // The one command of the login that answers a plain `ERR` is `SELECT`:
-            // the number of the database is out of range.
+            // In a login only `SELECT` is answered by a plain `ERR`: the database number is out of range.
             Some("ERR") => Failure::new(Reason::NotFound)
                 .message("the server refuses to select the database")
                 .caused_by(error),
@@ -38,7 +37,7 @@ pub(super) fn ping_error(error: RedisError) -> PingError {
     }
 }
 
-/// The failure with its reason and a message.
+/// Returns the failure with its reason and a message.
 pub(super) fn failure(error: RedisError) -> Failure {
     let reason = reason(&error);
     let failure = match error.code() {
@@ -54,12 +53,14 @@ pub(super) fn failure(error: RedisError) -> Failure {
     failure.caused_by(error)
 }
 
-/// What the codes say that operators meet.
+/// Returns the meaning of the codes that operators meet.
 fn name(code: &str) -> Option<&'static str> {
     Some(match code {
         "LOADING" => "loading its data set",
         "BUSY" => "running a script",
-        "MISCONF" => "cannot save to disk, so it refuses commands: look at its disk and log",
+        "MISCONF" => {
+            "cannot save to disk, so commands are refused: check the disk and the log of the server"
+        }
         "MASTERDOWN" => "a replica without a link to its primary",
         "NOAUTH" => "a password is required",
         "WRONGPASS" => "wrong user or password",
@@ -83,13 +84,13 @@ fn reason(error: &RedisError) -> Reason {
         }
         ErrorKind::InvalidClientConfig => Reason::Misconfigured,
         _ if error.is_timeout() => Reason::Timeout,
-        // What `native-tls` says; of itself the driver refuses no more than an empty command.
+        // An error of `native-tls`. The driver itself uses this kind for an empty command only.
         ErrorKind::Client => Reason::Tls,
         _ => error
             .source()
             .and_then(in_chain)
             .and_then(|io| match io.kind() {
-                // What `rustls` says. Bytes that are no Redis are `Parse`.
+                // An error of `rustls`. A server that is not Redis results in `Parse`.
                 io::ErrorKind::InvalidData => Some(Reason::Tls),
                 _ => reason_of_connect(io),
             })
@@ -97,7 +98,7 @@ fn reason(error: &RedisError) -> Reason {
     }
 }
 
-/// The `io` error, also one that the driver keeps behind a shared pointer.
+/// Returns the `io` error, also if the driver keeps it behind a shared pointer.
 fn in_chain<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
     error.downcast_ref::<io::Error>().or_else(|| {
         error
@@ -119,7 +120,7 @@ fn reason_of_code(code: &str) -> Reason {
     }
 }
 
-/// `code` if it looks like one: what a peer sends that is not a Redis server is not repeated.
+/// Returns `code` if it has the format of a code. Other text may be that of a server that is not Redis.
 fn plain_code(code: &str) -> &str {
     let fits = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_uppercase());
     if fits { code } else { "an error" }
@@ -132,7 +133,7 @@ mod tests {
     use super::{Reason, RedisError, plain_code, reason, reason_of_code};
 
     #[test]
-    fn an_io_error_is_found_where_the_driver_keeps_it() {
+    fn an_io_error_behind_the_driver_error_is_found() {
         for (kind, expected) in [
             (io::ErrorKind::ConnectionRefused, Reason::Refused),
             (io::ErrorKind::BrokenPipe, Reason::Reset),
@@ -147,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn a_unix_socket_that_may_not_be_opened_is_auth() {
-        // EACCES, as Postgres' socket.
+    fn a_unix_socket_without_permission_is_auth() {
+        // EACCES.
         let error = RedisError::from(io::Error::from_raw_os_error(13));
         assert_eq!(reason(&error), Reason::Auth);
     }

@@ -1,7 +1,6 @@
-//! [`RedisCheck`]: the check on a pool of `redis` connections.
+//! [`RedisCheck`]: the check on a pool of Redis connections.
 
 mod error_code;
-mod memory;
 mod redis_check;
 mod requirements;
 

@@ -1,10 +1,12 @@
+//! The public check and its options.
+
 use std::{borrow::Cow, fmt, future::Future};
 
 use bb8::{ManageConnection, Pool};
 use bb8_redis::{RedisConnectionManager, redis::aio::MultiplexedConnection};
 use tokio::time::Instant;
 
-use super::requirements::{Queue, Requirements};
+use super::requirements::{Queue, RedisRequirements};
 use crate::{
     check::{Check, CheckResult},
     checks::pool::{PoolCore, pool_options},
@@ -13,20 +15,20 @@ use crate::{
 
 /// A check on a `bb8` pool of Redis connections.
 ///
-/// Up costs one `PING`: the pool's test at checkout, or the check's own where the pool does not
+/// Up costs one `PING`: the pool's test at checkout, or the check's own if the pool does not
 /// test. A server that answers `PING` and refuses writes is up, unless the check requires a write.
 ///
-/// The rules are those of [the module](crate::checks). Clones share their connections. Cancel-safe.
+/// The rules are those of [the module](crate::checks). Clones share their connections. Cancel-safe: a run that
+/// is dropped leaves its connection to a detached task.
 pub struct RedisCheck<
     M: ManageConnection<Connection = MultiplexedConnection> = RedisConnectionManager,
 > {
-    core: PoolCore<M, Requirements>,
+    core: PoolCore<M, RedisRequirements>,
 }
 
-/// Checks `pool`.
+/// Checks that `pool` delivers connections on which the server answers.
 ///
-/// Any manager of `redis` multiplexed connections is accepted, as `RedisConnectionManager` is,
-/// plain or in a [`ConnectTimeoutManager`](crate::checks::ConnectTimeoutManager).
+/// Accepts any manager of multiplexed `redis` connections: `RedisConnectionManager`, plain or in a [`ConnectTimeoutManager`](crate::checks::ConnectTimeoutManager).
 ///
 /// ```no_run
 /// use bb8_redis::RedisConnectionManager;
@@ -41,24 +43,27 @@ where
     M: ManageConnection<Connection = MultiplexedConnection>,
 {
     RedisCheck {
-        core: PoolCore::new(pool, Requirements::default()),
+        core: PoolCore::new(pool, RedisRequirements::default()),
     }
 }
 
 impl<M: ManageConnection<Connection = MultiplexedConnection>> RedisCheck<M> {
     pool_options!();
 
-    /// Requires that a key can be written and read back, else down (`read_only`). Default: off.
+    /// Requires that a key can be written and read back. Default: off.
     ///
-    /// One more round trip writes a random key, reads it and removes it. If the connection breaks in
-    /// between, the key expires after 10 s. The key is `tower-health:` and 16 hexadecimal digits.
+    /// A refused write is down with the reason of its error, as `read_only` or `rejected`; another value is
+    /// down with `mismatch`. One more round trip writes a random key, reads it and removes it. If the
+    /// connection breaks in between, the key expires after 10 s. The key is `tower-health:` and 16 hexadecimal
+    /// digits.
     #[must_use]
     pub fn write_and_read_back(self) -> Self {
         self.write_and_read_back_with_prefix("tower-health:")
     }
 
-    /// As [`write_and_read_back`](Self::write_and_read_back), with a prefix that an ACL (`~app:*`) or a
-    /// hash tag needs. Default: off.
+    /// Like [`write_and_read_back`](Self::write_and_read_back), with another prefix of the key. Default: off.
+    ///
+    /// For an ACL (`~app:*`) or a hash tag.
     #[must_use]
     pub fn write_and_read_back_with_prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
         self.core.server_mut().write = Some(prefix.into());
@@ -67,7 +72,7 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> RedisCheck<M> {
 
     /// Requires a primary, else down (`read_only`). Default: any role.
     ///
-    /// Reads `ROLE`, which is one more round trip, together with the options below.
+    /// Reads `ROLE`. This takes one more round trip, together with the options below.
     #[must_use]
     pub fn primary(mut self) -> Self {
         self.core.server_mut().role = Some("primary");
@@ -81,9 +86,10 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> RedisCheck<M> {
         self
     }
 
-    /// Sets the lengths of the list at `key` from which on the check is degraded and down (`behind`). Default: no list.
+    /// Adds a list and its lengths from which on the check is degraded or down (`behind`).
+    /// Default: no list.
     ///
-    /// Reads `LLEN`. Can be called for several lists. `u64::MAX` is never reached.
+    /// Reads `LLEN`, and can be called for several lists. `u64::MAX` is never reached.
     #[must_use]
     pub fn queue_depth(
         mut self,
@@ -101,11 +107,11 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> RedisCheck<M> {
 
     /// Sets the share of `maxmemory` above which the check is degraded (`exhausted`). Default: off.
     ///
-    /// As in `0.9`. A server without `maxmemory` is never above it.
+    /// For example `0.9`. A server without `maxmemory` is never above it.
     ///
     /// # Panics
     ///
-    /// Unless `share` is above 0 and at most 1.
+    /// If `share` is not above 0 and at most 1.
     #[must_use]
     #[track_caller]
     pub fn max_memory_usage(mut self, share: f64) -> Self {

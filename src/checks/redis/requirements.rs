@@ -1,4 +1,4 @@
-//! What a Redis server can prove beyond a `PONG`.
+//! The options of [`RedisCheck`](super::RedisCheck), and the commands that prove them.
 
 use std::{
     borrow::Cow,
@@ -13,21 +13,18 @@ use bb8_redis::redis::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{
-    error_code,
-    memory::{Memory, worse},
-};
+use super::error_code;
 use crate::{
     check::{CheckResult, Outcome},
     checks::pool::{PingError, Server},
     report::{Failure, Reason},
 };
 
-/// A key that was written and not removed expires after this long.
-const KEY_LIVES_MS: u64 = 10_000;
+/// The time after which a key expires that was written and not removed.
+const KEY_TTL_MS: u64 = 10_000;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Requirements {
+pub(super) struct RedisRequirements {
     pub(super) write: Option<Cow<'static, str>>,
     pub(super) role: Option<&'static str>,
     pub(super) queues: Vec<Queue>,
@@ -41,7 +38,7 @@ pub(super) struct Queue {
     pub(super) down: u64,
 }
 
-impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for Requirements {
+impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for RedisRequirements {
     const KEEPS_BROKEN: bool = true;
 
     async fn ping(&self, connection: &mut MultiplexedConnection) -> Result<(), PingError> {
@@ -66,10 +63,10 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for Requ
         connection: &mut MultiplexedConnection,
         _until: Instant,
     ) -> Result<CheckResult, Failure> {
-        let result = self.ask(connection).await;
+        let result = self.evaluate(connection).await;
         match &result {
             Err(failure) if failure.reason() == Reason::Reset => return result.map(Ok),
-            // Answers come in order: once a `PING` is answered, nothing is pending before it.
+            // Replies arrive in order: once a `PING` is answered, no earlier command is pending.
             Err(failure) if failure.reason() == Reason::Timeout => {
                 while let Err(PingError::NoReply) = Server::<M>::ping(self, connection).await {
                     sleep(Duration::from_millis(10)).await;
@@ -81,14 +78,14 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for Requ
     }
 }
 
-impl Requirements {
-    /// The worst result counts. One round trip, with a write two.
-    async fn ask(&self, connection: &mut MultiplexedConnection) -> CheckResult {
+impl RedisRequirements {
+    /// Returns the worst result. Takes one round trip, and with a write two.
+    async fn evaluate(&self, connection: &mut MultiplexedConnection) -> CheckResult {
         if let Some(prefix) = &self.write {
             write_and_read_back(connection, prefix).await?;
         }
         let mut commands = pipe();
-        // An error of one answer must not hide the others.
+        // An error in one answer must not hide the others.
         commands.ignore_errors();
         for queue in &self.queues {
             commands.cmd("LLEN").arg(&*queue.key);
@@ -112,7 +109,7 @@ impl Requirements {
             outcome = judge_role(&role, wanted, outcome)?;
         }
         if let Some(share) = self.memory {
-            let memory = Memory::parse(&next::<String>(&mut answers)?);
+            let memory = MemoryUsage::parse(&next::<String>(&mut answers)?);
             outcome = memory.judge(share, outcome);
         }
         Ok(outcome)
@@ -137,13 +134,63 @@ impl Queue {
     }
 }
 
+/// How full the server is, by `INFO memory`.
+#[derive(Debug, PartialEq, Eq)]
+struct MemoryUsage {
+    used: u64,
+    /// 0: the server has no limit.
+    max: u64,
+}
+
+impl MemoryUsage {
+    fn parse(info: &str) -> Self {
+        let field = |name: &str| {
+            info.lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(key, _)| *key == name)
+                .and_then(|(_, value)| value.trim().parse().ok())
+                .unwrap_or(0)
+        };
+        Self {
+            used: field("used_memory"),
+            max: field("maxmemory"),
+        }
+    }
+
+    fn judge(&self, share: f64, outcome: Outcome) -> Outcome {
+        let outcome = outcome
+            .observe("used_memory", self.used)
+            .observe("maxmemory", self.max);
+        // Exact up to 2^53 bytes, far above both.
+        if self.max == 0 || self.used as f64 <= share * self.max as f64 {
+            return outcome;
+        }
+        let percent = self.used.saturating_mul(100) / self.max;
+        worse(
+            outcome,
+            Reason::Exhausted,
+            format!("{percent} % of maxmemory is used"),
+        )
+    }
+}
+
+/// Degrades `outcome`, unless it is degraded already.
+fn worse(outcome: Outcome, reason: Reason, message: String) -> Outcome {
+    if outcome.reason().is_some() {
+        return outcome;
+    }
+    let mut degraded = Outcome::degraded(reason).message(message);
+    degraded.observations = outcome.observations;
+    degraded
+}
+
 /// Writes a random key, reads it and removes it: one round trip.
 async fn write_and_read_back(
     connection: &mut MultiplexedConnection,
     prefix: &str,
 ) -> Result<(), Failure> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    // No two processes may write the same key: one would read what the other wrote.
+    // Two processes must not write the same key: one would read the value of the other.
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
     let value = format!("{:016x}", hasher.finish());
@@ -155,7 +202,7 @@ async fn write_and_read_back(
         .arg(&key)
         .arg(&value)
         .arg("PX")
-        .arg(KEY_LIVES_MS);
+        .arg(KEY_TTL_MS);
     commands.cmd("GET").arg(&key);
     commands.cmd("DEL").arg(&key);
     let mut answers = answers(&commands, connection).await?.into_iter();
@@ -201,4 +248,38 @@ fn next<T: FromRedisValue>(answers: &mut impl Iterator<Item = Value>) -> Result<
     let answer = answers.next().unwrap_or(Value::Nil);
     let value = answer.extract_error().map_err(error_code::failure)?;
     T::from_redis_value(value).map_err(|error| error_code::failure(RedisError::from(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MemoryUsage, Outcome, Reason};
+
+    #[test]
+    fn memory_above_its_share_of_the_limit_is_exhausted() {
+        for (used, max, reason) in [
+            (90, 100, None),
+            (91, 100, Some(Reason::Exhausted)),
+            (200, 100, Some(Reason::Exhausted)),
+            (91, 0, None),
+        ] {
+            let info = format!(
+                "# Memory\r\nused_memory:{used}\r\nused_memory_human:1M\r\nmaxmemory:{max}\r\n"
+            );
+            let memory = MemoryUsage::parse(&info);
+            assert_eq!(memory, MemoryUsage { used, max });
+            assert_eq!(
+                memory.judge(0.9, Outcome::up()).reason(),
+                reason,
+                "{used} {max}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_without_the_fields_means_no_limit() {
+        assert_eq!(
+            MemoryUsage::parse("").judge(0.9, Outcome::up()).reason(),
+            None
+        );
+    }
 }
