@@ -1,4 +1,4 @@
-//! A synchronous check on the blocking pool.
+//! A synchronous check on Tokio's blocking pool.
 
 use std::{fmt, panic::resume_unwind, sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use crate::{
     report::{Failure, Reason},
 };
 
-/// What is left of a run's time to say that the call before has not returned.
-const LEFT_TO_SAY_SO: Duration = Duration::from_millis(20);
+/// A run stops waiting for the previous call this long before its deadline, to report `stuck`.
+const MARGIN_TO_REPORT: Duration = Duration::from_millis(20);
 
 /// Runs a synchronous check on Tokio's blocking pool, one call at a time.
 ///
 /// A call cannot be cancelled: past the timeout of its [`Dependency`](crate::Dependency) the run is
-/// down, and the call goes on. The next run waits until it returns, and is down with reason `stuck` if that
-/// takes longer than its own timeout: however many probes come, one thread is blocked.
+/// down with reason `timeout`, and the call continues. The next run waits for that call. If the call does not
+/// return within the timeout of that run, it is down with reason `stuck`. So a check blocks one thread at most.
 ///
 /// ```
 /// use tower_health::{Failure, Health, Outcome, Reason, checks};
@@ -35,30 +35,30 @@ const LEFT_TO_SAY_SO: Duration = Duration::from_millis(20);
 pub fn blocking(check: impl Fn() -> CheckResult + Send + Sync + 'static) -> Blocking {
     Blocking {
         check: Arc::new(check),
-        turn: Arc::new(Semaphore::new(1)),
+        permit: Arc::new(Semaphore::new(1)),
     }
 }
 
-/// The check that [`blocking`] makes.
+/// The check that [`blocking`] returns.
 #[derive(Clone)]
 pub struct Blocking {
     check: Arc<dyn Fn() -> CheckResult + Send + Sync>,
     /// Held by the call that has not returned.
-    turn: Arc<Semaphore>,
+    permit: Arc<Semaphore>,
 }
 
 impl Blocking {
-    async fn call(&self, turn: OwnedSemaphorePermit) -> CheckResult {
+    async fn call(&self, permit: OwnedSemaphorePermit) -> CheckResult {
         let check = self.check.clone();
         let call = spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             check()
         });
         match call.await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                // The runtime shuts down, and this task with it.
+                // The runtime is shutting down, and this task with it.
                 Err(_) => Err(Reason::Failed.into()),
             },
         }
@@ -68,16 +68,18 @@ impl Blocking {
 impl Check for Blocking {
     async fn check(&self) -> CheckResult {
         // The semaphore is never closed.
-        let turn = self.turn.clone().acquire_owned().await?;
-        self.call(turn).await
+        let permit = self.permit.clone().acquire_owned().await?;
+        self.call(permit).await
     }
 
     async fn check_until(&self, deadline: Instant) -> CheckResult {
-        // Only the wait for the call before ends early: a call of its own may take all the time there is.
-        let end = deadline.checked_sub(LEFT_TO_SAY_SO).unwrap_or(deadline);
-        match timeout_at(end, self.turn.clone().acquire_owned()).await {
-            Ok(turn) => self.call(turn?).await,
-            Err(_) => Err(Failure::new(Reason::Stuck).message("the call before has not returned")),
+        // Only the wait for the call before ends early: the call itself may take the rest of the timeout.
+        let end = deadline.checked_sub(MARGIN_TO_REPORT).unwrap_or(deadline);
+        match timeout_at(end, self.permit.clone().acquire_owned()).await {
+            Ok(permit) => self.call(permit?).await,
+            Err(_) => {
+                Err(Failure::new(Reason::Stuck).message("the previous call has not returned"))
+            }
         }
     }
 

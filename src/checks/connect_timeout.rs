@@ -1,15 +1,17 @@
-//! A `bb8` manager whose logins end.
+//! A `bb8` manager with a limit on opening a connection.
 
 use std::{error::Error, fmt, time::Duration};
 
 use bb8::ManageConnection;
 use tokio::time::timeout;
 
-/// Any `bb8` manager, with a limit on opening a connection: name, route, TLS and login together.
+/// Wraps a `bb8` manager and limits how long opening a connection may take.
+///
+/// The limit covers the name, the route, TLS and the login together.
 ///
 /// `bb8` waits for one connect at a time, and `connect_timeout` of `tokio_postgres` ends with the TCP
-/// connect. A server that accepts a connection and never answers the login would hold the pool's
-/// one attempt until TCP gives up. A login that is cut off is closed, which is safe, and `bb8` tries
+/// connect. A server that accepts a connection and never answers the login would block the pool's
+/// one attempt until TCP gives up. A login that exceeds the limit is closed, which is safe, and `bb8` tries
 /// again with its backoff.
 ///
 /// ```
@@ -33,7 +35,7 @@ pub struct ConnectTimeoutManager<M> {
 }
 
 impl<M> ConnectTimeoutManager<M> {
-    /// Wraps `manager`: opening a connection may take 2 s.
+    /// Wraps `manager` with a limit of 2 s.
     pub fn new(manager: M) -> Self {
         Self {
             manager,
@@ -48,7 +50,7 @@ impl<M> ConnectTimeoutManager<M> {
         self
     }
 
-    /// Returns the manager inside.
+    /// Returns the wrapped manager.
     pub fn manager(&self) -> &M {
         &self.manager
     }
@@ -65,8 +67,8 @@ impl<M: ManageConnection> ManageConnection for ConnectTimeoutManager<M> {
         }
     }
 
-    // Not limited: a connection that is cut off in its test returns to the pool as a good one, or
-    // is closed while its server still works for it.
+    // Not limited. A connection whose test is cut off returns to the pool as a good one, or
+    // is closed while the server still works for it.
     async fn is_valid(&self, connection: &mut Self::Connection) -> Result<(), Self::Error> {
         let result = self.manager.is_valid(connection).await;
         result.map_err(ConnectTimeoutError::Manager)
@@ -78,12 +80,12 @@ impl<M: ManageConnection> ManageConnection for ConnectTimeoutManager<M> {
 }
 
 /// An error of a [`ConnectTimeoutManager`].
-// Complete: the wrapper has nothing to report but its limit.
+// Exhaustive: the wrapper has nothing to report but its limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectTimeoutError<E> {
-    /// No connection within the limit.
+    /// Opening a connection exceeded the limit.
     TimedOut,
-    /// An error of the manager inside.
+    /// An error of the wrapped manager.
     Manager(E),
 }
 

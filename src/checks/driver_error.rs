@@ -1,23 +1,23 @@
-//! A driver's error behind a manager's associated one.
+//! The error of a driver, extracted from the error of a manager.
 
 use std::{any::Any, error::Error, io};
 
 use super::connect_timeout::ConnectTimeoutError;
 use crate::report::{Failure, Reason, reason_of_connect};
 
-/// What a manager's error turned out to be.
+/// The kind of a manager's error.
 pub(super) enum DriverError<T, E> {
     /// The driver's own error.
     Driver(T),
     /// The limit of a [`ConnectTimeoutManager`](super::ConnectTimeoutManager) was reached.
     TimedOut,
-    /// A manager of the app's own has an error of its own.
+    /// An error of another type, of a manager that this crate does not know.
     Other(E),
 }
 
-/// Looks for the driver's error `T`, also behind a [`ConnectTimeoutManager`](super::ConnectTimeoutManager).
+/// Finds the driver's error `T`, also inside a [`ConnectTimeoutError`].
 ///
-/// By type and not by trait, so that any manager of the right connections is accepted.
+/// By type and not by trait, so that every manager of the right connections is accepted.
 pub(super) fn driver_error<T: 'static, E: 'static>(error: E) -> DriverError<T, E> {
     let mut slot = Some(error);
     let any: &mut dyn Any = &mut slot;
@@ -32,21 +32,21 @@ pub(super) fn driver_error<T: 'static, E: 'static>(error: E) -> DriverError<T, E
     }
     match slot {
         Some(error) => DriverError::Other(error),
-        // Taken above, where it was returned.
+        // Unreachable: where it was taken above, it was returned.
         None => DriverError::TimedOut,
     }
 }
 
-/// The failure for a connect that the limit ended.
+/// Returns the failure for a connect that the limit has ended.
 pub(super) fn connect_timed_out() -> Failure {
     Failure::new(Reason::Timeout).message(
         "no new connection within the connect timeout: it hangs while connecting or logging in",
     )
 }
 
-/// The failure for an error of a type that this crate does not know.
+/// Returns the failure for an error of a type that this crate does not know.
 ///
-/// `bb8` promises only `Debug`, which may hold credentials: without `Display` there is no text.
+/// `bb8` requires only `Debug`, which may contain credentials: only `io` and boxed errors are kept as the cause.
 pub(super) fn unknown_error<E: 'static>(error: E) -> Failure {
     match driver_error::<io::Error, E>(error) {
         DriverError::Driver(error) => {
@@ -58,9 +58,10 @@ pub(super) fn unknown_error<E: 'static>(error: E) -> Failure {
     }
 }
 
+type BoxedError = Box<dyn Error + Send + Sync>;
+
 fn boxed_error<E: 'static>(error: E) -> Failure {
-    type Boxed = Box<dyn Error + Send + Sync>;
-    match driver_error::<Boxed, E>(error) {
+    match driver_error::<BoxedError, E>(error) {
         DriverError::Driver(error) => {
             let io = error.downcast_ref::<io::Error>();
             let reason = io.and_then(reason_of_connect).unwrap_or(Reason::Failed);
@@ -73,34 +74,33 @@ fn boxed_error<E: 'static>(error: E) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::{error::Error, io};
+    use std::io;
 
-    use super::{super::ConnectTimeoutError, Reason, unknown_error};
+    use super::{BoxedError, ConnectTimeoutError, Reason, unknown_error};
 
-    /// Its `Debug` prints what no log may hold.
+    /// Its `Debug` prints what no log may contain.
     #[derive(Debug)]
     struct Secret(#[allow(dead_code)] &'static str);
 
     #[test]
-    fn only_display_of_a_foreign_error_is_kept() {
+    fn the_cause_of_an_unknown_error_is_not_its_debug_text() {
         let failure = unknown_error(Secret("hunter2"));
         assert_eq!(failure.reason(), Reason::Failed);
         assert!(failure.cause_for_the_log().is_none());
-        type Boxed = Box<dyn Error + Send + Sync>;
-        let failure = unknown_error::<Boxed>("the broker is full".into());
+        let failure = unknown_error::<BoxedError>("the broker is full".into());
         let cause = failure.cause_for_the_log();
         assert_eq!(cause.as_deref(), Some("the broker is full"));
     }
 
     #[test]
-    fn io_errors_have_their_reason_behind_the_wrapper() {
+    fn wrapped_io_errors_have_their_reason() {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(unknown_error(refused()).reason(), Reason::Refused);
         let wrapped = ConnectTimeoutError::Manager(refused());
         assert_eq!(unknown_error(wrapped).reason(), Reason::Refused);
         let late = ConnectTimeoutError::<io::Error>::TimedOut;
         assert_eq!(unknown_error(late).reason(), Reason::Timeout);
-        // A Unix socket that is not there.
+        // A Unix socket that does not exist.
         let missing = io::Error::from(io::ErrorKind::NotFound);
         assert_eq!(unknown_error(missing).reason(), Reason::Refused);
     }

@@ -1,4 +1,4 @@
-//! A background worker's sign of life.
+//! The heartbeat of a background worker.
 
 use std::{
     fmt,
@@ -23,20 +23,20 @@ use crate::{
 ///
 /// Clone it into the worker, and give it to
 /// [`HealthBuilder::liveness_check`](crate::HealthBuilder::liveness_check): a restart repairs a worker that hangs.
-/// The first period begins when the heartbeat is made.
+/// The first period begins when the heartbeat is created. Down has the reason `timeout`.
 ///
 /// 1. **Period**: three times the longest job, at least 30 s. A liveness probe that fails restarts the process.
 /// 2. **Waits**: a worker that waits for a queue, a pool or a server is not broken. Await inside
 ///    [`while_waiting`](Self::while_waiting): a failure of the dependency is not a reason for a restart.
-/// 3. **End**: a worker that ends on purpose takes its heartbeat along with
-///    [`Health::remove`](crate::Health::remove), or the silence restarts the process.
+/// 3. **End**: a worker that ends on purpose must remove its dependency with
+///    [`Health::remove`](crate::Health::remove). Otherwise the missing beats restart the process.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower_health::{Health, checks::Heartbeat};
 ///
 /// async fn work(mut jobs: tokio::sync::mpsc::Receiver<u32>, heartbeat: Heartbeat) {
-///     // An idle queue is no silence.
+///     // An empty queue does not count as a hang.
 ///     while let Some(job) = heartbeat.while_waiting(jobs.recv()).await {
 ///         println!("job {job}");
 ///         heartbeat.beat();
@@ -56,31 +56,28 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Heartbeat {
-    shared: Arc<Shared>,
+    state: Arc<HeartbeatState>,
 }
 
-struct Shared {
+struct HeartbeatState {
     period: Duration,
-    /// Beats are counted from here, so that one is a single store.
+    /// Beats are measured from this instant, so that each is a single store.
     origin: Instant,
     last_beat_ms: AtomicU64,
 }
 
 impl Heartbeat {
-    /// A heartbeat that is down after more than `period` of silence; at most a year.
+    /// Creates a heartbeat that is down once `period` has passed without a beat; at most a year.
     ///
     /// # Panics
     ///
     /// If `period` is zero.
     #[track_caller]
     pub fn new(period: Duration) -> Self {
-        assert!(
-            !period.is_zero(),
-            "the period of a heartbeat must not be zero"
-        );
+        assert!(!period.is_zero(), "heartbeat period must not be zero");
         let period = period.min(MAX_DURATION);
         Self {
-            shared: Arc::new(Shared {
+            state: Arc::new(HeartbeatState {
                 period,
                 origin: Instant::now(),
                 last_beat_ms: AtomicU64::new(0),
@@ -90,15 +87,15 @@ impl Heartbeat {
 
     /// Records that the worker makes progress. Never blocks.
     pub fn beat(&self) {
-        let now = millis(self.shared.origin.elapsed());
-        self.shared.last_beat_ms.fetch_max(now, Ordering::Relaxed);
+        let now = millis(self.state.origin.elapsed());
+        self.state.last_beat_ms.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Awaits `future`, and beats for as long as the worker is able to.
+    /// Awaits `future`, and beats meanwhile.
     ///
-    /// The worker's own task beats, three times a period: while it waits, the check is up; if it blocks inside
-    /// a poll of `future`, the check is down like any other worker that hangs. A wait without an end is up without
-    /// an end: give `future` a timeout of its own if it should not be.
+    /// The worker's task beats three times a period, so the check is up while it waits. If the task blocks inside
+    /// a poll of `future`, the check is down after a period. A wait that never ends stays up: give `future` a
+    /// timeout if it may hang. Cancel-safe if `future` is.
     ///
     /// ```no_run
     /// # #[cfg(feature = "redis")]
@@ -110,12 +107,12 @@ impl Heartbeat {
     ///
     /// # Panics
     ///
-    /// Without a Tokio runtime that has a timer.
+    /// Outside a Tokio runtime, or if the runtime has no timer.
     pub async fn while_waiting<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         loop {
             self.beat();
-            let step = self.shared.period / 3;
+            let step = self.state.period / 3;
             if let Ok(output) = timeout(step, future.as_mut()).await {
                 self.beat();
                 return output;
@@ -124,15 +121,15 @@ impl Heartbeat {
     }
 
     fn silence(&self) -> Duration {
-        let last = Duration::from_millis(self.shared.last_beat_ms.load(Ordering::Relaxed));
-        self.shared.origin.elapsed().saturating_sub(last)
+        let last = Duration::from_millis(self.state.last_beat_ms.load(Ordering::Relaxed));
+        self.state.origin.elapsed().saturating_sub(last)
     }
 }
 
 impl Check for Heartbeat {
     fn check(&self) -> impl Future<Output = CheckResult> + Send {
         let silence = self.silence();
-        let period = self.shared.period;
+        let period = self.state.period;
         let silence_ms = millis(silence);
         ready(if silence <= period {
             Ok(Outcome::up().observe("silence_ms", silence_ms))
@@ -156,7 +153,7 @@ impl InProcessCheck for Heartbeat {}
 impl fmt::Debug for Heartbeat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Heartbeat")
-            .field("period", &self.shared.period)
+            .field("period", &self.state.period)
             .finish_non_exhaustive()
     }
 }
@@ -176,7 +173,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn silence_beyond_the_period_is_down_until_a_beat() {
+    async fn a_period_without_a_beat_is_down_until_a_beat() {
         let heartbeat = Heartbeat::new(30 * SECOND);
         advance(30 * SECOND).await;
         assert!(heartbeat.check().await.is_ok());
@@ -192,7 +189,7 @@ mod tests {
         let worker = heartbeat.clone();
         let worker = tokio::spawn(async move {
             let waited = worker.while_waiting(sleep(600 * SECOND)).await;
-            // And then it hangs.
+            // After the wait the worker hangs.
             pending::<()>().await;
             waited
         });

@@ -1,4 +1,4 @@
-//! The app's own word.
+//! A status that the app sets.
 
 use std::{
     borrow::Cow,

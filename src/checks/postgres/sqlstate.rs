@@ -60,7 +60,7 @@ pub(super) fn failure(error: Error) -> Failure {
     failure.caused_by(error)
 }
 
-/// Returns the meaning of the codes that operators meet, and the action if it differs from the reason's.
+/// Returns the meaning of common codes, and the action where it differs from that of the reason.
 fn name(code: &str) -> Option<&'static str> {
     Some(match code {
         "53300" => "too many connections: raise max_connections or shrink the pools",

@@ -53,7 +53,7 @@ pub(super) fn failure(error: RedisError) -> Failure {
     failure.caused_by(error)
 }
 
-/// Returns the meaning of the codes that operators meet.
+/// Returns the meaning of common codes.
 fn name(code: &str) -> Option<&'static str> {
     Some(match code {
         "LOADING" => "loading its data set",

@@ -61,9 +61,9 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> RedisCheck<M> {
         self.write_and_read_back_with_prefix("tower-health:")
     }
 
-    /// Like [`write_and_read_back`](Self::write_and_read_back), with another prefix of the key. Default: off.
+    /// Requires the same, with another prefix of the key. Default: off.
     ///
-    /// For an ACL (`~app:*`) or a hash tag.
+    /// See [`write_and_read_back`](Self::write_and_read_back). For an ACL (`~app:*`) or a hash tag.
     #[must_use]
     pub fn write_and_read_back_with_prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
         self.core.server_mut().write = Some(prefix.into());

@@ -1,11 +1,11 @@
-//! Whether the app's async runtime still runs its tasks.
+//! [`RuntimeLag`]: whether the app's async runtime still runs its tasks.
 //!
-//! - `check`: the result, from what was measured last.
-//! - `watchdog`: a thread of its own that measures, since a task cannot measure its own runtime.
-//! - `window`: the worst of the last while; pure.
+//! - `watchdog`: a thread that measures from outside, since a task cannot measure its own runtime.
+//! - `runtime_lag_check`: the result, from the last measurements.
 
-mod check;
+// In the order of their imports.
 mod watchdog;
-mod window;
 
-pub use self::check::RuntimeLag;
+mod runtime_lag_check;
+
+pub use self::runtime_lag_check::RuntimeLag;

@@ -1,4 +1,6 @@
-// Real time and not tokio's: a clock that a test has paused stands still for a thread, too.
+//! The thread that measures a runtime, and what it has measured.
+
+// Real time and not tokio's: a paused test clock would not advance for a thread, either.
 #![allow(clippy::disallowed_types)]
 
 use std::{
@@ -12,27 +14,25 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::window::Window;
-
 /// A thread that measures a runtime from outside. It ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Watchdog {
-    reading: Arc<Mutex<Reading>>,
-    /// Nothing is sent: the thread notices that it is gone.
+    reading: Arc<Mutex<WatchdogReading>>,
+    /// Its drop ends the thread. Nothing is sent.
     _alive: Sender<()>,
 }
 
-/// What was measured last.
+/// The last measurements.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct WatchdogReading {
     measured_at: Instant,
-    /// For how long the present canary has waited to be run.
+    /// How long the present canary has waited to be run.
     pub(super) waiting: Duration,
     window: Window,
 }
 
-impl Reading {
-    /// The longest that a canary has waited lately.
+impl WatchdogReading {
+    /// The longest wait of a canary within the last hundred periods, or up to twice as many.
     pub(super) fn worst(&self) -> Duration {
         self.window.worst()
     }
@@ -50,7 +50,7 @@ impl Watchdog {
     ///
     /// If the system refuses a thread.
     pub(super) fn start(runtime: Handle, period: Duration) -> Self {
-        let reading = Arc::new(Mutex::new(Reading {
+        let reading = Arc::new(Mutex::new(WatchdogReading {
             measured_at: Instant::now(),
             waiting: Duration::ZERO,
             window: Window::default(),
@@ -67,22 +67,22 @@ impl Watchdog {
         }
     }
 
-    pub(super) fn reading(&self) -> MutexGuard<'_, Reading> {
+    pub(super) fn reading(&self) -> MutexGuard<'_, WatchdogReading> {
         lock(&self.reading)
     }
 }
 
-fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
+fn lock(reading: &Mutex<WatchdogReading>) -> MutexGuard<'_, WatchdogReading> {
     reading.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn watch(runtime: &Handle, period: Duration, reading: &Mutex<Reading>, end: &Receiver<()>) {
+fn watch(runtime: &Handle, period: Duration, reading: &Mutex<WatchdogReading>, end: &Receiver<()>) {
     let mut canary = CanaryTask::spawn(runtime);
     let mut measured_at = Instant::now();
     while end.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
         let now = Instant::now();
-        // If this thread did not run either, the machine was short of CPU and not the runtime blocked: a
-        // process that was stopped and goes on must not be restarted for it.
+        // Capped: if this thread was late, too, the machine was short of CPU and the runtime was not blocked. A
+        // process that was stopped and continues must not be restarted for it.
         let elapsed = now.saturating_duration_since(measured_at).min(period * 2);
         measured_at = now;
 
@@ -103,8 +103,7 @@ fn watch(runtime: &Handle, period: Duration, reading: &Mutex<Reading>, end: &Rec
     }
 }
 
-/// An empty task that waits to be run. There is one at a time, so that a runtime that runs none does
-/// not fill up with them.
+/// An empty task that waits to be run. At most one exists, so that a blocked runtime does not fill up.
 struct CanaryTask {
     spawned: Instant,
     ran_at: Arc<OnceLock<Instant>>,
@@ -132,23 +131,72 @@ impl CanaryTask {
     }
 }
 
+/// The worst lag of the last [`LENGTH`](Self::LENGTH) measurements, or of up to twice as many.
+///
+/// Without it, a spike between two runs of the check would be missed.
+#[derive(Debug, Default)]
+struct Window {
+    count: u32,
+    before: Duration,
+    present: Duration,
+}
+
+impl Window {
+    const LENGTH: u32 = 100;
+
+    fn push(&mut self, lag: Duration) {
+        if self.count == Self::LENGTH {
+            self.count = 0;
+            self.before = self.present;
+            self.present = Duration::ZERO;
+        }
+        self.count += 1;
+        self.present = self.present.max(lag);
+    }
+
+    fn worst(&self) -> Duration {
+        self.before.max(self.present)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, thread::yield_now, time::Duration};
 
     use tokio::runtime::Handle;
 
-    use super::Watchdog;
+    use super::{Watchdog, Window};
 
     #[tokio::test]
-    async fn the_thread_ends_with_its_watchdog_though_the_period_is_long() {
+    async fn the_thread_ends_with_its_watchdog() {
         let watchdog = Watchdog::start(Handle::current(), Duration::from_secs(3_600));
-        let seen = Arc::downgrade(&watchdog.reading);
-        assert_eq!(seen.strong_count(), 2, "the thread has one");
+        let reading = Arc::downgrade(&watchdog.reading);
+        assert_eq!(reading.strong_count(), 2, "the thread has one");
         drop(watchdog);
-        // Endless if it did not.
-        while seen.strong_count() > 0 {
+        // Endless if the thread waited for its period.
+        while reading.strong_count() > 0 {
             yield_now();
+        }
+    }
+
+    #[test]
+    fn a_spike_counts_for_one_to_two_windows() {
+        let spike = Duration::from_secs(1);
+        for lead in 0..Window::LENGTH {
+            let mut window = Window::default();
+            for _ in 0..lead {
+                window.push(Duration::ZERO);
+            }
+            window.push(spike);
+            let mut counted_for = 0;
+            while window.worst() == spike {
+                counted_for += 1;
+                window.push(Duration::ZERO);
+            }
+            assert!(
+                (Window::LENGTH..=2 * Window::LENGTH).contains(&counted_for),
+                "{counted_for}"
+            );
         }
     }
 }

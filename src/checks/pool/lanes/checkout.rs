@@ -49,7 +49,7 @@ pub(crate) struct Answered {
 pub(crate) struct CheckoutPlan {
     /// When the proof should have ended.
     pub(crate) until: Instant,
-    /// Whether all idle connections are examined, in a pool that keeps broken ones: the last run got no answer.
+    /// Whether all idle connections are examined, in a pool that keeps broken ones.
     pub(crate) doubt: bool,
     /// Whether a broken connection is kept, so that it can be replaced.
     pub(crate) repair: bool,

@@ -1,3 +1,5 @@
+//! The public check and its thresholds.
+
 use std::{
     fmt,
     future::{Future, ready},
@@ -7,30 +9,32 @@ use std::{
 
 use tokio::runtime::{Handle, Id};
 
-use super::watchdog::{Reading, Watchdog};
+use super::watchdog::{Watchdog, WatchdogReading};
 use crate::{
     bounds::MAX_DURATION,
     check::{Check, CheckResult, InProcessCheck, Outcome, sealed},
     report::{Failure, Reason},
 };
 
-/// More often would cost more than it tells.
+/// A shorter period costs more and measures no better.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 
-/// Degraded if the async runtime runs its tasks late, down if it has stopped to run them.
+/// Degraded if the async runtime runs its tasks late, down if it has stopped running them.
 ///
-/// A thread of its own spawns an empty task each period and measures how late the runtime runs it.
+/// A separate thread spawns an empty task each period and measures how late the runtime runs it.
 ///
-/// It reports code that blocks all worker threads (a lock, a blocking call, a loop without an
-/// `await`), and a CPU too small for the work. It does not report one blocked worker thread among several, a
-/// task that waits for something that never comes, or threads that are not workers, as those
-/// of `spawn_blocking` or of `block_in_place`.
+/// It detects code that blocks all worker threads, as a lock, a blocking call or a loop without an `await` does.
+/// It also detects a CPU that is too small for the work. It does not detect:
+///
+/// - one blocked worker thread among several;
+/// - a task that waits for an event that never comes;
+/// - blocked threads that are not workers, as those of `spawn_blocking` or `block_in_place`.
 ///
 /// A runtime that is busy and makes progress is never down. If the check runs on the runtime that it
-/// measures, that shows progress, and it is degraded at most: with all its workers blocked no probe
-/// is answered either, and a prober counts that as a failure. To get the answer all the same, serve the probes on a
-/// runtime of their own and measure the app's with [`for_runtime`](Self::for_runtime). On a current-thread runtime a
-/// task may wait for some 60 others.
+/// measures, that shows progress: the result is degraded at most. While all its workers are blocked, no probe
+/// is answered, and a prober counts that as a failure. To get an answer even then, serve the probes on a
+/// separate runtime and measure the app's runtime with [`for_runtime`](Self::for_runtime). On a current-thread
+/// runtime a task may wait for some 60 others.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,7 +60,7 @@ pub struct RuntimeLag {
 }
 
 impl RuntimeLag {
-    /// Measures the current runtime each `period`, 10 ms at least. A good one is 100 ms.
+    /// Measures the current runtime each `period`: at least 10 ms, at most a year. Recommended: 100 ms.
     ///
     /// # Panics
     ///
@@ -66,7 +70,7 @@ impl RuntimeLag {
         Self::for_runtime(&Handle::current(), period)
     }
 
-    /// Measures another runtime than that of the probes.
+    /// Measures `runtime` each `period`, as [`new`](Self::new) does with the current runtime.
     ///
     /// # Panics
     ///
@@ -82,26 +86,28 @@ impl RuntimeLag {
         }
     }
 
-    /// Sets the lag above which the runtime is degraded, within the last hundred periods. Default: 250 ms, a
-    /// quarter of what a kubelet waits for a probe.
+    /// Sets the lag above which the runtime is degraded. Default: 250 ms; at most a year.
+    ///
+    /// The worst lag of at least the last hundred periods counts. The default is a quarter of the time that a
+    /// kubelet waits for a probe.
     #[must_use]
     pub fn degraded_after(mut self, lag: Duration) -> Self {
         self.degraded_after = lag.min(MAX_DURATION);
         self
     }
 
-    /// Sets the present lag above which the runtime is down. Default: 5 s.
+    /// Sets the present lag above which the runtime is down. Default: 5 s; at most a year.
     ///
-    /// It is noticed a period later at most. Choose it well above the longest stall that is no
-    /// reason to restart the process; time in which the whole process was stopped does not count.
+    /// It is detected at most a period later. Choose it well above the longest stall that does not justify a
+    /// restart of the process. Time in which the whole process was stopped does not count.
     #[must_use]
     pub fn down_after(mut self, lag: Duration) -> Self {
         self.down_after = lag.min(MAX_DURATION);
         self
     }
 
-    /// The result; the runtime makes `progress` for certain, or does not.
-    fn judge(&self, reading: &Reading, progress: bool) -> CheckResult {
+    /// The result of `reading`. `progress`: whether the runtime is known to make progress.
+    fn judge(&self, reading: &WatchdogReading, progress: bool) -> CheckResult {
         let (present, worst) = (reading.waiting, reading.worst());
         let numbers = [("lag_ms", millis(present)), ("worst_ms", millis(worst))];
         if present > self.down_after && !progress {
@@ -114,8 +120,8 @@ impl RuntimeLag {
         let outcome = if worst > self.degraded_after {
             Outcome::degraded(Reason::RuntimeLag).message("tasks were run late")
         } else if reading.age() > self.degraded_after + self.period {
-            // The one thread that has nothing else to do came late.
-            Outcome::degraded(Reason::RuntimeLag).message("this process has hardly been run")
+            // The watchdog was late, though its thread has nothing else to do.
+            Outcome::degraded(Reason::RuntimeLag).message("the process got hardly any CPU time")
         } else {
             Outcome::up()
         };
