@@ -48,7 +48,7 @@ pub struct Dependency {
     pub(crate) liveness: bool,
     pub(crate) readiness: bool,
     pub(crate) groups: Vec<Cow<'static, str>>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: RunSettings,
 }
 
 /// Whether a probe fails with the dependency.
@@ -61,7 +61,7 @@ pub(crate) enum Requirement {
 
 /// The numbers that steer the runs of one dependency. No time is over [`MAX_DURATION`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct RunSettings {
     pub(crate) timeout: Duration,
     pub(crate) cache_for: Option<Duration>,
     pub(crate) cache_failures_for: Option<Duration>,
@@ -72,7 +72,7 @@ pub(crate) struct Settings {
     pub(crate) refresh_every: Option<Duration>,
 }
 
-impl Default for Settings {
+impl Default for RunSettings {
     fn default() -> Self {
         Self {
             timeout: DEFAULT_TIMEOUT,
@@ -86,7 +86,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl RunSettings {
     /// How long a result is cached, before jitter.
     pub(crate) fn lifetime(&self, failed: bool) -> Duration {
         self.set_lifetime(failed).unwrap_or(DEFAULT_LIFETIME)
@@ -155,7 +155,7 @@ impl Dependency {
                 liveness: false,
                 readiness: true,
                 groups: Vec::new(),
-                settings: Settings::default(),
+                settings: RunSettings::default(),
             }),
         }
     }

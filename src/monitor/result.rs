@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     check::{CheckResult, Outcome},
-    dependency::Settings,
+    dependency::RunSettings,
     report::{CheckRun, Failure, History, Observations, Reason, Status},
 };
 
@@ -59,7 +59,7 @@ impl LastResult {
         last: Option<&Self>,
         result: CheckResult,
         span: Span,
-        settings: &Settings,
+        settings: &RunSettings,
         jitter: f64,
     ) -> Self {
         let duration = span.ended.saturating_duration_since(span.started);
@@ -122,7 +122,7 @@ impl LastResult {
         next
     }
 
-    fn succeed(&mut self, outcome: Outcome, settings: &Settings) {
+    fn succeed(&mut self, outcome: Outcome, settings: &RunSettings) {
         self.failures = 0;
         self.successes = self.successes.saturating_add(1);
         let is_up = outcome.status == Status::Up;
@@ -159,7 +159,7 @@ impl LastResult {
         }
     }
 
-    fn fail(&mut self, failure: Failure, settings: &Settings) {
+    fn fail(&mut self, failure: Failure, settings: &RunSettings) {
         self.successes = 0;
         self.slow_runs = 0;
         self.quick_runs = 0;
@@ -201,7 +201,7 @@ impl LastResult {
         last: Option<&Self>,
         since: Instant,
         now: Instant,
-        settings: &Settings,
+        settings: &RunSettings,
     ) -> Self {
         let failure =
             Failure::new(Reason::Stuck).message("the run past its deadline cannot be cancelled");

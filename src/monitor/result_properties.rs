@@ -1,4 +1,4 @@
-//! Lifetime and thresholds, against a model that keeps every run and looks back.
+//! Lifetime and thresholds, compared with a model that keeps every run.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use tokio::time::Instant;
 use super::result::{LastResult, Span};
 use crate::{
     check::{CheckResult, Outcome},
-    dependency::Settings,
+    dependency::RunSettings,
     report::{Failure, Reason, Status},
 };
 
-/// What a run found, when it started after the last one had ended, and how long it took.
+/// What a run found, how long after the previous one it started, and how long it took.
 #[derive(Clone, Copy, Debug)]
-struct Run {
-    found: Found,
+struct ModelRun {
+    found: RunOutcome,
     pause: Duration,
     took: Duration,
     jitter: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Found {
+enum RunOutcome {
     Up,
     Degraded,
     Failed,
 }
 
-impl Found {
+impl RunOutcome {
     fn result(self) -> CheckResult {
         match self {
             Self::Up => Ok(Outcome::up()),
@@ -42,14 +42,14 @@ fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
 }
 
-fn run() -> impl Strategy<Value = Run> {
+fn run() -> impl Strategy<Value = ModelRun> {
     let found = prop_oneof![
-        2 => Just(Found::Up),
-        1 => Just(Found::Degraded),
-        3 => Just(Found::Failed),
+        2 => Just(RunOutcome::Up),
+        1 => Just(RunOutcome::Degraded),
+        3 => Just(RunOutcome::Failed),
     ];
     (found, millis(0..3_000), millis(0..900), 0.0..1.0).prop_map(|(found, pause, took, jitter)| {
-        Run {
+        ModelRun {
             found,
             pause,
             took,
@@ -58,21 +58,21 @@ fn run() -> impl Strategy<Value = Run> {
     })
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
+fn settings() -> impl Strategy<Value = RunSettings> {
     let failure = prop_oneof![Just(None), millis(0..2_000).prop_map(Some)];
     (1..4_u32, 1..4_u32, millis(0..5_000), failure).prop_map(
-        |(failure_threshold, success_threshold, cache_for, cache_failures_for)| Settings {
+        |(failure_threshold, success_threshold, cache_for, cache_failures_for)| RunSettings {
             failure_threshold,
             success_threshold,
             cache_for: Some(cache_for),
             cache_failures_for,
-            ..Settings::default()
+            ..RunSettings::default()
         },
     )
 }
 
 /// How many of the last runs in a row did as `wanted` says.
-fn in_a_row(runs: &[Run], wanted: impl Fn(Found) -> bool) -> u32 {
+fn in_a_row(runs: &[ModelRun], wanted: impl Fn(RunOutcome) -> bool) -> u32 {
     let count = runs
         .iter()
         .rev()
@@ -96,9 +96,9 @@ proptest! {
             let span = Span { started, ended: now };
             let next = LastResult::after(last.as_ref(), run.found.result(), span, &settings, run.jitter);
 
-            let failures = in_a_row(&runs[..=at], |found| found == Found::Failed);
-            let successes = in_a_row(&runs[..=at], |found| found != Found::Failed);
-            if run.found == Found::Failed {
+            let failures = in_a_row(&runs[..=at], |found| found == RunOutcome::Failed);
+            let successes = in_a_row(&runs[..=at], |found| found != RunOutcome::Failed);
+            if run.found == RunOutcome::Failed {
                 since = since.or(Some(now));
                 if failures >= settings.failure_threshold {
                     shown = Status::Down;
@@ -106,7 +106,7 @@ proptest! {
             } else if shown.is_serving() || successes >= settings.success_threshold {
                 since = None;
                 shown = match run.found {
-                    Found::Up => Status::Up,
+                    RunOutcome::Up => Status::Up,
                     _ => Status::Degraded,
                 };
             }
@@ -116,7 +116,7 @@ proptest! {
             // The reason is that of the status that is shown, whatever the last run found.
             let has_reason = matches!(next.status, Status::Degraded | Status::Down);
             prop_assert_eq!(next.reason.is_some(), has_reason);
-            prop_assert_eq!(next.found == Status::Down, run.found == Found::Failed);
+            prop_assert_eq!(next.found == Status::Down, run.found == RunOutcome::Failed);
             prop_assert_eq!((next.started, next.duration), (started, run.took));
             last = Some(next);
         }
@@ -132,7 +132,7 @@ proptest! {
         let span = Span { started, ended: started + run.took };
         let last = LastResult::after(None, run.found.result(), span, &settings, run.jitter);
         let period = match settings.cache_failures_for {
-            Some(period) if run.found == Found::Failed => period,
+            Some(period) if run.found == RunOutcome::Failed => period,
             _ => settings.lifetime(false),
         };
         // The start of the run counts, however long it took.

@@ -1,4 +1,4 @@
-//! Lifetime and thresholds, by tables.
+//! Lifetime and thresholds, as tables.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::result::{LastResult, Span};
 use crate::{
     check::{CheckResult, Outcome},
-    dependency::Settings,
+    dependency::RunSettings,
     report::{Failure, ObservedValue, Reason, Status},
 };
 
@@ -22,7 +22,7 @@ fn result(letter: char) -> CheckResult {
 }
 
 /// The statuses shown after each run of `runs`, one letter a run.
-fn shown(runs: &str, settings: &Settings) -> String {
+fn shown(runs: &str, settings: &RunSettings) -> String {
     let start = Instant::now();
     let mut last: Option<LastResult> = None;
     let mut shown = String::new();
@@ -65,10 +65,10 @@ fn thresholds_count_completed_runs_in_a_row() {
         (2, 1, "dff", "GGD"),
     ];
     for (failure_threshold, success_threshold, runs, expected) in table {
-        let settings = Settings {
+        let settings = RunSettings {
             failure_threshold,
             success_threshold,
-            ..Settings::default()
+            ..RunSettings::default()
         };
         assert_eq!(shown(runs, &settings), expected, "{settings:?} {runs}");
     }
@@ -76,10 +76,10 @@ fn thresholds_count_completed_runs_in_a_row() {
 
 #[test]
 fn lifetime_counts_from_the_start_of_the_run() {
-    let settings = Settings {
+    let settings = RunSettings {
         cache_for: Some(1_000 * MS),
         cache_failures_for: Some(200 * MS),
-        ..Settings::default()
+        ..RunSettings::default()
     };
     let started = Instant::now();
     let span = Span {
@@ -121,10 +121,10 @@ fn a_result_far_past_its_lifetime_is_not_usable() {
         (second, Some(500 * MS), 3_600),
         (second, Some(2_000 * MS), 5_600),
     ] {
-        let settings = Settings {
+        let settings = RunSettings {
             cache_for,
             refresh_every,
-            ..Settings::default()
+            ..RunSettings::default()
         };
         let last = LastResult::after(None, result('u'), span, &settings, 0.0);
         assert!(last.is_usable(started + usable * MS), "{settings:?}");
@@ -135,7 +135,7 @@ fn a_result_far_past_its_lifetime_is_not_usable() {
 #[test]
 fn an_outage_is_dated_from_its_first_failed_run() {
     let start = Instant::now();
-    let settings = Settings::default();
+    let settings = RunSettings::default();
     let at = |s: u32| Span {
         started: start + 1_000 * MS * s,
         ended: start + 1_000 * MS * s + MS,
@@ -151,9 +151,9 @@ fn an_outage_is_dated_from_its_first_failed_run() {
 #[test]
 fn a_status_is_dated_from_the_run_that_changed_it() {
     let start = Instant::now();
-    let settings = Settings {
+    let settings = RunSettings {
         failure_threshold: 2,
-        ..Settings::default()
+        ..RunSettings::default()
     };
     let end = |number: u32| start + 1_000 * MS * number + MS;
     let mut last = None;
@@ -180,9 +180,9 @@ fn a_status_is_dated_from_the_run_that_changed_it() {
 #[test]
 fn history_keeps_what_each_run_found_by_itself() {
     let start = Instant::now();
-    let settings = Settings {
+    let settings = RunSettings {
         failure_threshold: 3,
-        ..Settings::default()
+        ..RunSettings::default()
     };
     let mut last = None;
     for letter in "ufdf".chars() {
@@ -225,11 +225,11 @@ fn slow_runs_degrade_after_the_failure_threshold() {
         (2, 1, "dsds", "GUGU"),
     ];
     for (failure_threshold, success_threshold, runs, expected) in table {
-        let settings = Settings {
+        let settings = RunSettings {
             failure_threshold,
             success_threshold,
             slow_after: Some(100 * MS),
-            ..Settings::default()
+            ..RunSettings::default()
         };
         assert_eq!(shown(runs, &settings), expected, "{settings:?} {runs}");
     }
@@ -237,9 +237,9 @@ fn slow_runs_degrade_after_the_failure_threshold() {
 
 #[test]
 fn a_slow_result_names_both_times() {
-    let settings = Settings {
+    let settings = RunSettings {
         slow_after: Some(100 * MS),
-        ..Settings::default()
+        ..RunSettings::default()
     };
     let started = Instant::now();
     let after = |took: u32| {
@@ -269,7 +269,7 @@ fn messages_and_observations_of_a_run_are_kept() {
         started: now,
         ended: now,
     };
-    let after = |result| LastResult::after(None, result, span, &Settings::default(), 0.0);
+    let after = |result| LastResult::after(None, result, span, &RunSettings::default(), 0.0);
     let good = after(Ok(Outcome::up().message("slow").observe("depth", 7_u64)));
     let bad = after(Err(Failure::new(Reason::Busy)
         .message("full")

@@ -1,8 +1,8 @@
-//! One detached run: its own task, its deadline, safe against panics.
+//! One detached run: its tasks, its deadline, and the panics of its check.
 //!
-//! Two tasks, since a check that blocks its thread cannot be interrupted: the check runs in one, the
-//! deadline is kept by the other. When the runtime shuts down both are dropped, and with them the
-//! permit, which wakes the waiters. That says nothing about the dependency: there is no result.
+//! A check that blocks its thread cannot be interrupted. So the check runs in one task, and another task keeps
+//! the deadline. When the runtime shuts down, both are dropped, and with them the permit, which wakes the
+//! waiters. Such a run has no result.
 
 use std::{
     collections::hash_map::RandomState,
@@ -26,16 +26,16 @@ use super::{
 };
 use crate::{
     check::{CheckResult, DynCheck},
-    dependency::Settings,
+    dependency::RunSettings,
     report::{Failure, Reason},
 };
 
-/// What a run found, and the cause of a failure for the log.
-type Examined = (CheckResult, Option<String>);
+/// The result of a check, and the cause of a failure for the log.
+type RunOutput = (CheckResult, Option<String>);
 
-/// Whether a run can be started here: within a Tokio runtime that has a timer.
+/// Whether a run can start here: inside a Tokio runtime that has a timer.
 pub(crate) fn is_possible() -> bool {
-    /// The runtime that was found to have none: its panic is printed once.
+    /// The runtime that was found to have no timer. Its panic is printed once.
     static WITHOUT_TIMER: Mutex<Option<Id>> = Mutex::new(None);
 
     let Ok(runtime) = Handle::try_current() else {
@@ -45,7 +45,7 @@ pub(crate) fn is_possible() -> bool {
     if *without() == Some(runtime.id()) {
         return false;
     }
-    // Tokio has no other way to tell.
+    // Tokio offers no other test.
     let has_timer = catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok();
     if !has_timer {
         *without() = Some(runtime.id());
@@ -53,28 +53,29 @@ pub(crate) fn is_possible() -> bool {
     has_timer
 }
 
-/// Starts a run of `check` on the current runtime. `on_publish` gets its result, with the cause of a
-/// failure for the log.
+/// Starts a run of `check` on the current runtime.
+///
+/// `on_publish` receives the result, with the cause of a failure for the log.
 pub(crate) fn detach(
     check: Arc<dyn DynCheck>,
-    settings: Settings,
+    settings: RunSettings,
     permit: RunPermit<LastResult>,
     on_publish: impl Fn(&Published<LastResult>, Option<&str>) + Send + 'static,
 ) -> AbortHandle {
     let runtime = Handle::current();
     let deadline = permit.deadline();
     let future = Box::pin(async move {
-        // From its first line on in the task: the part before the future may panic, too.
+        // Called inside the task: the part before the future may panic, too.
         let mut result = check.check_until_boxed(deadline).await;
-        // The source is the app's code: its text and its end belong to the run, under no lock.
+        // The source is code of the app: it is displayed and dropped inside the run, under no lock.
         let cause = result.as_mut().err().and_then(Failure::take_cause);
         (result, cause)
     });
-    let task = AbortOnDrop(runtime.spawn(Marked {
+    let task = AbortOnDrop(runtime.spawn(CheckFuture {
         future: Some(future),
         mark: permit.poll_mark(),
     }));
-    let run = Run {
+    let run = DetachedRun {
         permit,
         settings,
         on_publish,
@@ -82,13 +83,13 @@ pub(crate) fn detach(
     runtime.spawn(run.drive(task)).abort_handle()
 }
 
-struct Run<F> {
+struct DetachedRun<F> {
     permit: RunPermit<LastResult>,
-    settings: Settings,
+    settings: RunSettings,
     on_publish: F,
 }
 
-impl<F: Fn(&Published<LastResult>, Option<&str>)> Run<F> {
+impl<F: Fn(&Published<LastResult>, Option<&str>)> DetachedRun<F> {
     async fn drive(self, mut task: AbortOnDrop) {
         match timeout_at(self.permit.deadline(), &mut task.0).await {
             Ok(Ok((result, cause))) => self.publish(result, cause.as_deref()),
@@ -96,15 +97,14 @@ impl<F: Fn(&Published<LastResult>, Option<&str>)> Run<F> {
                 let failure = Failure::new(Reason::Panicked).message("the check panicked");
                 self.publish(Err(failure), None);
             }
-            // Only a runtime that shuts down aborts it.
+            // Only a runtime that shuts down aborts the task.
             Ok(Err(_)) => {}
             Err(_) => {
                 let timeout = self.settings.timeout.as_millis();
                 let message = format!("no answer within {timeout} ms");
                 self.publish(Err(Failure::new(Reason::Timeout).message(message)), None);
                 task.0.abort();
-                // Until the task is gone this run keeps its place: a second one beside it
-                // would block a second thread.
+                // Until the task has ended this run stays active: a second run would block a second thread.
                 let _ = (&mut task.0).await;
             }
         }
@@ -124,7 +124,7 @@ impl<F: Fn(&Published<LastResult>, Option<&str>)> Run<F> {
     }
 }
 
-struct AbortOnDrop(JoinHandle<Examined>);
+struct AbortOnDrop(JoinHandle<RunOutput>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -132,16 +132,16 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// The check's future, which marks each moment in which its code executes, its drop included.
-struct Marked {
-    future: Option<Pin<Box<dyn Future<Output = Examined> + Send>>>,
+/// The future of a check. It sets the mark while its code executes, its drop included.
+struct CheckFuture {
+    future: Option<Pin<Box<dyn Future<Output = RunOutput> + Send>>>,
     mark: PollMark,
 }
 
-impl Future for Marked {
-    type Output = Examined;
+impl Future for CheckFuture {
+    type Output = RunOutput;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Examined> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RunOutput> {
         let _inside = self.mark.set();
         match &mut self.future {
             Some(future) => future.as_mut().poll(cx),
@@ -151,7 +151,7 @@ impl Future for Marked {
     }
 }
 
-impl Drop for Marked {
+impl Drop for CheckFuture {
     fn drop(&mut self) {
         let _inside = self.mark.set();
         self.future = None;
@@ -160,8 +160,7 @@ impl Drop for Marked {
 
 /// A random share in `0.0..1.0`.
 pub(crate) fn random_share() -> f64 {
-    // Keyed at random for each process and differently each time: enough to
-    // spread a fleet, and no dependency on a generator.
+    // The keys differ for each process and each call: enough to spread replicas, without a dependency.
     let random = RandomState::new().build_hasher().finish();
     f64::from((random >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
 }

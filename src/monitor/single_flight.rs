@@ -1,13 +1,13 @@
-//! Single flight: at most one run at a time, and every caller that comes meanwhile gets its result.
+//! Single flight: at most one run at a time. Every caller that comes meanwhile gets its result.
 //!
-//! Knows neither tasks nor the clock: time is an argument, so that loom can try every interleaving. A
-//! [`RunPermit`] is the right to run. Dropping it, in whatever way (panic, abort, a runtime that
-//! shuts down), ends the run and wakes the waiters: no waiter is lost.
+//! It knows neither tasks nor the clock: time is an argument, so that loom can try every interleaving. A
+//! [`RunPermit`] is the right to run. Its drop ends the run and wakes the waiters, also after a panic, an abort
+//! or a shutdown of the runtime: no waiter is lost.
 //!
 //! A run past its deadline is in one of two states, distinguished by whether it is inside a poll:
 //! 1. It is: it blocks its thread and cannot be cancelled. It keeps its place ([`Joined::Overrun`]).
-//! 2. It is not, and its runtime may be driven no longer. A caller on another runtime starts a run in its
-//!    place, and the late result of the old one is ignored. A caller on the same runtime shows that it is driven.
+//! 2. It is not, and its runtime may no longer be driven. A caller on another runtime starts a run in its
+//!    place, and the late result of the old run is ignored. A caller on the same runtime shows that it is driven.
 
 use std::{
     future::Future,
@@ -20,45 +20,48 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
+// Loom's lock if it checks the interleavings.
+#[cfg(not(tower_health_loom))]
+use std::sync::{Mutex, MutexGuard};
 
+#[cfg(tower_health_loom)]
+use loom::sync::{Mutex, MutexGuard};
 use tokio::{runtime::Id, time::Instant};
 
-use super::sync::{Mutex, MutexGuard};
-
 /// Past this many waiters for one run, a caller gets the last value at once.
-const MAX_WAITERS: usize = 131_072;
+pub(super) const MAX_WAITERS: usize = 131_072;
 /// How long after its deadline a run inside a poll may take to end before it is called stuck.
 const STUCK_AFTER: Duration = Duration::from_millis(100);
 /// How long after its deadline a run outside a poll keeps its place. A runtime that is merely busy
 /// ends it within this time.
 const ABANDONED_AFTER: Duration = Duration::from_millis(500);
 
-/// One place where values of `T` are made, one at a time.
+/// Produces values of `T`, one at a time.
 #[derive(Debug)]
 pub(crate) struct SingleFlight<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<FlightState<T>>,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct FlightState<T> {
     last: Option<Arc<T>>,
     active: Option<ActiveRun>,
     /// How many runs have started.
     runs: u64,
     /// Counts what waiters wait for: values, and ends of runs.
     generation: u64,
-    /// Wakers of this generation's waiters; a place that was given up is `None`.
+    /// The wakers of this generation's waiters; `None` after a waiter was dropped.
     waiters: Vec<Option<Waker>>,
 }
 
-/// The run that has the place.
+/// The active run.
 #[derive(Clone, Debug)]
 pub(crate) struct ActiveRun {
     number: u64,
     pub(crate) since: Instant,
     deadline: Instant,
     runtime: Option<Id>,
-    /// Its value is there, and its permit is not gone yet.
+    /// Whether its value is published. Its permit still exists.
     pub(crate) has_published: bool,
     polled: PollMark,
 }
@@ -76,7 +79,7 @@ impl ActiveRun {
 }
 
 /// Whether a run's code executes at this moment.
-// Of std in the model, too: it is no part of what the lock protects.
+// Always of std, not of loom: the lock does not protect it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PollMark(Arc<AtomicBool>);
 
@@ -85,40 +88,40 @@ impl PollMark {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Sets it until what is returned is dropped.
+    /// Sets the mark until the returned guard is dropped.
     pub(super) fn set(&self) -> impl Drop + use<> {
         self.0.store(true, Ordering::SeqCst);
-        Marked(self.clone())
+        PollGuard(self.clone())
     }
 }
 
-struct Marked(PollMark);
+struct PollGuard(PollMark);
 
-impl Drop for Marked {
+impl Drop for PollGuard {
     fn drop(&mut self) {
         self.0.0.store(false, Ordering::SeqCst);
     }
 }
 
-/// What a caller gets that joins.
+/// The result of [`SingleFlight::join`].
 #[derive(Debug)]
 pub(crate) enum Joined<T> {
     /// The last value is good.
     Last,
-    /// There was no run: the caller must run, and may wait like the others.
+    /// No run was active: the caller must run, and may wait like the others.
     Started(RunPermit<T>, Wait<T>),
-    /// There is a run.
+    /// A run is active.
     Waiting(Wait<T>),
-    /// The run has published or blocks past its deadline, and keeps its place.
+    /// The active run has published its value, or blocks past its deadline.
     Overrun(ActiveRun),
-    /// There is a run, and too many wait for it.
+    /// A run is active, and too many callers wait for it.
     Full,
 }
 
 impl<T> SingleFlight<T> {
     pub(crate) fn new() -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(FlightState {
                 last: None,
                 active: None,
                 runs: 0,
@@ -128,8 +131,7 @@ impl<T> SingleFlight<T> {
         }
     }
 
-    /// Returns at once if the last value is `good`; else joins the run, or starts one that has `timeout`
-    /// on the runtime `here`.
+    /// Joins the active run, or starts one with `timeout` on the runtime `here`, unless the last value is `good`.
     pub(crate) fn join(
         self: &Arc<Self>,
         now: Instant,
@@ -155,7 +157,7 @@ impl<T> SingleFlight<T> {
             Some(_) => return Joined::Waiting(wait),
             None => {}
         }
-        // Waiters of an abandoned run stay: they wait for this one from now on.
+        // Waiters of an abandoned run stay, and wait for the new run from now on.
         state.runs += 1;
         let active = ActiveRun {
             number: state.runs,
@@ -170,13 +172,13 @@ impl<T> SingleFlight<T> {
         Joined::Started(RunPermit { flight, active }, wait)
     }
 
-    /// The last value, however old, and the run that has the place.
+    /// The last value, however old, and the active run.
     pub(crate) fn peek(&self) -> (Option<Arc<T>>, Option<ActiveRun>) {
         let state = self.lock();
         (state.last.clone(), state.active.clone())
     }
 
-    /// Replaces the last value outside a run, unless `value` makes none, and wakes the waiters.
+    /// Replaces the last value outside a run and wakes the waiters, unless `value` returns `None`.
     pub(crate) fn amend(
         &self,
         value: impl FnOnce(Option<&T>) -> Option<T>,
@@ -191,15 +193,14 @@ impl<T> SingleFlight<T> {
         Some(Published { previous, value })
     }
 
-    /// A poisoned lock is taken over: no code that can panic runs under it but `T`'s constructors,
-    /// which write nothing before they return.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    /// Ignores poison: only constructors of `T` can panic under the lock, before anything is written.
+    fn lock(&self) -> MutexGuard<'_, FlightState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> State<T> {
-    /// Hands out the waiters, to be woken once the lock is gone.
+impl<T> FlightState<T> {
+    /// Returns the waiters, to be woken once the lock is released.
     fn next_generation(&mut self) -> Vec<Option<Waker>> {
         self.generation += 1;
         mem::take(&mut self.waiters)
@@ -218,14 +219,14 @@ fn wake(waiters: Vec<Option<Waker>>) {
     }
 }
 
-/// The right to run. There is one per flight at a time that counts.
+/// The right to run. Each flight has at most one whose value counts.
 #[derive(Debug)]
 pub(crate) struct RunPermit<T> {
     flight: Arc<SingleFlight<T>>,
     active: ActiveRun,
 }
 
-/// What was there before and what is there now.
+/// The value before and the value now.
 #[derive(Debug)]
 pub(crate) struct Published<T> {
     pub(crate) previous: Option<Arc<T>>,
@@ -245,10 +246,9 @@ impl<T> RunPermit<T> {
         self.active.polled.clone()
     }
 
-    /// Publishes the run's value, made from the last one, and wakes the waiters. `None` if another
-    /// run has taken the place.
+    /// Publishes the run's value, made from the last one, and wakes the waiters.
     ///
-    /// The run keeps its place until it is dropped.
+    /// Returns `None` if another run is active instead. The run stays active until its permit is dropped.
     pub(crate) fn publish(&self, value: impl FnOnce(Option<&T>) -> T) -> Option<Published<T>> {
         let mut state = self.flight.lock();
         match &mut state.active {
@@ -278,14 +278,14 @@ impl<T> Drop for RunPermit<T> {
     }
 }
 
-/// Resolves once the run that was joined has published or is gone.
+/// Resolves once the joined run has published or ended.
 ///
-/// Dropping it gives up the place and changes nothing else.
+/// Its drop frees a place in the queue and changes nothing else.
 #[derive(Debug)]
 pub(crate) struct Wait<T> {
     flight: Arc<SingleFlight<T>>,
     generation: u64,
-    /// Where its waker is, once it was polled.
+    /// The index of its waker, once it was polled.
     place: Option<usize>,
 }
 
@@ -300,15 +300,15 @@ impl<T> Future for Wait<T> {
         }
         match this.place {
             Some(place) => {
-                let kept = &mut state.waiters[place];
-                if kept
+                let waiter = &mut state.waiters[place];
+                if waiter
                     .as_ref()
                     .is_some_and(|waker| waker.will_wake(cx.waker()))
                 {
                     return Poll::Pending;
                 }
-                let outdated = kept.replace(cx.waker().clone());
-                // The lock first: the last trace of a task may hold another place in this queue.
+                let outdated = waiter.replace(cx.waker().clone());
+                // The lock first: a waker may own another `Wait` of this queue.
                 drop(state);
                 drop(outdated);
             }
@@ -328,113 +328,13 @@ impl<T> Drop for Wait<T> {
         if state.generation != self.generation {
             return;
         }
-        let given_up = state.waiters[place].take();
-        // The rear is freed so that impatient callers cannot fill the queue during one long run.
+        let waker = state.waiters[place].take();
+        // The end is freed so that callers that give up cannot fill the queue during one long run.
         while state.waiters.last().is_some_and(Option::is_none) {
             state.waiters.pop();
         }
-        // As above.
+        // The lock first, as above.
         drop(state);
-        drop(given_up);
-    }
-}
-
-#[cfg(all(test, not(tower_health_loom)))]
-mod tests {
-    use std::{
-        pin::pin,
-        sync::{Arc, Mutex},
-        task::{Wake, Waker},
-    };
-
-    use super::{Context, Duration, Future, Instant, Joined, MAX_WAITERS, SingleFlight, Wait};
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// A task of which only its waker is left, and a place in the queue with it.
-    struct Task {
-        _place: Mutex<Wait<u8>>,
-    }
-
-    impl Wake for Task {
-        fn wake(self: Arc<Self>) {}
-    }
-
-    fn joined(flight: &Arc<SingleFlight<u8>>) -> Wait<u8> {
-        match flight.join(Instant::now(), SECOND, None, |_| true) {
-            Joined::Waiting(mut wait) => {
-                let mut cx = Context::from_waker(Waker::noop());
-                assert!(pin!(&mut wait).poll(&mut cx).is_pending());
-                wait
-            }
-            joined => unreachable!("there is a run: {joined:?}"),
-        }
-    }
-
-    #[test]
-    fn past_the_limit_callers_do_not_wait_until_one_gives_up() {
-        let flight = Arc::new(SingleFlight::new());
-        let now = Instant::now();
-        let Joined::Started(_run, _wait) = flight.join(now, SECOND, None, |_| true) else {
-            unreachable!("there is no run")
-        };
-        let is_full = || matches!(flight.join(now, SECOND, None, |_| true), Joined::Full);
-        let mut waits: Vec<_> = (0..MAX_WAITERS).map(|_| joined(&flight)).collect();
-        assert!(is_full());
-        waits.pop();
-        assert!(!is_full());
-        waits.push(joined(&flight));
-        assert!(is_full());
-    }
-
-    /// Hangs if a waker is dropped under the lock.
-    #[test]
-    fn a_waker_may_own_another_place_in_the_queue() {
-        let flight = Arc::new(SingleFlight::new());
-        let Joined::Started(_run, _wait) = flight.join(Instant::now(), SECOND, None, |_| true)
-        else {
-            unreachable!("there is no run")
-        };
-        let task = || {
-            Waker::from(Arc::new(Task {
-                _place: Mutex::new(joined(&flight)),
-            }))
-        };
-        let mut wait = joined(&flight);
-        // Twice with another waker, each time the only trace of its task.
-        for waker in [task(), task()] {
-            assert!(
-                pin!(&mut wait)
-                    .poll(&mut Context::from_waker(&waker))
-                    .is_pending()
-            );
-        }
-        drop(wait);
-    }
-
-    #[test]
-    fn past_its_deadline_a_run_is_superseded_or_stuck() {
-        let flight = Arc::new(SingleFlight::<u8>::new());
-        let start = Instant::now();
-        let Joined::Started(first, mut wait) = flight.join(start, SECOND, None, |_| true) else {
-            unreachable!("there is no run")
-        };
-        let late = start + 2 * SECOND;
-        let inside = first.poll_mark().set();
-        assert!(
-            matches!(flight.join(late, SECOND, None, |_| true), Joined::Overrun(run) if run.is_stuck(late))
-        );
-        drop(inside);
-        let Joined::Started(second, _) = flight.join(late, SECOND, None, |_| true) else {
-            unreachable!("the first one is abandoned")
-        };
-        // Its late value and its end change nothing.
-        assert!(first.publish(|_| 1).is_none());
-        drop(first);
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(pin!(&mut wait).poll(&mut cx).is_pending());
-        assert!(second.publish(|_| 2).is_some());
-        assert!(pin!(&mut wait).poll(&mut cx).is_ready());
-        assert_eq!(flight.peek().0.as_deref(), Some(&2));
+        drop(waker);
     }
 }

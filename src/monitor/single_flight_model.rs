@@ -21,7 +21,7 @@ use super::single_flight::{Joined, SingleFlight};
 
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 
-fn ask(flight: &Arc<SingleFlight<usize>>, runs: &AtomicUsize, publishes: bool) -> Option<usize> {
+fn join(flight: &Arc<SingleFlight<usize>>, runs: &AtomicUsize, publishes: bool) -> Option<usize> {
     match flight.join(Instant::now(), TIMEOUT, None, |_| true) {
         Joined::Last | Joined::Overrun(_) => {}
         Joined::Started(run, wait) => {
@@ -49,10 +49,10 @@ fn three_callers_share_one_run() {
         let others: Vec<_> = (0..2)
             .map(|_| {
                 let (flight, runs) = (flight.clone(), runs.clone());
-                thread::spawn(move || assert_eq!(ask(&flight, &runs, true), Some(0)))
+                thread::spawn(move || assert_eq!(join(&flight, &runs, true), Some(0)))
             })
             .collect();
-        assert_eq!(ask(&flight, &runs, true), Some(0));
+        assert_eq!(join(&flight, &runs, true), Some(0));
         for other in others {
             other.join().expect("does not panic");
         }
@@ -61,29 +61,29 @@ fn three_callers_share_one_run() {
 }
 
 #[test]
-fn a_lost_run_wakes_its_waiters() {
+fn a_run_without_a_value_wakes_its_waiters() {
     loom::model(|| {
         let flight = Arc::new(SingleFlight::new());
         let runs = Arc::new(AtomicUsize::new(0));
         let other = {
             let (flight, runs) = (flight.clone(), runs.clone());
-            thread::spawn(move || ask(&flight, &runs, false))
+            thread::spawn(move || join(&flight, &runs, false))
         };
         // Both return: a lost wake-up would be loom's deadlock.
-        let _ = ask(&flight, &runs, false);
+        let _ = join(&flight, &runs, false);
         let _ = other.join().expect("does not panic");
     });
 }
 
 #[test]
-fn a_caller_that_gives_up_changes_nothing_else() {
+fn a_dropped_wait_changes_nothing_else() {
     loom::model(|| {
         let now = Instant::now();
         let flight = Arc::new(SingleFlight::<usize>::new());
         let Joined::Started(run, wait) = flight.join(now, TIMEOUT, None, |_| true) else {
-            unreachable!("there is no run")
+            unreachable!("no run is active")
         };
-        let impatient = {
+        let dropped = {
             let flight = flight.clone();
             thread::spawn(move || {
                 if let Joined::Waiting(mut wait) = flight.join(now, TIMEOUT, None, |_| true) {
@@ -98,7 +98,7 @@ fn a_caller_that_gives_up_changes_nothing_else() {
         });
         block_on(wait);
         assert_eq!(flight.peek().0.as_deref(), Some(&7));
-        impatient.join().expect("does not panic");
+        dropped.join().expect("does not panic");
         runner.join().expect("does not panic");
         assert!(matches!(
             flight.join(now, TIMEOUT, None, |_| false),
