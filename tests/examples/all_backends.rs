@@ -262,8 +262,8 @@ fn a_malformed_url_is_refused_without_its_content() {
         (
             "REDIS_URL_B/C",
             "redis://:hunter2@127.0.0.1",
-            ": the dependency name \"cache.b/c\" has a slash, \
-             which would end the path segment that names it",
+            ": dependency name \"cache.b/c\" contains a slash, \
+             which separates path segments",
         ),
     ] {
         let ended = run_example(NAME, &[("ADDR", "127.0.0.1:0"), (name, url)], &[]);

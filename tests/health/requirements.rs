@@ -145,19 +145,19 @@ fn settings_that_cannot_work_are_refused() {
         ),
         (
             a().required_for(orders()),
-            "has a requirement for orders, which does not look at it",
+            "requirement for orders, which does not cover this dependency",
         ),
         (
             a().optional_for(Probe::Liveness),
-            "has a requirement for liveness, which does not look at it",
+            "requirement for liveness, which does not cover this dependency",
         ),
         (
             a().exclude_from_readiness().required_for(Probe::Readiness),
-            "has a requirement for readiness, which does not look at it",
+            "requirement for readiness, which does not cover this dependency",
         ),
         (
             a().exclude_from_readiness().optional_for(Probe::Startup),
-            "has a requirement for startup, which does not look at it",
+            "requirement for startup, which does not cover this dependency",
         ),
     ];
     for (dependency, fault) in table {
