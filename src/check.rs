@@ -1,20 +1,19 @@
-//! What a check is: [`Check`], its [`Outcome`], and closures as checks.
+//! [`Check`] and its [`Outcome`]; closures are checks, too.
 
 use std::{borrow::Cow, fmt, future::Future, pin::Pin};
 
 use tokio::time::Instant;
 
-use crate::report::{Failure, Observations, ObservedValue, PoolStats, Reason, Status};
+use crate::report::{Failure, Observations, ObservedValue, PoolStats, Reason, Status, bounded};
 
-/// What one run of a check finds: up or degraded, or a failure.
+/// The result of one run of a check: up or degraded, or a failure.
 pub type CheckResult = Result<Outcome, Failure>;
 
-/// Reports whether something works.
+/// Checks whether a dependency works.
 ///
-/// A check runs detached from whoever asks for the verdict. At its dependency's
-/// timeout (default 800 ms) its future is dropped, so it must be cancel-safe;
-/// a panic, in the part before the future, too, counts as
-/// [`Reason::Panicked`] of this dependency alone.
+/// A run is detached from its callers: a caller that disconnects does not cancel it. At the timeout of the
+/// [`Dependency`](crate::Dependency) (default 800 ms) the future is dropped, so it must be cancel-safe. A panic
+/// is down with [`Reason::Panicked`] and affects no other dependency.
 ///
 /// Closures that return a future are checks:
 ///
@@ -35,27 +34,35 @@ pub type CheckResult = Result<Outcome, Failure>;
 /// }
 /// ```
 pub trait Check: Send + Sync + 'static {
-    /// Looks once.
+    /// Runs the check once.
+    ///
+    /// # Errors
+    ///
+    /// If the dependency is down.
     fn check(&self) -> impl Future<Output = CheckResult> + Send;
 
-    /// Runs once and should end before `deadline`, the end of the dependency's timeout.
+    /// Runs the check once, and should end before `deadline`. Default: calls [`check`](Self::check).
     ///
-    /// At `deadline` the future is dropped and the run is down with [`Reason::Timeout`]. A check that
-    /// can tell the true cause of a hang ends shortly before. Default: calls [`check`](Self::check).
+    /// At `deadline`, the end of the dependency's timeout, the future is dropped and the run is down with
+    /// [`Reason::Timeout`]. A check that knows the cause of a hang should end shortly before.
+    ///
+    /// # Errors
+    ///
+    /// If the dependency is down.
     fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
         let _ = deadline;
         self.check()
     }
 
-    /// The word for what is checked, as in `postgres` or `redis`. Default: none.
+    /// Returns the kind of the dependency, as in `postgres` or `redis`. Default: none.
     fn kind(&self) -> Option<&'static str> {
         None
     }
 
-    /// Host and port, or another place, of what is checked. Default: none.
+    /// Returns the host and port, or another address, of the dependency. Default: none.
     ///
-    /// Read once, when the dependency is created. Callers with details see it; known forms of credentials
-    /// in it are masked.
+    /// Called once, when the dependency is created. Callers with details see it. Known forms of credentials
+    /// are masked.
     fn target(&self) -> Option<String> {
         None
     }
@@ -71,21 +78,21 @@ where
     }
 }
 
-/// A check whose answer lies in this process, as a worker's heartbeat does.
+/// A check that reads only the state of this process, as a worker's heartbeat does.
 ///
-/// Only such a check may take part in liveness: a liveness probe that fails gets
-/// the process restarted, and a restart mends no database. The trait is sealed;
-/// the crate's own process-local checks implement it.
-pub trait InProcessCheck: Check + sealed::Local {}
+/// Only such a check may be part of liveness: a liveness probe that fails restarts the process, and a
+/// restart does not repair a database. The trait is sealed. The checks [`Heartbeat`](crate::checks::Heartbeat),
+/// [`RuntimeLag`](crate::checks::RuntimeLag) and [`Switch`](crate::checks::Switch) implement it.
+pub trait InProcessCheck: Check + sealed::InProcess {}
 
 pub(crate) mod sealed {
-    /// Keeps a check behind a network from calling itself local.
-    // Unnameable on purpose: that is what seals.
+    /// Prevents other crates from implementing [`InProcessCheck`](super::InProcessCheck).
+    // Unnameable outside this crate, which seals the trait.
     #[allow(unnameable_types)]
-    pub trait Local {}
+    pub trait InProcess {}
 }
 
-/// What a check found when its dependency works, fully or in part.
+/// The outcome of a run whose dependency works, fully or in part.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub(crate) status: Status,
@@ -95,7 +102,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// It works.
+    /// Creates an outcome with the status up.
     pub fn up() -> Self {
         Self {
             status: Status::Up,
@@ -105,7 +112,9 @@ impl Outcome {
         }
     }
 
-    /// It works, but somebody should look, for `reason`. Probes still answer 200.
+    /// Creates an outcome with the status degraded.
+    ///
+    /// The dependency works, but an operator should act on `reason`. Probes still answer 200.
     pub fn degraded(reason: Reason) -> Self {
         Self {
             status: Status::Degraded,
@@ -114,14 +123,16 @@ impl Outcome {
         }
     }
 
-    /// Adds a sentence for those allowed details. It must hold no credentials; over 256 bytes are cut.
+    /// Adds a message for callers with details. Default: none.
+    ///
+    /// It must not contain credentials. Text over 256 bytes is cut.
     #[must_use]
     pub fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.message = Some(crate::report::bounded(message.into()));
+        self.message = Some(bounded(message.into()));
         self
     }
 
-    /// Adds a value that the check saw. At most 16 are kept.
+    /// Adds a value that the check measured. At most 16 are kept.
     #[must_use]
     pub fn observe(
         mut self,
@@ -132,25 +143,25 @@ impl Outcome {
         self
     }
 
-    /// Adds the pool's numbers.
+    /// Adds the statistics of the pool. Default: none.
     #[must_use]
     pub fn pool(mut self, pool: PoolStats) -> Self {
         self.observations.pool = Some(pool);
         self
     }
 
-    /// Up or degraded.
+    /// Returns up or degraded.
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// Why it is degraded.
+    /// Returns the reason of a degraded outcome.
     pub fn reason(&self) -> Option<Reason> {
         self.reason
     }
 }
 
-/// The object-safe twin of [`Check`]: how a dependency holds any check.
+/// The object-safe version of [`Check`].
 pub(crate) trait DynCheck: Send + Sync + 'static {
     fn check_until_boxed(
         &self,

@@ -1,4 +1,4 @@
-//! The probes.
+//! [`Probe`]: what a caller can probe.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,29 +6,34 @@ use std::{borrow::Cow, fmt};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Probe {
-    /// Should this process be restarted? Covers in-process checks only; 200 while draining.
-    Liveness,
-    /// Should it get traffic? Lifecycle and all dependencies but those excluded from readiness.
-    Readiness,
-    /// Has it ever been ready? Latched: once 200, always 200.
-    Startup,
-    /// How is everything? All dependencies.
-    Full,
-    /// How is this named group of dependencies? A group that was not
-    /// [declared](crate::HealthBuilder::group) exists while it has a member, and is unknown otherwise.
+    /// Whether this process should be restarted.
     ///
-    /// A group follows the lifecycle as readiness does, over HTTP and gRPC alike: while the app starts,
-    /// drains or is in maintenance, it answers 503 (`NOT_SERVING`).
+    /// Covers in-process checks only, and answers 200 while the app drains.
+    Liveness,
+    /// Whether the app should get traffic.
+    ///
+    /// Covers the lifecycle and all dependencies but those
+    /// [excluded from readiness](crate::Dependency::exclude_from_readiness).
+    Readiness,
+    /// Whether the app has ever been ready. Latched: once 200, always 200.
+    Startup,
+    /// The status of all dependencies.
+    Full,
+    /// The status of a named group of dependencies.
+    ///
+    /// A group that was not [declared](crate::HealthBuilder::group) exists while it has a member. A group follows
+    /// the lifecycle as readiness does. While the app starts, drains or is in maintenance, it answers 503 over
+    /// HTTP and `NOT_SERVING` over gRPC.
     Group(Cow<'static, str>),
 }
 
 impl Probe {
-    /// The group called `name`.
+    /// Returns the probe of the group `name`.
     pub fn group(name: impl Into<Cow<'static, str>>) -> Self {
         Self::Group(name.into())
     }
 
-    /// The word for it, as in a metric's label: `liveness`, `readiness`, `startup`, `full` or the group's name.
+    /// Returns `liveness`, `readiness`, `startup`, `full` or the name of the group.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Liveness => "liveness",
@@ -40,7 +45,7 @@ impl Probe {
     }
 }
 
-/// As [`as_str`](Probe::as_str).
+/// Writes [`as_str`](Probe::as_str).
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

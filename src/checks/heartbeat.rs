@@ -146,7 +146,7 @@ impl Check for Heartbeat {
     }
 }
 
-impl sealed::Local for Heartbeat {}
+impl sealed::InProcess for Heartbeat {}
 
 impl InProcessCheck for Heartbeat {}
 

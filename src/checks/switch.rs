@@ -75,7 +75,7 @@ impl Check for Switch {
     }
 }
 
-impl sealed::Local for Switch {}
+impl sealed::InProcess for Switch {}
 
 impl InProcessCheck for Switch {}
 

@@ -131,7 +131,9 @@ impl<T> SingleFlight<T> {
         }
     }
 
-    /// Joins the active run, or starts one with `timeout` on the runtime `here`, unless the last value is `good`.
+    /// Joins the active run or starts one, unless the last value is `good`.
+    ///
+    /// A run that is started has `timeout` and belongs to the runtime `here`.
     pub(crate) fn join(
         self: &Arc<Self>,
         now: Instant,

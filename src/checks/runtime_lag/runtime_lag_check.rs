@@ -142,7 +142,7 @@ impl Check for RuntimeLag {
     }
 }
 
-impl sealed::Local for RuntimeLag {}
+impl sealed::InProcess for RuntimeLag {}
 
 impl InProcessCheck for RuntimeLag {}
 
