@@ -323,7 +323,7 @@ impl Evaluation {
             }
             entries.push(entry);
         }
-        let report = Report::of(entries, self.health.shared.info.clone());
+        let report = Report::new(entries, self.health.shared.info.clone());
         let mut report = self.with_lifecycle(report);
         report.rotation = self.rotation(&report);
         EvaluatedReport {

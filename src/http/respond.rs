@@ -222,7 +222,7 @@ impl Endpoints {
         let representation = &endpoint.representations[probe.representation];
         let mut evaluated = evaluation.report();
         if self.without_measurements {
-            evaluated.report = evaluated.report.stable();
+            evaluated.report = evaluated.report.without_measurements();
         }
         let mut view = if evaluation.is_single() {
             View::single(&evaluated.report, probe.detail)

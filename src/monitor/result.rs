@@ -109,7 +109,7 @@ impl LastResult {
             shown_since: last.and_then(|last| last.shown_since),
             history: last
                 .map_or_else(History::default, |last| last.history.clone())
-                .then(run),
+                .with(run),
         };
         let shown = next.status;
         match result {

@@ -13,7 +13,7 @@ fn report() -> Report {
     for entry in &mut entries {
         entry.observations.values.clear();
     }
-    Report::of(entries, sample.info)
+    Report::new(entries, sample.info)
 }
 
 fn rendered(format: &Format, view: View<'_>) -> String {

@@ -32,7 +32,7 @@ mod tests {
     fn without_details_the_body_is_the_status() {
         let info = [("version".into(), "secret".into())];
         for status in [Status::Up, Status::Degraded, Status::Unknown, Status::Down] {
-            let mut report = Report::of(Vec::new(), info.clone().into());
+            let mut report = Report::new(Vec::new(), info.clone().into());
             report.status = status;
             let bytes = json(&View::new(&report, Detail::Status));
             assert_eq!(bytes, format!(r#"{{"status":"{status}"}}"#));

@@ -228,7 +228,7 @@ health_pool_connections{check=\"database\",state=\"in_use\"} 2
     #[test]
     fn a_name_cannot_leave_its_label() {
         let hostile = sample::entry("a\"} 1\\", Status::Up);
-        let report = Report::of(vec![hostile], [].into());
+        let report = Report::new(vec![hostile], [].into());
         let text = openmetrics(&View::single(&report, Detail::Full));
         let sample = br#"health_check_status{check="a\"} 1\\"} 1"#;
         assert!(text.windows(sample.len()).any(|part| part == sample));
@@ -237,7 +237,7 @@ health_pool_connections{check=\"database\",state=\"in_use\"} 2
     #[test]
     fn what_nobody_knows_yet_has_no_status() {
         let unknown = sample::entry("database", Status::Unknown);
-        let report = Report::of(vec![unknown], [].into());
+        let report = Report::new(vec![unknown], [].into());
         let text = openmetrics(&View::single(&report, Detail::Full));
         assert_eq!(text, "# EOF\n");
     }

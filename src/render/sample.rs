@@ -49,7 +49,7 @@ pub(super) fn report() -> Report {
         ..entry("cache", Status::Down)
     };
     let info = [("version".into(), "2.0.0".into())];
-    Report::of(vec![database, pool, cache], info.into())
+    Report::new(vec![database, pool, cache], info.into())
 }
 
 /// The sample with details.

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn one_dependency_is_a_component_alone() {
-        let report = Report::of(vec![sample::entry("database", Status::Unknown)], [].into());
+        let report = Report::new(vec![sample::entry("database", Status::Unknown)], [].into());
         assert_eq!(
             spring(&View::single(&report, Detail::Full)),
             r#"{"status":"UNKNOWN","details":{"required":true}}"#
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn each_status_has_its_word_and_empty_collections_no_key() {
-        let mut report = Report::of(Vec::new(), [].into());
+        let mut report = Report::new(Vec::new(), [].into());
         for (status, reason, full, without) in [
             (Status::Up, None, r#"{"status":"UP"}"#, r#"{"status":"UP"}"#),
             (

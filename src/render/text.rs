@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn rendered(entries: Vec<ReportEntry>, verbose: bool, unmatched: &[&str]) -> String {
-        let report = Report::of(entries, [].into());
+        let report = Report::new(entries, [].into());
         let unmatched: Vec<_> = unmatched.iter().map(|&name| name.to_owned()).collect();
         let question = Question {
             name: "readyz",
@@ -217,7 +217,7 @@ mod tests {
                 "internal server error: unknown\n",
             ),
         ] {
-            let report = Report::of(vec![entry], [].into());
+            let report = Report::new(vec![entry], [].into());
             assert_eq!(text(&View::single(&report, Detail::Full)), expected);
         }
     }
@@ -246,10 +246,11 @@ mod tests {
             "[+]database ok\n[+]pool degraded: saturated\n\
              [-]cache failed, optional: timeout: no answer within 800 ms\nhealth check passed\n"
         );
-        let draining = sample::report().overruled(Status::Down, Reason::Draining);
+        let draining = sample::report().with_lifecycle(Status::Down, Reason::Draining, None);
         let text = super::text(&View::new(&draining, Detail::Full));
         assert!(text.ends_with(b"[-]lifecycle failed: draining\nhealth check failed\n"));
-        let out = draining.saying(Some("moving\nthe disk".into()));
+        let message = Some("moving\nthe disk".into());
+        let out = draining.with_lifecycle(Status::Down, Reason::Draining, message);
         let text = super::text(&View::new(&out, Detail::Full));
         assert!(
             text.ends_with(

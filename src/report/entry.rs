@@ -12,13 +12,13 @@ use super::{CheckRun, History, Observations, ObservedValue, PoolStats, Reason, S
 pub struct ReportEntry {
     /// The name, unique within the handle.
     pub name: Arc<str>,
-    /// The kind, as in `postgres`.
+    /// The kind, such as `postgres`.
     pub kind: Option<Cow<'static, str>>,
-    /// Host and port, or another place, of what is checked. No credentials.
+    /// Host and port, or another address, of what is checked. No credentials.
     pub target: Option<Arc<str>>,
-    /// Whether the overall status is down if it is down.
+    /// Whether the overall status is down if this dependency is down.
     pub required: bool,
-    /// Its own status; see [`effective_status`](Self::effective_status) for its part in the overall one.
+    /// The status of the dependency; [`effective_status`](Self::effective_status) counts for the overall status.
     pub status: Status,
     /// The reason why it is not up.
     pub reason: Option<Reason>,
@@ -28,29 +28,29 @@ pub struct ReportEntry {
     pub duration: Option<Duration>,
     /// How long ago the last completed run started.
     pub age: Option<Duration>,
-    /// How long runs have been failing without a success between.
+    /// How long runs have been failing without a success in between.
     pub failing_for: Option<Duration>,
-    /// How long ago the last run ended that was up or degraded.
+    /// How long ago the last run that was up or degraded ended.
     pub last_up: Option<Duration>,
-    /// Whether runs have completed, and none since the start was up or degraded.
+    /// Whether runs have completed, but none since the start was up or degraded.
     pub never_up: bool,
-    /// Completed runs that failed without a success between.
+    /// The number of completed runs that failed without a success in between.
     pub consecutive_failures: u32,
     /// How long the current run has been pending, if the caller did not wait for its end.
     pub pending_for: Option<Duration>,
-    /// How long its status has been what it is, counted from the end of the run that changed it.
+    /// How long the status has not changed, counted from the end of the run that changed it.
     pub status_for: Option<Duration>,
-    /// After which time a run fails with reason `timeout`.
+    /// The duration after which a run fails with reason `timeout`.
     pub timeout: Option<Duration>,
     /// The shortest time between two runs while it is up: the cache lifetime or the refresh period.
     pub interval: Option<Duration>,
     pub(crate) observations: Observations,
     pub(crate) history: History,
-    /// How the request excluded it.
+    /// How the request excluded it, if it did.
     pub(crate) excluded: Option<Excluded>,
 }
 
-/// What of a dependency the request named to exclude it.
+/// What the request named to exclude a dependency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Excluded {
     ByName,
@@ -58,12 +58,12 @@ pub(crate) enum Excluded {
 }
 
 impl ReportEntry {
-    /// The pool statistics at the end of the last run, for checks on a pool.
+    /// Returns the pool statistics at the end of the last run, for checks on a pool.
     pub fn pool(&self) -> Option<PoolStats> {
         self.observations.pool
     }
 
-    /// The observations of the last run.
+    /// Returns the observations of the last run.
     pub fn observations(&self) -> impl Iterator<Item = (&str, &ObservedValue)> {
         self.observations
             .values
@@ -71,17 +71,17 @@ impl ReportEntry {
             .map(|(name, value)| (&**name, value))
     }
 
-    /// The last completed runs, oldest first: at most 32.
+    /// Returns the last completed runs, oldest first: at most 32.
     pub fn history(&self) -> &[CheckRun] {
         self.history.runs()
     }
 
-    /// Whether the request excluded it: it was not checked, and does not count.
+    /// Returns whether the request excluded it: it was not checked, and does not count.
     pub fn is_excluded(&self) -> bool {
         self.excluded.is_some()
     }
 
-    /// Its part in the overall status: an optional dependency that is down counts as degraded.
+    /// Returns what counts for the overall status: an optional dependency that is down counts as degraded.
     pub fn effective_status(&self) -> Status {
         match self.status {
             _ if self.is_excluded() => Status::Up,
@@ -90,7 +90,7 @@ impl ReportEntry {
         }
     }
 
-    /// An entry without any result.
+    /// Creates an entry without any result.
     pub(crate) fn new(name: Arc<str>, required: bool, status: Status) -> Self {
         Self {
             name,
@@ -116,8 +116,8 @@ impl ReportEntry {
         }
     }
 
-    /// The same without values that may differ between two equal results.
-    pub(super) fn stable(self) -> Self {
+    /// Removes values that may differ between two equal results.
+    pub(super) fn without_measurements(self) -> Self {
         Self {
             kind: self.kind,
             target: self.target,
@@ -138,59 +138,50 @@ impl Serialize for ReportEntry {
 }
 
 impl ReportEntry {
-    /// All but the status.
+    /// Writes all fields except the status.
     pub(crate) fn serialize_details<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        if let Some(kind) = &self.kind {
-            map.serialize_entry("kind", kind)?;
-        }
+        let is_serving = self.status.is_serving();
+        let last_up = self.last_up.filter(|_| !is_serving);
+        let never_up = self.never_up && last_up.is_none() && !is_serving;
+        let values = &self.observations.values;
+        let failures = self.consecutive_failures;
+        serialize_some(map, "kind", self.kind.as_ref())?;
         map.serialize_entry("required", &self.required)?;
-        if self.is_excluded() {
-            map.serialize_entry("excluded", &true)?;
-        }
-        if let Some(reason) = self.reason {
-            map.serialize_entry("reason", &reason)?;
-        }
-        if let Some(message) = &self.message {
-            map.serialize_entry("message", message)?;
-        }
-        if let Some(failing_for) = self.failing_for {
-            map.serialize_entry("failing_for_ms", &whole_millis(failing_for))?;
-        }
-        if self.consecutive_failures > 0 {
-            map.serialize_entry("consecutive_failures", &self.consecutive_failures)?;
-        }
-        if let Some(pending_for) = self.pending_for {
-            map.serialize_entry("pending_for_ms", &whole_millis(pending_for))?;
-        }
-        if let Some(duration) = self.duration {
-            map.serialize_entry("duration_ms", &rounded_millis(duration))?;
-        }
-        if let Some(age) = self.age {
-            map.serialize_entry("age_ms", &whole_millis(age))?;
-        }
-        if let Some(pool) = self.observations.pool {
-            map.serialize_entry("pool", &pool)?;
-        }
-        if !self.observations.values.is_empty() {
-            map.serialize_entry("observations", &AsMap(&self.observations.values))?;
-        }
-        if !self.status.is_serving() {
-            match self.last_up {
-                Some(last_up) => map.serialize_entry("last_up_ms", &whole_millis(last_up))?,
-                None if self.never_up => map.serialize_entry("never_up", &true)?,
-                None => {}
-            }
-        }
-        if let Some(target) = &self.target {
-            map.serialize_entry("target", &**target)?;
-        }
-        if let Some(timeout) = self.timeout {
-            map.serialize_entry("timeout_ms", &whole_millis(timeout))?;
-        }
-        if let Some(interval) = self.interval {
-            map.serialize_entry("interval_ms", &whole_millis(interval))?;
-        }
-        Ok(())
+        serialize_some(map, "excluded", self.is_excluded().then_some(true))?;
+        serialize_some(map, "reason", self.reason)?;
+        serialize_some(map, "message", self.message.as_ref())?;
+        serialize_some(map, "failing_for_ms", self.failing_for.map(whole_millis))?;
+        serialize_some(
+            map,
+            "consecutive_failures",
+            Some(failures).filter(|count| *count > 0),
+        )?;
+        serialize_some(map, "pending_for_ms", self.pending_for.map(whole_millis))?;
+        serialize_some(map, "duration_ms", self.duration.map(rounded_millis))?;
+        serialize_some(map, "age_ms", self.age.map(whole_millis))?;
+        serialize_some(map, "pool", self.pool())?;
+        serialize_some(
+            map,
+            "observations",
+            (!values.is_empty()).then_some(AsMap(values)),
+        )?;
+        serialize_some(map, "last_up_ms", last_up.map(whole_millis))?;
+        serialize_some(map, "never_up", never_up.then_some(true))?;
+        serialize_some(map, "target", self.target.as_deref())?;
+        serialize_some(map, "timeout_ms", self.timeout.map(whole_millis))?;
+        serialize_some(map, "interval_ms", self.interval.map(whole_millis))
+    }
+}
+
+/// Writes the key only if there is a value.
+pub(crate) fn serialize_some<M: SerializeMap>(
+    map: &mut M,
+    key: &str,
+    value: Option<impl Serialize>,
+) -> Result<(), M::Error> {
+    match value {
+        Some(value) => map.serialize_entry(key, &value),
+        None => Ok(()),
     }
 }
 
@@ -203,12 +194,12 @@ impl Serialize for AsMap<'_> {
     }
 }
 
-/// Milliseconds, at most the largest number.
-pub(crate) fn whole_millis(duration: Duration) -> u64 {
+/// Returns full milliseconds, at most `u64::MAX`.
+fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds with two decimals: a check of a local server takes a fraction of one.
+/// Returns milliseconds with two decimals, because checks of local servers take less than one.
 pub(crate) fn rounded_millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }

@@ -2,22 +2,21 @@ use std::{iter, sync::Arc, time::Duration};
 
 use super::{Reason, Status};
 
-/// One completed run, as the history keeps it.
+/// One completed run in the history of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckRun {
-    /// What this run found by itself, before any threshold: up, degraded or down.
+    /// The result of this run alone, before any threshold: up, degraded or down.
     pub status: Status,
     /// The reason why it was degraded or down.
     pub reason: Option<Reason>,
-    /// How long it took.
+    /// The duration of the run.
     pub duration: Duration,
 }
 
 /// The last completed runs of one dependency, oldest first.
 ///
-/// Copied once a run, which does a round trip anyway, and shared by every report after that:
-/// a ring written in place would need a lock that each report takes.
+/// It is copied once for each run and shared by all reports. A ring written in place would need a lock.
 #[derive(Clone, Debug)]
 pub(crate) struct History(Arc<[CheckRun]>);
 
@@ -28,12 +27,12 @@ impl Default for History {
 }
 
 impl History {
-    /// More are dropped, oldest first.
+    /// The oldest of more runs are dropped.
     pub(crate) const RUNS: usize = 32;
 
-    /// The history after one more run.
+    /// Adds one run at the end.
     #[must_use]
-    pub(crate) fn then(&self, run: CheckRun) -> Self {
+    pub(crate) fn with(&self, run: CheckRun) -> Self {
         let surplus = (self.0.len() + 1).saturating_sub(Self::RUNS);
         let kept = self.0[surplus..].iter().copied();
         Self(kept.chain(iter::once(run)).collect())
@@ -46,8 +45,7 @@ impl History {
 
 #[cfg(test)]
 impl CheckRun {
-    /// A run that took `ms` milliseconds, and failed for `reason` or was degraded by it.
-    pub(crate) fn of(status: Status, reason: Option<Reason>, ms: u64) -> Self {
+    pub(crate) fn new(status: Status, reason: Option<Reason>, ms: u64) -> Self {
         Self {
             status,
             reason,
@@ -67,7 +65,7 @@ mod tests {
         let mut history = History::default();
         assert_eq!(history.runs(), []);
         for number in 0..100_u64 {
-            history = history.then(CheckRun::of(Status::Up, None, number));
+            history = history.with(CheckRun::new(Status::Up, None, number));
             let kept = usize::try_from(number + 1).expect("small");
             assert_eq!(history.runs().len(), kept.min(History::RUNS));
             let last = history.runs().last().expect("just pushed");

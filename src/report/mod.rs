@@ -1,18 +1,24 @@
-//! The result as data: of a run, of a dependency, of a probe.
+//! The results as data: of a run, of a dependency, of a probe.
 //!
-//! Nothing here knows HTTP or decides who may see it: a renderer gets a [`View`](crate::render::View), never a
+//! This module does not know HTTP or access rules. Renderers get a [`View`](crate::render::View), never a
 //! report.
+
+// Each file imports only from those above it.
+mod observation;
+mod reason;
+mod status;
+
+mod history;
+mod redact;
 
 mod entry;
 mod failure;
-mod history;
-mod observation;
-mod reason;
-mod redact;
-mod status;
-mod whole;
-#[cfg(test)]
-mod whole_properties;
+
+#[expect(
+    clippy::module_inception,
+    reason = "named after its type, as all files are"
+)]
+mod report;
 
 #[cfg(feature = "pool")]
 pub(crate) use self::failure::reason_of_connect;
@@ -22,13 +28,13 @@ pub use self::{
     history::CheckRun,
     observation::{ObservedValue, PoolStats},
     reason::Reason,
+    report::Report,
     status::Status,
-    whole::Report,
 };
 pub(crate) use self::{
-    entry::{Excluded, rounded_millis},
+    entry::{Excluded, rounded_millis, serialize_some},
     history::History,
     observation::{Observations, bounded, one_line},
     redact::without_credentials,
-    whole::Rotation,
+    report::Rotation,
 };

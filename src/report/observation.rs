@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// At most this many observations of one run are kept; more are dropped.
 const MAX_OBSERVATIONS: usize = 16;
-/// Longer text is cut at a character boundary.
+/// In bytes; longer text is cut at a character boundary.
 const MAX_TEXT: usize = 256;
 
 /// A value that a check measured. Only callers with details see it.
@@ -12,13 +12,13 @@ const MAX_TEXT: usize = 256;
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum ObservedValue {
-    /// Yes or no.
+    /// True or false.
     Bool(bool),
     /// A count or a size.
     Integer(i64),
-    /// A measurement. Not a number and infinities become JSON `null`.
+    /// A measurement. JSON has `null` instead of infinities and NaN.
     Float(f64),
-    /// Text of at most 256 bytes. Must hold no credentials.
+    /// Text of at most 256 bytes, without credentials.
     Text(Cow<'static, str>),
 }
 
@@ -75,7 +75,7 @@ impl PoolStats {
     }
 }
 
-/// What an outcome and a failure have in common.
+/// What a run measured, whether it succeeded or failed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observations {
     pub(crate) pool: Option<PoolStats>,
@@ -94,7 +94,7 @@ impl Observations {
     }
 }
 
-/// `text`, cut to [`MAX_TEXT`] bytes: a check cannot blow up an answer.
+/// Returns `text`, cut to [`MAX_TEXT`] bytes so that no check can inflate a response.
 pub(crate) fn bounded(text: Cow<'static, str>) -> Cow<'static, str> {
     if text.len() <= MAX_TEXT {
         return text;
@@ -106,12 +106,12 @@ pub(crate) fn bounded(text: Cow<'static, str>) -> Cow<'static, str> {
     Cow::Owned(text[..end].to_owned())
 }
 
-/// `text` bounded and on one line: a control character becomes a space.
+/// Returns `text` [bounded](bounded) and on one line: a control character becomes a space.
 pub(crate) fn one_line(text: Cow<'static, str>) -> Cow<'static, str> {
-    if !text.contains(char::is_control) {
-        return bounded(text);
-    }
-    bounded(text.replace(char::is_control, " ").into())
+    bounded(match text.contains(char::is_control) {
+        true => text.replace(char::is_control, " ").into(),
+        false => text,
+    })
 }
 
 #[cfg(test)]

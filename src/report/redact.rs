@@ -1,7 +1,7 @@
-//! Masks known forms of credentials in error text, on its way to the log.
+//! Masks known forms of credentials in error text before it is logged.
 //!
-//! Known forms: the user part of a URL, the value of a key such as `password`, `token` or `api_key`, and the
-//! credentials of an `authorization` header. Where a form is ambiguous, more is masked rather than less.
+//! These are the user part of a URL, the value of a key such as `password`, `token` or `api_key`, and the
+//! credentials of an `authorization` header. Ambiguous text is masked.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,8 +9,9 @@ use super::one_line;
 
 const MASK: &str = "***";
 
-/// Keys whose values are masked, also as part of a longer key: `db_password`, `secret_key`.
-const KEYS: [&str; 13] = [
+/// Keys whose values are masked, also inside longer keys such as `db_password` or `secret_key`.
+const KEYS: [&str; 14] = [
+    HEADER,
     "password",
     "passwd",
     "passphrase",
@@ -39,7 +40,7 @@ pub(crate) fn without_credentials(text: String) -> Arc<str> {
     Arc::from(&*line)
 }
 
-/// `scheme://user:secret@host` becomes `scheme://***@host`.
+/// Replaces `scheme://user:secret@host` by `scheme://***@host`.
 fn without_user_info(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -48,7 +49,7 @@ fn without_user_info(text: &str) -> String {
         out.push_str(before);
         let end = after.find(char::is_whitespace).unwrap_or(after.len());
         let authority = after.find(['/', '?', '#']).unwrap_or(end).min(end);
-        // A raw password may hold a slash, and an `@`.
+        // A password that is not encoded may contain a slash and an `@`.
         let has_password = after[..authority].contains(':');
         let end = if has_password { end } else { authority };
         rest = match after[..end].rfind('@') {
@@ -62,7 +63,7 @@ fn without_user_info(text: &str) -> String {
     out + rest
 }
 
-/// `password=secret` becomes `password=***`, in any case, with spaces and with quotes.
+/// Replaces `password=secret` by `password=***`, in any case, with spaces and with quotes.
 fn without_values(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
@@ -81,32 +82,30 @@ fn without_values(text: &str) -> String {
     out + &text[copied..]
 }
 
-/// Where the credential starts and ends that belongs to a key or a scheme at `at`.
+/// Returns the start and end of the credential that belongs to a key or a scheme at `at`.
 fn value_after(lower: &str, at: usize) -> Option<(usize, usize)> {
     let rest = &lower[at..];
-    let is_header = rest.starts_with(HEADER);
-    let key = KEYS.iter().find(|key| rest.starts_with(**key));
-    let value = if let Some(key) = key {
-        assigned(&rest[key.len()..])?
-    } else if is_header {
-        assigned(&rest[HEADER.len()..])?
-    } else {
-        let token = rest.strip_prefix(SCHEME)?.trim_start_matches(' ');
-        let length = word(token);
-        let start = lower.len() - token.len();
-        return (length > 0).then_some((start, start + length));
+    let (value, length) = match KEYS.iter().find_map(|key| rest.strip_prefix(key)) {
+        Some(after) => {
+            let value = assigned(after)?;
+            let length = match quoted(value) {
+                Some(length) => length,
+                // A scheme may be followed by several values.
+                None if rest.starts_with(HEADER) => value.find(['\r', '\n']).unwrap_or(value.len()),
+                None => unquoted(value),
+            };
+            (value, length)
+        }
+        None => {
+            let token = rest.strip_prefix(SCHEME)?.trim_start_matches(' ');
+            (token, Some(unquoted(token)).filter(|length| *length > 0)?)
+        }
     };
     let start = lower.len() - value.len();
-    let length = match quoted(value) {
-        Some(length) => length,
-        // A scheme and whatever belongs to it.
-        None if is_header => value.find(['\r', '\n']).unwrap_or(value.len()),
-        None => word(value),
-    };
     Some((start, start + length))
 }
 
-/// The text after `=` or `:`, past the rest of the key, its closing quote and spaces.
+/// Skips the rest of the key, its closing quote and spaces; returns the text after `=` or `:`.
 fn assigned(text: &str) -> Option<&str> {
     let text = text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-.".contains(c));
     let text = text.trim_start_matches(['\\', '"', '\'', '`', ']']);
@@ -115,9 +114,9 @@ fn assigned(text: &str) -> Option<&str> {
     Some(text.trim_start_matches(['>', ' ', '\t']))
 }
 
-/// The length of a quoted string; all of `text` if its closing quote is missing.
+/// Returns the length of a quoted string; all of `text` if its closing quote is missing.
 ///
-/// The opening quote may itself be escaped, as in JSON inside of a string: then so is the closing one.
+/// In JSON inside of a string, both quotes are escaped.
 fn quoted(text: &str) -> Option<usize> {
     let depth = text.bytes().take_while(|&byte| byte == b'\\').count();
     let quote = text[depth..]
@@ -134,8 +133,8 @@ fn quoted(text: &str) -> Option<usize> {
     Some(text.len())
 }
 
-/// The length up to the next space that is not escaped. Commas and semicolons may belong to a password.
-fn word(text: &str) -> usize {
+/// Returns the length up to the next space that is not escaped: a password may contain commas.
+fn unquoted(text: &str) -> usize {
     let mut escaped = false;
     let end = text.find(|c: char| {
         let ends = c.is_whitespace() && !escaped;
@@ -152,7 +151,7 @@ mod tests {
     use super::redact;
 
     #[test]
-    fn known_forms_are_masked_and_the_rest_stays() {
+    fn credentials_are_masked_and_other_text_stays() {
         let table = [
             ("plain text", "plain text"),
             (
@@ -232,7 +231,7 @@ mod tests {
         select(keys.to_vec()).prop_map(str::to_owned)
     }
 
-    /// A password of characters that mean something to one form or another.
+    /// Passwords of characters with a meaning in URLs, keys or quotes.
     fn secret() -> impl Strategy<Value = String> {
         let pieces = [
             "zq", "/", "@", ":", ",", ";", "&", "?", "#", "=", "é", "%40", "$", "}",
@@ -244,14 +243,14 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
         #[test]
-        fn no_secret_in_a_known_form_survives(
+        fn no_secret_after_a_known_key_survives(
             key in key(),
             secret in secret(),
             before in "[a-y ,;:=\"'\\\\{}/]{0,12}",
             after in "( [a-y ,;:=\"'\\\\{}/]{0,12})?",
         ) {
             let quoted = secret.replace('\\', r"\\");
-            let forms = [
+            let credentials = [
                 format!("postgres://app:{secret}@db:5432/app"),
                 format!("redis://:{secret}@cache"),
                 format!("{key}={secret}"),
@@ -263,8 +262,8 @@ mod tests {
                 format!("Bearer {secret}"),
                 format!("authorization: Basic {secret}"),
             ];
-            for form in forms {
-                let text = format!("{before} {form}{after}");
+            for credential in credentials {
+                let text = format!("{before} {credential}{after}");
                 let masked = redact(&text);
                 prop_assert!(!masked.contains("zq"), "{text} => {masked}");
             }

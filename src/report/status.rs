@@ -2,29 +2,29 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The status of a dependency or of the app, ordered from good to bad: of several, the worst counts.
-// Complete for ever, so not `non_exhaustive`: a fifth status would break every dashboard.
+/// The status of a dependency or of the app, ordered from good to bad.
+// Complete, so not `non_exhaustive`: a fifth status would break every dashboard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Works.
+    /// Works. Probes answer 200.
     Up,
-    /// Works, but needs attention. Answered with 200.
+    /// Works, but needs attention. Probes answer 200.
     Degraded,
-    /// No run has ended yet. Answered with 503.
+    /// The result is not known yet, or no longer. Probes answer 503.
     #[default]
     Unknown,
-    /// Does not work. Answered with 503.
+    /// Does not work. Probes answer 503.
     Down,
 }
 
 impl Status {
-    /// Whether traffic can be served: up or degraded.
+    /// Returns whether traffic can be served: up or degraded.
     pub const fn is_serving(self) -> bool {
         matches!(self, Self::Up | Self::Degraded)
     }
 
-    /// The word used in responses: `up`, `degraded`, `unknown` or `down`.
+    /// Returns the name in responses, logs and metrics: `up`, `degraded`, `unknown` or `down`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -46,7 +46,7 @@ mod tests {
     use super::Status;
 
     #[test]
-    fn the_worst_of_several_is_the_greatest() {
+    fn the_worst_status_is_the_greatest() {
         let order = [Status::Up, Status::Degraded, Status::Unknown, Status::Down];
         assert!(order.is_sorted());
         assert_eq!(order.iter().max(), Some(&Status::Down));

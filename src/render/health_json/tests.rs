@@ -65,7 +65,7 @@ fn keys_have_one_colon_and_no_two_components_share_one() {
         },
         ..sample::entry(name, Status::Up)
     });
-    let report = Report::of(entries.to_vec(), [].into());
+    let report = Report::new(entries.to_vec(), [].into());
     let text = String::from_utf8(health_json(&sample::full(&report)).into()).expect("text");
     for name in names {
         for (measurement, count) in [("responseTime", 2), ("x%3Ay", 2)] {
@@ -96,7 +96,7 @@ fn fields_of_the_app_have_their_place_or_are_notes() {
         ("commit", "abc"),
     ];
     let info = info.map(|(name, value)| (name.into(), value.into()));
-    let mut report = Report::of(Vec::new(), info.into());
+    let mut report = Report::new(Vec::new(), info.into());
     report.reason = Some(Reason::Draining);
     assert_eq!(rendered(&sample::full(&report)).get("output"), None);
     report.status = Status::Down;
@@ -125,7 +125,7 @@ fn output_stands_on_what_does_not_pass_alone() {
             reason,
             ..sample::entry("x", status)
         };
-        let report = Report::of(vec![entry], [("version".into(), "1".into())].into());
+        let report = Report::new(vec![entry], [("version".into(), "1".into())].into());
         let single = rendered(&View::single(&report, Detail::Full));
         let check = &single["checks"]["x:responseTime"][0];
         assert_eq!(check["output"].as_str(), output, "{status}");

@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn the_newest_run_is_at_the_right_and_the_longest_at_the_top() {
         let runs = [
-            CheckRun::of(Status::Up, None, 10),
-            CheckRun::of(Status::Down, None, 40),
-            CheckRun::of(Status::Degraded, None, 20),
+            CheckRun::new(Status::Up, None, 10),
+            CheckRun::new(Status::Down, None, 40),
+            CheckRun::new(Status::Degraded, None, 20),
         ];
         let svg = Chart(&runs).to_string();
         for part in [
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_full_history_fills_the_width() {
-        let runs = [CheckRun::of(Status::Up, None, 0); History::RUNS];
+        let runs = [CheckRun::new(Status::Up, None, 0); History::RUNS];
         let svg = Chart(&runs).to_string();
         assert!(svg.contains(r#"d="M1 44L3 44"#), "{svg}");
     }
@@ -194,11 +194,11 @@ mod tests {
     #[test]
     fn equal_past_runs_are_one_line_with_their_reason() {
         let runs = [
-            CheckRun::of(Status::Up, None, 1),
-            CheckRun::of(Status::Up, None, 2),
-            CheckRun::of(Status::Down, Some(Reason::Refused), 3),
-            CheckRun::of(Status::Down, Some(Reason::Timeout), 800),
-            CheckRun::of(Status::Down, Some(Reason::Timeout), 801),
+            CheckRun::new(Status::Up, None, 1),
+            CheckRun::new(Status::Up, None, 2),
+            CheckRun::new(Status::Down, Some(Reason::Refused), 3),
+            CheckRun::new(Status::Down, Some(Reason::Timeout), 800),
+            CheckRun::new(Status::Down, Some(Reason::Timeout), 801),
         ];
         assert_eq!(
             PastRuns(&runs).to_string(),

@@ -64,7 +64,7 @@ mod tests {
         let mut history = History::default();
         for (ms, reason) in (100..132).zip(Reason::ALL[..8].iter().cycle()) {
             let status = [Status::Up, Status::Degraded, Status::Down][ms as usize % 3];
-            history = history.then(CheckRun::of(status, Some(*reason), ms));
+            history = history.with(CheckRun::new(status, Some(*reason), ms));
         }
         let entries = (0..10).map(|number| ReportEntry {
             kind: Some("postgres".into()),
@@ -85,7 +85,7 @@ mod tests {
             },
             ..sample::entry(&format!("dependency-{number}"), Status::Down)
         });
-        let report = Report::of(entries.collect(), [].into());
+        let report = Report::new(entries.collect(), [].into());
         let page = html(&sample::full(&report));
         assert!(page.len() < 40 * 1024, "{}", page.len());
     }
@@ -101,16 +101,16 @@ mod tests {
             last_up: Some(Duration::from_secs(48)),
             ..down()
         };
-        let page = page_of(&Report::of(vec![known], [].into()));
+        let page = page_of(&Report::new(vec![known], [].into()));
         assert!(page.contains("up until 03:36:00 UTC"), "{page}");
         let never = ReportEntry {
             never_up: true,
             ..down()
         };
-        let page = page_of(&Report::of(vec![never], [].into()));
+        let page = page_of(&Report::new(vec![never], [].into()));
         assert!(page.contains("never up since start"), "{page}");
         for status in [Status::Up, Status::Degraded, Status::Unknown] {
-            let page = page_of(&Report::of(vec![sample::entry("x", status)], [].into()));
+            let page = page_of(&Report::new(vec![sample::entry("x", status)], [].into()));
             assert!(
                 !page.contains(">up until") && !page.contains("never up"),
                 "{status}"
@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn only_reasons_on_the_page_are_explained() {
         let up = ReportEntry {
-            history: History::default().then(CheckRun::of(Status::Down, Some(Reason::Dns), 1)),
+            history: History::default().with(CheckRun::new(Status::Down, Some(Reason::Dns), 1)),
             ..sample::entry("database", Status::Up)
         };
-        let mut report = Report::of(vec![up], [].into());
+        let mut report = Report::new(vec![up], [].into());
         report.rotation = Rotation::Out {
             reason: Some(Reason::Starting),
             message: None,
@@ -136,7 +136,7 @@ mod tests {
             assert_eq!(found, expected, "{reason}");
         }
         assert!(page.contains(">Out of rotation.</p>"), "{page}");
-        let without = page_of(&Report::of(Vec::new(), [].into()));
+        let without = page_of(&Report::new(Vec::new(), [].into()));
         assert!(!without.contains("<details") && without.contains(">In rotation.</p>"));
     }
 }
