@@ -87,7 +87,7 @@ async fn answers_of_real_servers_fit_through_every_fault() {
         .info("version", "1.2.3")
         .build();
     let address = serve(health.clone(), Access::everybody()).await;
-    let (whole, check) = (validator("whole"), validator("check"));
+    let (report, entry) = (validator("report"), validator("entry"));
     let ask = async |expected: &str| {
         let mut seen = Value::Null;
         wait_until(expected, MAXIMUM_WAIT, async || {
@@ -98,15 +98,15 @@ async fn answers_of_real_servers_fit_through_every_fault() {
                 "/health",
                 "/readyz?exclude=cache",
             ] {
-                seen = fits(&whole, &wire::get(address, path).await.body);
+                seen = fits(&report, &wire::get(address, path).await.body);
             }
             for name in ["database", "cache", "ratio%20%22%25%22"] {
                 fits(
-                    &check,
+                    &entry,
                     &wire::get(address, &format!("/health/{name}")).await.body,
                 );
             }
-            seen = fits(&whole, &wire::get(address, "/health").await.body);
+            seen = fits(&report, &wire::get(address, "/health").await.body);
             seen["status"] == expected
         })
         .await;
@@ -131,7 +131,7 @@ async fn answers_of_real_servers_fit_through_every_fault() {
     postgres.restart().await;
     ask("up").await;
     health.enter_maintenance("moving the disk");
-    let out = fits(&whole, &wire::get(address, "/readyz").await.body);
+    let out = fits(&report, &wire::get(address, "/readyz").await.body);
     assert_eq!(
         (&out["reason"], &out["message"]),
         (&json!("maintenance"), &json!("moving the disk"))
@@ -152,7 +152,7 @@ async fn what_is_pending_and_what_is_new_fits() {
         .build();
     let address = serve(health, Access::everybody()).await;
     let answer = fits(
-        &validator("whole"),
+        &validator("report"),
         &wire::get(address, "/readyz").await.body,
     );
     assert_eq!(answer["reason"], "starting");
@@ -170,9 +170,9 @@ async fn an_unauthorized_callers_answer_fits_its_own_part_alone() {
     let address = serve(health, Access::nobody()).await;
     for path in ["/livez", "/readyz", "/startupz", "/health"] {
         let body = wire::get(address, path).await.body;
-        let value = fits(&validator("stranger"), &body);
-        assert!(!validator("whole").is_valid(&value));
-        assert!(!validator("check").is_valid(&value));
+        let value = fits(&validator("unauthorized"), &body);
+        assert!(!validator("report").is_valid(&value));
+        assert!(!validator("entry").is_valid(&value));
     }
 }
 
@@ -183,8 +183,8 @@ async fn what_is_no_answer_of_ours_does_not_fit() {
         .build();
     let report = health.report_for(&Probe::Full).await;
     let good = serde_json::to_value(&report).expect("JSON");
-    let whole = validator("whole");
-    assert!(whole.is_valid(&good));
+    let report = validator("report");
+    assert!(report.is_valid(&good));
     for (pointer, wrong) in [
         ("/status", json!("UP")),
         ("/checks", json!([])),
@@ -203,6 +203,6 @@ async fn what_is_no_answer_of_ours_does_not_fit() {
     ] {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).expect("is there") = wrong;
-        assert!(!whole.is_valid(&bad), "{bad}");
+        assert!(!report.is_valid(&bad), "{bad}");
     }
 }
