@@ -340,7 +340,7 @@ impl Evaluation {
             Purpose::Dependency => None,
         };
         match lifecycle {
-            Some((status, reason, message)) => report.overruled(status, reason).saying(message),
+            Some((status, reason, message)) => report.with_lifecycle(status, reason, message),
             None => report,
         }
     }

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     access::{Detail, RequestHead},
     health::Evaluation,
-    render::{Question, View},
+    render::{RequestContext, View},
 };
 
 /// How long a body with ages in it is valid at most.
@@ -230,14 +230,14 @@ impl Endpoints {
             View::new(&evaluated.report, probe.detail)
         };
         if self.without_measurements {
-            view = view.timeless();
+            view = view.without_measurements();
         } else if probe.detail == Detail::Full {
             evaluated.valid_until = evaluated
                 .valid_until
                 .min(Instant::now() + MAX_VALIDITY_OF_AGES);
         }
         let (unmatched, groups) = (evaluation.unmatched(&query.excluded), evaluation.groups());
-        let view = view.of(Question {
+        let view = view.with_request(RequestContext {
             name: endpoint.name(),
             verbose: query.verbose,
             unmatched: &unmatched,

@@ -1,19 +1,20 @@
 use bytes::Bytes;
+use serde::Serialize;
 
-use super::{View, to_json};
+use super::view::View;
 use crate::report::Status;
 
-/// The native format.
-pub(crate) fn json(view: &View<'_>) -> Bytes {
-    match (view.full(), view.single_entry()) {
-        (None, _) => status_alone(view.status()),
+/// Renders native JSON.
+pub(super) fn json(view: &View<'_>) -> Bytes {
+    match (view.report(), view.single_entry()) {
+        (None, _) => status_only(view.status()),
         (_, Some(entry)) => to_json(entry),
         (Some(report), None) => to_json(report),
     }
 }
 
-/// The body without details, made at compile time: no reference count is touched to serve it.
-pub(super) const fn status_alone(status: Status) -> Bytes {
+/// Returns the body without details. It is static, so no reference count is touched to send it.
+pub(super) const fn status_only(status: Status) -> Bytes {
     Bytes::from_static(match status {
         Status::Up => br#"{"status":"up"}"#,
         Status::Degraded => br#"{"status":"degraded"}"#,
@@ -22,11 +23,19 @@ pub(super) const fn status_alone(status: Status) -> Bytes {
     })
 }
 
+pub(super) fn to_json(value: &impl Serialize) -> Bytes {
+    // Types of this crate with string keys: serializing them to memory cannot fail.
+    Bytes::from(serde_json::to_vec(value).expect("a report is valid JSON"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{View, json};
-    use crate::access::Detail;
-    use crate::report::{Report, Status};
+    use crate::{
+        access::Detail,
+        render::view::sample,
+        report::{Report, Status},
+    };
 
     #[test]
     fn without_details_the_body_is_the_status() {
@@ -37,5 +46,23 @@ mod tests {
             let bytes = json(&View::new(&report, Detail::Status));
             assert_eq!(bytes, format!(r#"{{"status":"{status}"}}"#));
         }
+    }
+
+    #[test]
+    fn with_details_keys_have_a_fixed_order() {
+        let report = sample::report();
+        assert_eq!(
+            json(&sample::full(&report)),
+            concat!(
+                r#"{"status":"degraded","version":"2.0.0","checks":{"#,
+                r#""database":{"status":"up","kind":"postgres","required":true,"duration_ms":0.31,"age_ms":420,"#,
+                r#""pool":{"max":10,"open":10,"idle":8,"in_use":2},"observations":{"lag_ms":3}},"#,
+                r#""pool":{"status":"degraded","kind":"pool","required":true,"reason":"saturated","#,
+                r#""duration_ms":2.0,"age_ms":10},"#,
+                r#""cache":{"status":"down","kind":"redis","required":false,"reason":"timeout","#,
+                r#""message":"no answer within 800 ms","failing_for_ms":12000,"consecutive_failures":12,"#,
+                r#""duration_ms":800.2,"age_ms":310}}}"#
+            )
+        );
     }
 }

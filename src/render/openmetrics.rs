@@ -6,35 +6,26 @@ use std::fmt::{self, Write};
 
 use bytes::Bytes;
 
-use super::View;
+use super::view::View;
 use crate::report::{ReportEntry, Status};
 
-/// The OpenMetrics format.
-pub(crate) fn openmetrics(view: &View<'_>) -> Bytes {
-    Page(view).to_string().into()
+pub(super) fn openmetrics(view: &View<'_>) -> Bytes {
+    Exposition(view).to_string().into()
 }
 
-struct Page<'v, 'a>(&'v View<'a>);
+struct Exposition<'v, 'a>(&'v View<'a>);
 
-impl fmt::Display for Page<'_, '_> {
+impl fmt::Display for Exposition<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = self.0;
         if view.single_entry().is_none() {
-            STATUS.head(f)?;
-            writeln!(f, "{} {}", STATUS.name, number(view.status()))?;
+            let help = "What the probe answers: 1 up, 0.5 degraded, 0 down or unknown.";
+            write_head(f, "health_status", help)?;
+            writeln!(f, "health_status {}", number(view.status()))?;
         }
-        CHECK_STATUS.write(f, view, |entry| {
-            // As in the `metrics` feature: 0 would be an outage at each start.
-            (entry.status != Status::Unknown).then(|| number(entry.status))
-        })?;
-        DURATION.write(f, view, |entry| Some(entry.duration?.as_secs_f64()))?;
-        AGE.write(f, view, |entry| Some(entry.age?.as_secs_f64()))?;
-        FAILING.write(f, view, |entry| Some(entry.failing_for?.as_secs_f64()))?;
-        FAILURES.write(f, view, |entry| {
-            entry.age?;
-            Some(entry.consecutive_failures.into())
-        })?;
-        pools(f, view)?;
+        for family in &FAMILIES {
+            family.write(f, view)?;
+        }
         f.write_str("# EOF\n")
     }
 }
@@ -47,118 +38,96 @@ const fn number(status: Status) -> f64 {
     }
 }
 
-const STATUS: Family = Family {
-    name: "health_status",
-    unit: None,
-    help: "What the probe answers: 1 up, 0.5 degraded, 0 down or unknown.",
-};
-const CHECK_STATUS: Family = Family {
-    name: "health_check_status",
-    unit: None,
-    help: "The dependency: 1 up, 0.5 degraded, 0 down; none while unknown.",
-};
-const DURATION: Family = Family {
-    name: "health_check_duration_seconds",
-    unit: Some("seconds"),
-    help: "How long the last completed run of the check took.",
-};
-const AGE: Family = Family {
-    name: "health_check_age_seconds",
-    unit: Some("seconds"),
-    help: "How long ago the last completed run of the check started.",
-};
-const FAILING: Family = Family {
-    name: "health_check_failing_seconds",
-    unit: Some("seconds"),
-    help: "How long runs of the check have been failing without a success between.",
-};
-const FAILURES: Family = Family {
-    name: "health_check_consecutive_failures",
-    unit: None,
-    help: "Completed runs of the check that failed without a success between.",
-};
-const POOL: Family = Family {
-    name: "health_pool_connections",
-    unit: None,
-    help: "Connections of the app's own pool at the end of the last run.",
-};
-
-/// A family of gauges.
+/// A family of gauges, with one or several samples for each dependency.
 struct Family {
     name: &'static str,
-    /// The name must end with it.
-    unit: Option<&'static str>,
     help: &'static str,
+    /// Further labels and the value of each sample.
+    samples: fn(&ReportEntry) -> Vec<(&'static str, f64)>,
+}
+
+const FAMILIES: [Family; 6] = [
+    Family {
+        name: "health_check_status",
+        help: "The dependency: 1 up, 0.5 degraded, 0 down; none while unknown.",
+        samples: |entry| {
+            // As in the `metrics` feature: 0 would be an outage at each start.
+            let status = Some(entry.status).filter(|status| *status != Status::Unknown);
+            single(status.map(number))
+        },
+    },
+    Family {
+        name: "health_check_duration_seconds",
+        help: "How long the last completed run of the check took.",
+        samples: |entry| single(entry.duration.map(|time| time.as_secs_f64())),
+    },
+    Family {
+        name: "health_check_age_seconds",
+        help: "How long ago the last completed run of the check started.",
+        samples: |entry| single(entry.age.map(|time| time.as_secs_f64())),
+    },
+    Family {
+        name: "health_check_failing_seconds",
+        help: "How long runs of the check have been failing without a success in between.",
+        samples: |entry| single(entry.failing_for.map(|time| time.as_secs_f64())),
+    },
+    Family {
+        name: "health_check_consecutive_failures",
+        help: "Completed runs of the check that failed without a success in between.",
+        samples: |entry| single(entry.age.map(|_| entry.consecutive_failures.into())),
+    },
+    Family {
+        name: "health_pool_connections",
+        help: "Connections of the app's pool at the end of the last run.",
+        samples: |entry| {
+            let pool = entry.pool().map(|pool| {
+                [
+                    (r#",state="max""#, pool.max.into()),
+                    (r#",state="open""#, pool.open.into()),
+                    (r#",state="idle""#, pool.idle.into()),
+                    (r#",state="in_use""#, pool.in_use.into()),
+                ]
+            });
+            pool.into_iter().flatten().collect()
+        },
+    },
+];
+
+fn single(value: Option<f64>) -> Vec<(&'static str, f64)> {
+    value.map(|value| ("", value)).into_iter().collect()
 }
 
 impl Family {
-    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, help } = self;
-        writeln!(f, "# TYPE {name} gauge")?;
-        if let Some(unit) = unit {
-            writeln!(f, "# UNIT {name} {unit}")?;
-        }
-        writeln!(f, "# HELP {name} {help}")
-    }
-
-    /// A sample for each entry that has a `value`; no head where none has.
-    fn write(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        view: &View<'_>,
-        value: impl Fn(&ReportEntry) -> Option<f64>,
-    ) -> fmt::Result {
-        let mut headed = false;
-        for entry in counted(view) {
-            let Some(value) = value(entry) else { continue };
-            if !headed {
-                self.head(f)?;
-                headed = true;
+    /// Writes all samples; without samples not even the head.
+    fn write(&self, f: &mut fmt::Formatter<'_>, view: &View<'_>) -> fmt::Result {
+        let mut has_head = false;
+        for entry in view.entries().iter().filter(|entry| !entry.is_excluded()) {
+            for (labels, value) in (self.samples)(entry) {
+                if !has_head {
+                    write_head(f, self.name, self.help)?;
+                    has_head = true;
+                }
+                let (name, check) = (self.name, LabelValue(&entry.name));
+                writeln!(f, "{name}{{check=\"{check}\"{labels}}} {value}")?;
             }
-            writeln!(
-                f,
-                "{}{{check=\"{}\"}} {value}",
-                self.name,
-                Label(&entry.name)
-            )?;
         }
         Ok(())
     }
 }
 
-fn pools(f: &mut fmt::Formatter<'_>, view: &View<'_>) -> fmt::Result {
-    let mut pools = counted(view)
-        .filter_map(|entry| Some((entry, entry.pool()?)))
-        .peekable();
-    if pools.peek().is_some() {
-        POOL.head(f)?;
+fn write_head(f: &mut fmt::Formatter<'_>, name: &str, help: &str) -> fmt::Result {
+    writeln!(f, "# TYPE {name} gauge")?;
+    // A unit must be the end of the name.
+    if name.ends_with("_seconds") {
+        writeln!(f, "# UNIT {name} seconds")?;
     }
-    for (entry, pool) in pools {
-        for (state, count) in [
-            ("max", pool.max),
-            ("open", pool.open),
-            ("idle", pool.idle),
-            ("in_use", pool.in_use),
-        ] {
-            let check = Label(&entry.name);
-            writeln!(
-                f,
-                "{}{{check=\"{check}\",state=\"{state}\"}} {count}",
-                POOL.name
-            )?;
-        }
-    }
-    Ok(())
-}
-
-fn counted<'a>(view: &View<'a>) -> impl Iterator<Item = &'a ReportEntry> {
-    view.entries().iter().filter(|entry| !entry.is_excluded())
+    writeln!(f, "# HELP {name} {help}")
 }
 
 /// The value of a label, escaped.
-struct Label<'a>(&'a str);
+struct LabelValue<'a>(&'a str);
 
-impl fmt::Display for Label<'_> {
+impl fmt::Display for LabelValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| match c {
             '\\' => f.write_str("\\\\"),
@@ -171,17 +140,15 @@ impl fmt::Display for Label<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{View, sample},
-        openmetrics,
-    };
+    use super::{View, openmetrics};
     use crate::{
         access::Detail,
+        render::view::sample,
         report::{Report, Status},
     };
 
     #[test]
-    fn a_family_comes_once_with_a_sample_for_each_dependency() {
+    fn each_family_has_one_head_and_all_samples() {
         let report = sample::report();
         let text = openmetrics(&sample::full(&report));
         let expected = "\
@@ -207,15 +174,15 @@ health_check_age_seconds{check=\"pool\"} 0.01
 health_check_age_seconds{check=\"cache\"} 0.31
 # TYPE health_check_failing_seconds gauge
 # UNIT health_check_failing_seconds seconds
-# HELP health_check_failing_seconds How long runs of the check have been failing without a success between.
+# HELP health_check_failing_seconds How long runs of the check have been failing without a success in between.
 health_check_failing_seconds{check=\"cache\"} 12
 # TYPE health_check_consecutive_failures gauge
-# HELP health_check_consecutive_failures Completed runs of the check that failed without a success between.
+# HELP health_check_consecutive_failures Completed runs of the check that failed without a success in between.
 health_check_consecutive_failures{check=\"database\"} 0
 health_check_consecutive_failures{check=\"pool\"} 0
 health_check_consecutive_failures{check=\"cache\"} 12
 # TYPE health_pool_connections gauge
-# HELP health_pool_connections Connections of the app's own pool at the end of the last run.
+# HELP health_pool_connections Connections of the app's pool at the end of the last run.
 health_pool_connections{check=\"database\",state=\"max\"} 10
 health_pool_connections{check=\"database\",state=\"open\"} 10
 health_pool_connections{check=\"database\",state=\"idle\"} 8
@@ -235,7 +202,7 @@ health_pool_connections{check=\"database\",state=\"in_use\"} 2
     }
 
     #[test]
-    fn what_nobody_knows_yet_has_no_status() {
+    fn an_unknown_dependency_has_no_sample() {
         let unknown = sample::entry("database", Status::Unknown);
         let report = Report::new(vec![unknown], [].into());
         let text = openmetrics(&View::single(&report, Detail::Full));
@@ -243,7 +210,7 @@ health_pool_connections{check=\"database\",state=\"in_use\"} 2
     }
 
     #[test]
-    fn without_details_it_is_the_overall_status() {
+    fn without_details_the_only_gauge_is_the_overall_status() {
         let report = sample::report();
         let text = openmetrics(&sample::without_details(&report));
         let lines: Vec<_> = text.split(|&byte| byte == b'\n').skip(2).collect();

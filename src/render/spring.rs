@@ -1,24 +1,42 @@
 //! The format of Spring Boot Actuator, version 3, so that its dashboards work unchanged.
 //!
-//! `UP` is up and degraded, which Spring lacks (`description` says `degraded` to callers with details); `DOWN`
-//! is down, `UNKNOWN` is unknown, and `OUT_OF_SERVICE` is an app that drains. Components are sorted by
-//! name, as Spring sorts them. Info fields have no place in it.
+//! `UP` is up and degraded, which Spring lacks: `description` is `degraded` for callers with details. `DOWN` is
+//! down, `UNKNOWN` is unknown, and `OUT_OF_SERVICE` is an app that is draining. Components are sorted by name,
+//! as in Spring. The format has no place for info fields.
+
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{View, sentence, to_json};
-use crate::report::{Reason, ReportEntry, Status};
+use super::{
+    json::to_json,
+    view::{View, explanation},
+};
+use crate::report::{Reason, ReportEntry, Status, serialize_some};
 
-/// The Spring format.
-pub(crate) fn spring(view: &View<'_>) -> Bytes {
-    match view.single_entry() {
-        Some(entry) => to_json(&Component(entry)),
-        None => to_json(&Whole(view)),
+pub(super) fn spring(view: &View<'_>) -> Bytes {
+    if let Some(entry) = view.single_entry() {
+        return to_json(&Component::new(entry));
     }
+    let components = view.entries().iter();
+    to_json(&SpringHealth {
+        status: match view.reason() {
+            Some(Reason::Draining) => "OUT_OF_SERVICE",
+            _ => spring_status(view.status()),
+        },
+        description: view.explanation().or_else(|| {
+            let degraded = view.report().and(degraded(view.status()));
+            degraded.map(str::to_owned)
+        }),
+        components: components
+            .map(|entry| (&*entry.name, Component::new(entry)))
+            .collect(),
+        groups: view.groups(),
+    })
 }
 
-fn word(status: Status) -> &'static str {
+fn spring_status(status: Status) -> &'static str {
     match status {
         Status::Up | Status::Degraded => "UP",
         Status::Unknown => "UNKNOWN",
@@ -26,71 +44,49 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-struct Whole<'v, 'a>(&'v View<'a>);
-
-impl Serialize for Whole<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let view = self.0;
-        let status = match view.reason() {
-            Some(Reason::Draining) => "OUT_OF_SERVICE",
-            _ => word(view.status()),
-        };
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("status", status)?;
-        if view.full().is_none() {
-            return map.end();
-        }
-        if let Some(reason) = view.reason() {
-            map.serialize_entry("description", &sentence(&reason, view.message()))?;
-        } else if view.status() == Status::Degraded {
-            map.serialize_entry("description", &view.status())?;
-        }
-        // As Spring does, without keys of empty collections.
-        if !view.entries().is_empty() {
-            let mut entries: Vec<_> = view.entries().iter().collect();
-            entries.sort_unstable_by_key(|entry| &*entry.name);
-            map.serialize_entry("components", &Components(&entries))?;
-        }
-        if !view.groups().is_empty() {
-            map.serialize_entry("groups", view.groups())?;
-        }
-        map.end()
-    }
+fn degraded(status: Status) -> Option<&'static str> {
+    (status == Status::Degraded).then_some(status.as_str())
 }
 
-struct Components<'a>(&'a [&'a ReportEntry]);
-
-impl Serialize for Components<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|&entry| (&*entry.name, Component(entry))))
-    }
+// As in Spring, empty collections have no key.
+#[derive(Serialize)]
+struct SpringHealth<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    components: BTreeMap<&'a str, Component<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [Cow<'static, str>],
 }
 
-struct Component<'a>(&'a ReportEntry);
+#[derive(Serialize)]
+struct Component<'a> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'static str>,
+    details: ComponentDetails<'a>,
+}
 
-impl Serialize for Component<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(entry) = *self;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("status", word(entry.status))?;
-        if entry.status == Status::Degraded {
-            map.serialize_entry("description", &entry.status)?;
+impl<'a> Component<'a> {
+    fn new(entry: &'a ReportEntry) -> Self {
+        Self {
+            status: spring_status(entry.status),
+            description: degraded(entry.status),
+            details: ComponentDetails(entry),
         }
-        map.serialize_entry("details", &Details(entry))?;
-        map.end()
     }
 }
 
 /// The native entry without its status, and with Spring's key for the error.
-struct Details<'a>(&'a ReportEntry);
+struct ComponentDetails<'a>(&'a ReportEntry);
 
-impl Serialize for Details<'_> {
+impl Serialize for ComponentDetails<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(entry) = *self;
         let mut map = serializer.serialize_map(None)?;
-        if let (Some(reason), false) = (entry.reason, entry.status == Status::Up) {
-            map.serialize_entry("error", &sentence(&reason, entry.message.as_deref()))?;
-        }
+        let error = entry.reason.map(|_| explanation(entry));
+        serialize_some(&mut map, "error", error)?;
         entry.serialize_details(&mut map)?;
         map.end()
     }
@@ -98,22 +94,20 @@ impl Serialize for Details<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{View, sample, view::Question},
-        spring,
-    };
+    use super::{View, spring};
     use crate::{
         access::Detail,
+        render::view::{RequestContext, sample},
         report::{Reason, Report, Status},
     };
 
     #[test]
-    fn the_whole_has_components_sorted_by_name() {
+    fn components_are_sorted_by_name() {
         let report = sample::report();
         let groups = ["storage".into()];
-        let view = sample::full(&report).of(Question {
+        let view = sample::full(&report).with_request(RequestContext {
             groups: &groups,
-            ..Question::default()
+            ..RequestContext::default()
         });
         assert_eq!(
             spring(&view),
@@ -133,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn one_dependency_is_a_component_alone() {
+    fn one_dependency_is_one_component() {
         let report = Report::new(vec![sample::entry("database", Status::Unknown)], [].into());
         assert_eq!(
             spring(&View::single(&report, Detail::Full)),
@@ -142,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_has_its_word_and_empty_collections_no_key() {
+    fn each_status_is_mapped_and_empty_collections_have_no_key() {
         let mut report = Report::new(Vec::new(), [].into());
         for (status, reason, full, without) in [
             (Status::Up, None, r#"{"status":"UP"}"#, r#"{"status":"UP"}"#),

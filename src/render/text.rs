@@ -1,126 +1,95 @@
-//! Plain text as of kube-apiserver, for people with `curl` and scripts with `grep`.
+//! Plain text as of kube-apiserver, for operators with `curl` and scripts with `grep`.
 //!
-//! 1. Without details it is `ok` or `readyz check failed`.
+//! 1. Without details the body is `ok` or `readyz check failed`.
 //! 2. A passing probe is `ok`; with `?verbose` it has a line for each dependency.
 //! 3. A failing probe always has the lines.
-//! 4. The answer for one dependency is `ok`, or `internal server error: ` and the reason.
+//! 4. The response for one dependency is `ok`, or `internal server error: ` and the reason.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use bytes::Bytes;
 
-use super::View;
+use super::view::{View, explanation};
 use crate::report::{Excluded, ReportEntry, Status};
 
-const OK: &[u8] = b"ok";
-
-/// The text format.
-pub(crate) fn text(view: &View<'_>) -> Bytes {
+pub(super) fn text(view: &View<'_>) -> Bytes {
     let passes = view.status().is_serving();
-    if let Some(entry) = view.single_entry() {
-        return match passes {
-            true => Bytes::from_static(OK),
-            false => format!("internal server error: {}\n", Why(entry)).into(),
-        };
-    }
-    match (view.full(), passes) {
-        (None, false) => format!("{} check failed\n", view.name()).into(),
-        (None, true) => Bytes::from_static(OK),
-        (Some(_), true) if !view.is_verbose() => Bytes::from_static(OK),
-        (Some(_), _) => List(view).to_string().into(),
+    match (view.report(), view.single_entry()) {
+        (None, _) if !passes => format!("{} check failed\n", view.name()).into(),
+        (_, Some(entry)) if !passes => {
+            let cause = single_line(&explanation(entry));
+            format!("internal server error: {cause}\n").into()
+        }
+        (Some(_), None) if !passes || view.is_verbose() => Lines(view).to_string().into(),
+        _ => Bytes::from_static(b"ok"),
     }
 }
 
 /// A line for each dependency and one for the probe.
-struct List<'v, 'a>(&'v View<'a>);
+struct Lines<'v, 'a>(&'v View<'a>);
 
-impl fmt::Display for List<'_, '_> {
+impl fmt::Display for Lines<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = self.0;
-        // As kube-apiserver does without any check.
+        // As kube-apiserver without any check.
         if view.entries().is_empty() {
             f.write_str("[+]ping ok\n")?;
         }
         for entry in view.entries() {
             line(f, entry)?;
         }
-        if let Some(reason) = view.reason() {
-            write!(f, "[-]lifecycle failed: {reason}")?;
-            if let Some(message) = view.message() {
-                write!(f, ": {}", OneLine(message))?;
-            }
-            f.write_char('\n')?;
+        if let Some(explanation) = view.explanation() {
+            writeln!(f, "[-]lifecycle failed: {}", single_line(&explanation))?;
         }
         if !view.unmatched().is_empty() {
-            f.write_str("warn: some health checks cannot be excluded: no matches for ")?;
-            for (number, name) in view.unmatched().iter().enumerate() {
-                let comma = if number == 0 { "" } else { "," };
-                write!(f, "{comma}{name:?}")?;
-            }
-            f.write_char('\n')?;
+            let names: Vec<_> = view
+                .unmatched()
+                .iter()
+                .map(|name| format!("{name:?}"))
+                .collect();
+            writeln!(
+                f,
+                "warn: some health checks cannot be excluded: no matches for {}",
+                names.join(",")
+            )?;
         }
-        let word = match view.status().is_serving() {
+        let result = match view.status().is_serving() {
             true => "passed",
             false => "failed",
         };
-        writeln!(f, "{} check {word}", view.name())
+        writeln!(f, "{} check {result}", view.name())
     }
 }
 
 fn line(f: &mut fmt::Formatter<'_>, entry: &ReportEntry) -> fmt::Result {
     let name = &entry.name;
+    let cause = single_line(&explanation(entry));
     match (&entry.excluded, entry.status) {
         (Some(Excluded::ByName), _) => writeln!(f, "[+]{name} excluded: ok"),
         (Some(Excluded::WithGroup(group)), _) => {
-            writeln!(f, "[+]{name} excluded with {}: ok", OneLine(group))
+            writeln!(f, "[+]{name} excluded with {}: ok", single_line(group))
         }
         (None, Status::Up) => writeln!(f, "[+]{name} ok"),
-        (None, Status::Degraded) => writeln!(f, "[+]{name} degraded: {}", Why(entry)),
-        (None, _) if entry.required => writeln!(f, "[-]{name} failed: {}", Why(entry)),
-        (None, _) => writeln!(f, "[-]{name} failed, optional: {}", Why(entry)),
+        (None, Status::Degraded) => writeln!(f, "[+]{name} degraded: {cause}"),
+        (None, _) if entry.required => writeln!(f, "[-]{name} failed: {cause}"),
+        (None, _) => writeln!(f, "[-]{name} failed, optional: {cause}"),
     }
 }
 
-/// The reason why it is not up, and the message if there is one.
-struct Why<'a>(&'a ReportEntry);
-
-impl fmt::Display for Why<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.reason {
-            Some(reason) => write!(f, "{reason}")?,
-            None => write!(f, "{}", self.0.status)?,
-        }
-        match &self.0.message {
-            Some(message) => write!(f, ": {}", OneLine(message)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Text that cannot end its line: a message must not forge the line of another check.
-struct OneLine<'a>(&'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .try_for_each(|c| f.write_char(c))
-    }
+/// Replaces control characters, because a message must not forge the line of another check.
+fn single_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{
-            View,
-            sample::{self, entry},
-            view::Question,
-        },
-        text,
-    };
+    use super::{View, text};
     use crate::{
         access::Detail,
+        render::view::{
+            RequestContext,
+            sample::{self, entry},
+        },
         report::{Excluded, Reason, Report, ReportEntry, Status},
     };
 
@@ -142,17 +111,17 @@ mod tests {
     fn rendered(entries: Vec<ReportEntry>, verbose: bool, unmatched: &[&str]) -> String {
         let report = Report::new(entries, [].into());
         let unmatched: Vec<_> = unmatched.iter().map(|&name| name.to_owned()).collect();
-        let question = Question {
+        let request = RequestContext {
             name: "readyz",
             verbose,
             unmatched: &unmatched,
-            ..Question::default()
+            ..RequestContext::default()
         };
-        let view = View::new(&report, Detail::Full).of(question);
+        let view = View::new(&report, Detail::Full).with_request(request);
         String::from_utf8(text(&view).into()).expect("text")
     }
 
-    /// The table of kube-apiserver's own tests, with our reason where it withholds its own.
+    /// The table of kube-apiserver's tests, with the reason that kube-apiserver withholds.
     #[test]
     fn bodies_are_those_of_kube_apiserver() {
         let ping = || entry("ping", Status::Up);
@@ -207,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn one_dependency_is_ok_or_says_why_not() {
+    fn one_dependency_is_ok_or_has_its_reason() {
         for (entry, expected) in [
             (entry("ping", Status::Up), "ok"),
             (entry("ping", Status::Degraded), "ok"),
@@ -235,12 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn what_serves_in_part_is_distinguished_from_what_fails() {
+    fn lines_distinguish_degraded_optional_and_lifecycle() {
         let report = sample::report();
-        let text = text(&View::new(&report, Detail::Full).of(Question {
-            verbose: true,
-            ..Question::default()
-        }));
+        let text = text(
+            &View::new(&report, Detail::Full).with_request(RequestContext {
+                verbose: true,
+                ..RequestContext::default()
+            }),
+        );
         assert_eq!(
             text,
             "[+]database ok\n[+]pool degraded: saturated\n\
@@ -260,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn without_details_it_is_one_line() {
+    fn without_details_the_body_is_one_line() {
         let mut report = sample::report();
         for (status, expected) in [
             (Status::Up, "ok"),
@@ -269,13 +240,13 @@ mod tests {
             (Status::Down, "readyz check failed\n"),
         ] {
             report.status = status;
-            let question = Question {
+            let request = RequestContext {
                 name: "readyz",
                 verbose: true,
                 unmatched: &["x".to_owned()],
-                ..Question::default()
+                ..RequestContext::default()
             };
-            let view = View::new(&report, Detail::Status).of(question);
+            let view = View::new(&report, Detail::Status).with_request(request);
             assert_eq!(text(&view), expected);
         }
     }

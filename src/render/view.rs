@@ -13,20 +13,20 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     status: Status,
-    /// The report, with details only.
-    full: Option<&'a Report>,
-    single: bool,
-    question: Question<'a>,
+    /// `None` without details.
+    report: Option<&'a Report>,
+    is_single: bool,
+    request: RequestContext<'a>,
     /// `None` without details and without measurements.
-    at: Option<SystemTime>,
+    created_at: Option<SystemTime>,
 }
 
-/// What the request asks for, beside the probe.
+/// The parts of a view that depend on the request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
-    /// The probe's path without the first slash; the caller knows it.
+pub(crate) struct RequestContext<'a> {
+    /// The probe path without the first slash. The caller knows it.
     pub(crate) name: &'a str,
-    /// Whether a passing probe has a line for each dependency, too.
+    /// Whether the text format lists the dependencies of a passing probe.
     pub(crate) verbose: bool,
     /// Names to exclude that match nothing.
     pub(crate) unmatched: &'a [String],
@@ -34,7 +34,7 @@ pub(crate) struct Question<'a> {
     pub(crate) groups: &'a [Cow<'static, str>],
 }
 
-impl Default for Question<'_> {
+impl Default for RequestContext<'_> {
     fn default() -> Self {
         Self {
             name: "health",
@@ -48,137 +48,207 @@ impl Default for Question<'_> {
 impl<'a> View<'a> {
     /// Restricts `report` to `detail`.
     pub fn new(report: &'a Report, detail: Detail) -> Self {
+        let is_full = detail == Detail::Full;
         Self {
             status: report.status,
-            full: match detail {
-                Detail::Status => None,
-                Detail::Full => Some(report),
-            },
-            single: false,
-            question: Question::default(),
-            at: match detail {
-                Detail::Status => None,
-                Detail::Full => Some(SystemTime::now()),
-            },
+            report: is_full.then_some(report),
+            is_single: false,
+            request: RequestContext::default(),
+            created_at: is_full.then(SystemTime::now),
         }
     }
 
-    /// The view of the only dependency in `report`.
+    /// Creates the view of the only dependency in `report`.
     pub(crate) fn single(report: &'a Report, detail: Detail) -> Self {
+        let entry = report.entries.first();
         Self {
-            status: report
-                .entries
-                .first()
-                .map_or(report.status, |entry| entry.status),
-            single: true,
+            status: entry.map_or(report.status, |entry| entry.status),
+            is_single: true,
             ..Self::new(report, detail)
         }
     }
 
-    /// The same as the answer to `question`; without details only its name is kept.
-    pub(crate) fn of(self, question: Question<'a>) -> Self {
-        let question = match self.full {
-            Some(_) => question,
-            None => Question {
-                name: question.name,
-                ..Question::default()
+    /// Adds the request. Without details only its name is kept.
+    pub(crate) fn with_request(self, request: RequestContext<'a>) -> Self {
+        let request = match self.report {
+            Some(_) => request,
+            None => RequestContext {
+                name: request.name,
+                ..RequestContext::default()
             },
         };
-        Self { question, ..self }
+        Self { request, ..self }
     }
 
-    /// The same without a time: two views of one report are equal.
-    pub(crate) fn timeless(self) -> Self {
-        Self { at: None, ..self }
-    }
-
-    /// The same, created at `at`.
-    #[cfg(test)]
-    pub(crate) fn at(self, at: SystemTime) -> Self {
+    /// Removes the time, so that two views of one report are equal.
+    pub(crate) fn without_measurements(self) -> Self {
         Self {
-            at: Some(at),
+            created_at: None,
             ..self
         }
     }
 
-    /// The overall status; in the answer for one dependency, its own.
+    /// Returns the overall status; in the response for one dependency, the status of that dependency.
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// What the caller may see.
+    /// Returns what the caller may see.
     pub fn detail(&self) -> Detail {
-        match self.full {
+        match self.report {
             None => Detail::Status,
             Some(_) => Detail::Full,
         }
     }
 
-    /// The probe's path without the first slash, as in `readyz`; `health` if made by [`new`](Self::new).
+    /// Returns the probe path without the first slash, such as `readyz`. Default: `health`.
     pub fn name(&self) -> &'a str {
-        self.question.name
+        self.request.name
     }
 
-    /// Whether the request has `?verbose`. Never without details.
+    /// Returns whether the request has `?verbose`. False without details.
     pub fn is_verbose(&self) -> bool {
-        self.question.verbose
+        self.request.verbose
     }
 
-    /// The reason, if it is the app's lifecycle. None without details.
+    /// Returns the reason of the app itself, such as `draining`. `None` without details.
     pub fn reason(&self) -> Option<Reason> {
-        self.full.and_then(|report| report.reason)
+        self.report.and_then(|report| report.reason)
     }
 
-    /// The app's message for that reason, as in a maintenance. None without details.
+    /// Returns the app's message for that reason. `None` without details.
     pub fn message(&self) -> Option<&'a str> {
-        self.full.and_then(|report| report.message.as_deref())
+        self.report.and_then(|report| report.message.as_deref())
     }
 
-    /// The info fields in their order. None without details.
+    /// Returns the info fields in their order. Empty without details.
     pub fn info(&self) -> &'a [(Cow<'static, str>, Cow<'static, str>)] {
-        self.full.map_or(&[], |report| &report.info)
+        self.report.map_or(&[], |report| &report.info)
     }
 
-    /// The dependencies in the order of their registration. None without details.
+    /// Returns the dependencies in the order of registration. Empty without details.
     pub fn entries(&self) -> &'a [ReportEntry] {
-        self.full.map_or(&[], |report| &report.entries)
+        self.report.map_or(&[], |report| &report.entries)
     }
 
-    /// The dependency, in the answer for one dependency.
+    /// Returns the dependency, in the response for one dependency. `None` without details.
     pub fn single_entry(&self) -> Option<&'a ReportEntry> {
-        self.entries().first().filter(|_| self.single)
+        self.entries().first().filter(|_| self.is_single)
     }
 
-    /// The names of all groups, each once. None without details.
+    /// Returns the names of all groups, each once. Empty without details.
     pub fn groups(&self) -> &'a [Cow<'static, str>] {
-        self.question.groups
+        self.request.groups
     }
 
-    /// When the last completed run of `entry` started, by the wall clock.
+    /// Returns when the last completed run of `entry` started, by the wall clock.
     ///
-    /// Calculated back from now, because runs are timed by a monotonic clock: a wall clock that was set
-    /// between the run and the response does not show. `None` before the first run and without measurements.
+    /// Runs are timed by a monotonic clock, so the time is [`created_at`](Self::created_at) minus the age of the
+    /// result. `None` before the first run has ended, without details and without measurements.
     pub fn checked_at(&self, entry: &ReportEntry) -> Option<SystemTime> {
-        self.at?.checked_sub(entry.age?)
+        self.created_at?.checked_sub(entry.age?)
     }
 
-    /// When the view was created, by the wall clock. `None` without details and without measurements.
+    /// Returns when the view was created, by the wall clock. `None` without details and without measurements.
     pub fn created_at(&self) -> Option<SystemTime> {
-        self.at
+        self.created_at
     }
 
-    /// Whether the instance is in rotation. `None` without details.
+    /// Returns whether the instance is in rotation. `None` without details.
     #[cfg(feature = "html")]
     pub(super) fn rotation(&self) -> Option<&'a Rotation> {
-        self.full.map(|report| &report.rotation)
+        self.report.map(|report| &report.rotation)
     }
 
-    /// Names to exclude that match nothing. None without details.
+    /// Returns the reason of the app itself, and the message if there is one. `None` without details.
+    pub(super) fn explanation(&self) -> Option<String> {
+        Some(with_message(self.reason()?.as_str(), self.message()))
+    }
+
+    /// Returns the names to exclude that match nothing. Empty without details.
     pub(super) fn unmatched(&self) -> &'a [String] {
-        self.question.unmatched
+        self.request.unmatched
     }
 
-    pub(super) fn full(&self) -> Option<&'a Report> {
-        self.full
+    /// Returns the report. `None` without details.
+    pub(super) fn report(&self) -> Option<&'a Report> {
+        self.report
+    }
+}
+
+/// Returns the reason of `entry`, or else its status, and the message if there is one.
+pub(super) fn explanation(entry: &ReportEntry) -> String {
+    let cause = entry.reason.map_or(entry.status.as_str(), Reason::as_str);
+    with_message(cause, entry.message.as_deref())
+}
+
+fn with_message(cause: &str, message: Option<&str>) -> String {
+    match message {
+        Some(message) => format!("{cause}: {message}"),
+        None => cause.to_owned(),
+    }
+}
+
+/// Views with every kind of value, for the renderers' tests.
+#[cfg(test)]
+pub(super) mod sample {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::View;
+    use crate::{
+        access::Detail,
+        report::{Observations, ObservedValue, PoolStats, Reason, Report, ReportEntry, Status},
+    };
+
+    /// An entry with nothing but `status`.
+    pub(in crate::render) fn entry(name: &str, status: Status) -> ReportEntry {
+        ReportEntry::new(name.into(), true, status)
+    }
+
+    /// An app whose database is up, whose pool is saturated and whose optional cache is down.
+    pub(in crate::render) fn report() -> Report {
+        let database = ReportEntry {
+            kind: Some("postgres".into()),
+            duration: Some(Duration::from_micros(310)),
+            age: Some(Duration::from_millis(420)),
+            observations: Observations {
+                pool: Some(PoolStats::new(10, 10, 8)),
+                values: vec![("lag_ms".into(), ObservedValue::from(3_u64))],
+            },
+            ..entry("database", Status::Up)
+        };
+        let pool = ReportEntry {
+            kind: Some("pool".into()),
+            reason: Some(Reason::Saturated),
+            duration: Some(Duration::from_millis(2)),
+            age: Some(Duration::from_millis(10)),
+            ..entry("pool", Status::Degraded)
+        };
+        let cache = ReportEntry {
+            kind: Some("redis".into()),
+            required: false,
+            reason: Some(Reason::Timeout),
+            message: Some("no answer within 800 ms".into()),
+            failing_for: Some(Duration::from_secs(12)),
+            consecutive_failures: 12,
+            duration: Some(Duration::from_micros(800_200)),
+            age: Some(Duration::from_millis(310)),
+            ..entry("cache", Status::Down)
+        };
+        let info = [("version".into(), "2.0.0".into())];
+        Report::new(vec![database, pool, cache], info.into())
+    }
+
+    /// The view with details, created at 2018-01-17T03:36:48Z.
+    pub(in crate::render) fn full(report: &Report) -> View<'_> {
+        View {
+            created_at: Some(UNIX_EPOCH + Duration::from_secs(1_516_160_208)),
+            ..View::new(report, Detail::Full)
+        }
+    }
+
+    /// The view without details.
+    pub(in crate::render) fn without_details(report: &Report) -> View<'_> {
+        View::new(report, Detail::Status)
     }
 }

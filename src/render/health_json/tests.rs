@@ -1,11 +1,9 @@
 use serde_json::{Value, json};
 
-use super::{
-    super::{View, sample},
-    health_json, without_colon,
-};
+use super::{View, health_json, without_colon};
 use crate::{
     access::Detail,
+    render::view::sample,
     report::{Observations, Reason, Report, ReportEntry, Status},
 };
 
@@ -14,7 +12,7 @@ fn rendered(view: &View<'_>) -> Value {
 }
 
 #[test]
-fn the_draft_is_followed_to_the_letter() {
+fn with_details_the_body_has_the_fields_of_the_draft() {
     let report = sample::report();
     let expected = json!({
         "status": "warn",
@@ -54,7 +52,7 @@ fn the_draft_is_followed_to_the_letter() {
 }
 
 #[test]
-fn keys_have_one_colon_and_no_two_components_share_one() {
+fn keys_are_distinct_and_have_one_colon() {
     let names = ["a:b", "a%3Ab", "a%253Ab", "::", "%", "a"];
     let entries = names.map(|name| ReportEntry {
         observations: Observations {
@@ -71,7 +69,7 @@ fn keys_have_one_colon_and_no_two_components_share_one() {
         for (measurement, count) in [("responseTime", 2), ("x%3Ay", 2)] {
             let key = format!("{}:{measurement}", without_colon(name));
             assert_eq!(key.matches(':').count(), 1, "{key}");
-            // In the text: a parser would forgive a key that stands there twice.
+            // Searched in the text, because a parser would accept a duplicate key.
             assert_eq!(
                 text.matches(&format!("{key:?}:")).count(),
                 1,
@@ -86,7 +84,7 @@ fn keys_have_one_colon_and_no_two_components_share_one() {
 }
 
 #[test]
-fn fields_of_the_app_have_their_place_or_are_notes() {
+fn info_fields_are_fields_of_the_draft_or_notes() {
     let info = [
         ("region", "north"),
         ("version", "2"),
@@ -97,10 +95,8 @@ fn fields_of_the_app_have_their_place_or_are_notes() {
     ];
     let info = info.map(|(name, value)| (name.into(), value.into()));
     let mut report = Report::new(Vec::new(), info.into());
-    report.reason = Some(Reason::Draining);
     assert_eq!(rendered(&sample::full(&report)).get("output"), None);
-    report.status = Status::Down;
-    report.message = Some("moving".into());
+    report = report.with_lifecycle(Status::Down, Reason::Draining, Some("moving".into()));
     assert_eq!(
         rendered(&sample::full(&report)),
         json!({
@@ -112,9 +108,7 @@ fn fields_of_the_app_have_their_place_or_are_notes() {
 }
 
 #[test]
-fn output_stands_on_what_does_not_pass_alone() {
-    // Below its failure threshold a dependency is up with a reason.
-    let reason = Some(Reason::Refused);
+fn output_is_absent_only_if_the_status_is_pass() {
     for (status, output) in [
         (Status::Up, None),
         (Status::Degraded, Some("refused")),
@@ -122,7 +116,7 @@ fn output_stands_on_what_does_not_pass_alone() {
         (Status::Down, Some("refused")),
     ] {
         let entry = ReportEntry {
-            reason,
+            reason: output.map(|_| Reason::Refused),
             ..sample::entry("x", status)
         };
         let report = Report::new(vec![entry], [("version".into(), "1".into())].into());
@@ -136,9 +130,9 @@ fn output_stands_on_what_does_not_pass_alone() {
 }
 
 #[test]
-fn without_details_it_is_the_status() {
+fn without_details_the_body_is_the_status() {
     let mut report = sample::report();
-    for (status, word) in [
+    for (status, expected) in [
         (Status::Up, "pass"),
         (Status::Degraded, "warn"),
         (Status::Unknown, "fail"),
@@ -147,7 +141,7 @@ fn without_details_it_is_the_status() {
         report.status = status;
         assert_eq!(
             rendered(&sample::without_details(&report)),
-            json!({ "status": word })
+            json!({ "status": expected })
         );
     }
 }

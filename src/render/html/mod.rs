@@ -39,7 +39,7 @@ mod tests {
 
     use super::{CONTENT_SECURITY_POLICY, html};
     use crate::{
-        render::sample,
+        render::view::sample,
         report::{
             CheckRun, History, Observations, PoolStats, Reason, Report, ReportEntry, Rotation,
             Status,

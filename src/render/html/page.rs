@@ -252,7 +252,7 @@ mod tests {
 
     use super::{Summary, fail_together};
     use crate::{
-        render::sample::entry,
+        render::view::sample::entry,
         report::{ReportEntry, Status},
     };
 
