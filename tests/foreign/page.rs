@@ -14,13 +14,13 @@ const SOON: Duration = Duration::from_secs(60);
 fn row(name: &str, status: &str) -> String {
     format!(
         "document.querySelector('[data-name=\"{name}\"]')?.dataset.status === '{status}' \
-         && document.querySelector('[data-name=\"{name}\"] .word').textContent.toLowerCase() === '{status}'"
+         && document.querySelector('[data-name=\"{name}\"] .status').textContent.toLowerCase() === '{status}'"
     )
 }
 
-/// The state of the whole.
+/// The overall status.
 fn is(word: &str) -> String {
-    format!("document.getElementById('whole').textContent === '{word}'")
+    format!("document.getElementById('overall').textContent === '{word}'")
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn an_outage_of_postgres_shows_and_so_does_its_end() {
     );
     assert_eq!(browser.text("#rotation").await, "Out of rotation.");
     assert!(browser.text("#d0 .since").await.starts_with("since "));
-    let said = browser.text("#said").await;
+    let said = browser.text("#announcement").await;
     assert!(said.contains("Health is down. database is down."), "{said}");
     let marks = "document.querySelector('#d0 .chart .down').getAttribute('d')";
     assert_ne!(browser.evaluate(marks).await, "");
@@ -126,7 +126,7 @@ async fn it_shows_since_when_the_connection_is_lost() {
 
     proxy.set(Mode::Pass).await;
     browser.settled(&format!("!({is_lost})")).await;
-    assert_eq!(browser.text("#said").await, "Connected again.");
+    assert_eq!(browser.text("#announcement").await, "Connected again.");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn any_path_shows_the_lifecycle() {
     let mut browser = Browser::launch().await;
     browser.open_live(&site.url("/health")).await;
     assert_eq!(browser.text("#rotation").await, "Out of rotation.");
-    assert!(browser.text(".whole .why").await.starts_with("starting"));
+    assert!(browser.text(".overall .why").await.starts_with("starting"));
     assert_eq!(browser.text("#d0 .until").await, "never up since start");
     let together = browser.text("#together").await;
     assert!(
@@ -209,7 +209,12 @@ async fn any_path_shows_the_lifecycle() {
     browser
         .settled("document.getElementById('message')?.textContent === 'moving the disk'")
         .await;
-    assert!(browser.text(".whole .why").await.starts_with("maintenance"));
+    assert!(
+        browser
+            .text(".overall .why")
+            .await
+            .starts_with("maintenance")
+    );
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -231,7 +236,7 @@ async fn nothing_is_fetched_while_it_is_paused_or_hidden() {
 
     browser.press("Enter", 13, "\r").await;
     browser.settled(&is("Down")).await;
-    let why = browser.text(".whole .why").await;
+    let why = browser.text(".overall .why").await;
     assert!(why.starts_with("draining"), "{why}");
 
     let hidden = |yes: bool| {

@@ -1,29 +1,31 @@
-//! The status page for people: what an operator opens during an incident.
+//! The status page, which an operator opens during an incident.
 //!
-//! 1. One document. Style, script and icon are part of it, and nothing is loaded from elsewhere;
-//!    [`CONTENT_SECURITY_POLICY`] holds the browser to that.
-//! 2. Drawn once, here. Without scripts it reloads itself every 5 s. With scripts it fetches its own address
-//!    as HTML every 2 s and replaces `<main>`; focus, scroll position and open `<details>` stay. While it
+//! 1. It is one document. Style, script and icon are part of it, and [`CONTENT_SECURITY_POLICY`] allows the
+//!    browser to load nothing from other addresses.
+//! 2. Only the server renders it. Without scripts it reloads every 5 s. With scripts it fetches its own address
+//!    as HTML every 2 s and replaces `<main>`. Focus, scroll position and open `<details>` stay. While it
 //!    is hidden or paused, it fetches nothing.
-//! 3. All text of the app is escaped by [`text::Text`]. The script writes text nodes and adopts parsed nodes.
-//! 4. Without details it is the status in one word.
-//! 5. Under 40 KB with ten dependencies at their longest, for bad connections.
+//! 3. [`text::escape`] escapes all text of the app. The script writes text nodes and adopts parsed nodes.
+//! 4. Without details it shows the overall status only.
+//! 5. With ten dependencies and their longest texts it is under 40 KB, for slow connections.
+
+// Each file imports only from those above it.
+mod text;
 
 mod chart;
+
 mod dependency;
+
 mod page;
-mod text;
 
 use bytes::Bytes;
 
-use super::View;
+use super::view::View;
 
-/// The header of every answer with the page.
-///
-/// The hashes are those of `page.css` and `page.js`, byte for byte; a test computes them again.
+/// The header of every response with the page. A test computes the hashes of `page.css` and `page.js`.
 pub(in crate::render) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-tBqTcXUh341RZNnmt3fUpmeaJ4+C/cU9ehXcmO+++WY='; \
-    script-src 'sha256-0UqoT9a8YqxSTJkY+lyqbkGRNbdNwBd1JZ6ApIBM6K4='; \
+    style-src 'sha256-qy+xrqHv0bW77ihESLY5RO0Lx78uCyBk0HvuhxSqe90='; \
+    script-src 'sha256-cRusW+8cIMZKgmxwlesAzPVqdebJ4bVEA2RvqYjGcs8='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(in crate::render) fn html(view: &View<'_>) -> Bytes {
@@ -58,9 +60,8 @@ mod tests {
         }
     }
 
-    /// Ten of them, all down, each run with a reason of its own.
     #[test]
-    fn ten_dependencies_at_their_longest_stay_under_40_kilobytes() {
+    fn ten_dependencies_at_their_longest_are_under_40_kilobytes() {
         let mut history = History::default();
         for (ms, reason) in (100..132).zip(Reason::ALL[..8].iter().cycle()) {
             let status = [Status::Up, Status::Degraded, Status::Down][ms as usize % 3];
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_says_until_when_it_was_up() {
+    fn an_outage_shows_when_it_was_up_last() {
         let down = || sample::entry("database", Status::Down);
         let known = ReportEntry {
             last_up: Some(Duration::from_secs(48)),

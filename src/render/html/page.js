@@ -10,20 +10,20 @@ let shown = timeOf(document), lost = false, paused = false, busy = false, timer 
 
 const rowsOf = (node) => new Map([...node.querySelectorAll("[data-name]")].map((row) => [row.dataset.name, row]));
 const changes = (page) => {
-  const news = lost ? ["Connected again."] : [], before = rowsOf(document), after = rowsOf(page);
+  const texts = lost ? ["Connected again."] : [], before = rowsOf(document), after = rowsOf(page);
   const status = page.documentElement.dataset.status;
-  if (status !== root.dataset.status) news.push(`Health is ${status}.`);
+  if (status !== root.dataset.status) texts.push(`Health is ${status}.`);
   for (const [name, row] of after) {
     const {status} = row.dataset;
     if (before.get(name)?.dataset.status !== status)
-      news.push(`${name} is ${status}.`, row.querySelector(".why b")?.textContent ?? "");
+      texts.push(`${name} is ${status}.`, row.querySelector(".why b")?.textContent ?? "");
   }
-  for (const name of before.keys()) if (!after.has(name)) news.push(`${name} is no longer checked.`);
-  return news.join(" ").trim();
+  for (const name of before.keys()) if (!after.has(name)) texts.push(`${name} is no longer checked.`);
+  return texts.join(" ").trim();
 };
 
-// What stands in `main` where `node` stood: rows keep their name, the rest its id.
-const twin = (main, node) => {
+// The node of the new `main` in the place of `node`: rows match by name, others by id.
+const counterpart = (main, node) => {
   const row = node.closest("[data-name]");
   if (!row) return node.id ? main.querySelector(`#${node.id}`) : null;
   const other = rowsOf(main).get(row.dataset.name);
@@ -32,32 +32,32 @@ const twin = (main, node) => {
 const replace = (page) => {
   const old = $("main"), main = document.adoptNode($("main", page));
   const focused = document.activeElement, place = [scrollX, scrollY];
-  for (const open of old.querySelectorAll("details[open]")) twin(main, open)?.setAttribute("open", "");
-  const next = old.contains(focused) ? twin(main, focused) : null;
+  for (const open of old.querySelectorAll("details[open]")) counterpart(main, open)?.setAttribute("open", "");
+  const next = old.contains(focused) ? counterpart(main, focused) : null;
   old.replaceWith(main);
   next?.focus({preventScroll: true});
   scrollTo(...place);
   root.dataset.status = page.documentElement.dataset.status;
   document.querySelector("link[rel=icon]").href = page.querySelector("link[rel=icon]").href;
 };
-const title = () => { document.title = `${$("whole").textContent} · ${location.host}${location.pathname}`; };
-const tell = () => write($("live"), `${paused ? "Paused" : lost ? "No answer" : "Live"} · ${shown}`);
+const title = () => { document.title = `${$("overall").textContent} · ${location.host}${location.pathname}`; };
+const showState = () => write($("live"), `${paused ? "Paused" : lost ? "No answer" : "Live"} · ${shown}`);
 
 const poll = async () => {
   clearTimeout(timer);
   if (paused || busy || document.hidden) return;
   busy = true;
   try {
-    // Whatever the code: a 503 with a page is an answer.
+    // The code does not matter: a 503 with a page is a response.
     const answer = await fetch(location.pathname + location.search,
       {headers: {accept: "text/html"}, cache: "no-store", redirect: "error", signal: AbortSignal.timeout(TIMEOUT)});
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!page.documentElement.dataset.status || !$("main", page)) throw new TypeError("no status page");
-    const news = changes(page);
+    const announcement = changes(page);
     shown = timeOf(page);
     replace(page);
     title();
-    if (news) write($("said"), news);
+    if (announcement) write($("announcement"), announcement);
     lost = false;
   } catch {
     lost = true;
@@ -65,7 +65,7 @@ const poll = async () => {
   }
   $("lost").hidden = !lost;
   busy = false;
-  tell();
+  showState();
   timer = setTimeout(poll, POLL);
 };
 
@@ -75,7 +75,7 @@ button.hidden = false;
 button.addEventListener("click", () => {
   paused = !paused;
   write(button, paused ? "Resume" : "Pause");
-  tell();
+  showState();
   poll();
 });
 document.addEventListener("visibilitychange", poll);

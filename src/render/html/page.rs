@@ -1,14 +1,13 @@
 //! The document: its frame, the overall status, and the list of dependencies.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use super::{
-    dependency::Row,
-    text::{Prose, Text, time_of_day, word},
+    dependency::row,
+    text::{escape, meaning_and_action, reason_note, time_of_day, title},
 };
 use crate::{
-    access::Detail,
-    render::View,
+    render::view::View,
     report::{Reason, ReportEntry, Rotation, Status},
 };
 
@@ -24,20 +23,18 @@ const ALL_REASONS: &str = concat!(
     "/tower_health/guide/operators/index.html#reasons"
 );
 
-/// More names than that are only counted.
+/// The summary names at most this many dependencies and counts the others.
 const MAX_NAMED: usize = 5;
-/// Dependencies that fail so close to each other have a cause in common.
+/// Dependencies that begin to fail within this time have a cause in common.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 pub(super) fn page(view: &View<'_>) -> String {
     let status = view.status();
-    let as_of = match (view.detail(), view.created_at()) {
-        (Detail::Full, Some(now)) => format!("As of {}", time_of_day(now)),
-        _ => String::new(),
-    };
-    let details = match view.detail() {
-        Detail::Status => "</div></section>".to_owned(),
-        Detail::Full => Details(view).to_string(),
+    let as_of = view.created_at();
+    let as_of = as_of.map(|now| format!("As of {}", time_of_day(now)));
+    let details = match view.report() {
+        None => "</div></section>".to_owned(),
+        Some(_) => details(view),
     };
     format!(
         r##"<!doctype html>
@@ -48,7 +45,7 @@ pub(super) fn page(view: &View<'_>) -> String {
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
 <meta name="robots" content="noindex">
-<title>{word} · {name}</title>
+<title>{title} · {name}</title>
 <link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23{tint}'/%3E%3C/svg%3E">
 <noscript><meta http-equiv="refresh" content="5"></noscript>
 <style>{STYLE}</style>
@@ -58,16 +55,17 @@ pub(super) fn page(view: &View<'_>) -> String {
 <header class="bar"><span class="where" id="where">/{name}</span><span id="live">{as_of}</span><noscript>reloads every 5 s</noscript><button type="button" id="pause" hidden>Pause</button></header>
 <p class="lost" id="lost" role="alert" hidden></p>
 <main id="main">
-<section class="whole" aria-labelledby="whole"><svg class="icon" aria-hidden="true"><use href="#i-{status}"/></svg><div><h1 id="whole">{word}</h1>{details}
+<section class="overall" aria-labelledby="overall"><svg class="icon" aria-hidden="true"><use href="#i-{status}"/></svg><div><h1 id="overall">{title}</h1>{details}
 </main>
-<p class="heard" id="said" role="status"></p>
+<p class="visually-hidden" id="announcement" role="status"></p>
 <script>{SCRIPT}</script>
 </body>
 </html>
 "##,
-        word = word(status),
+        title = title(status),
         tint = tint(status),
-        name = Text(view.name()),
+        as_of = as_of.unwrap_or_default(),
+        name = escape(view.name()),
     )
 }
 
@@ -81,176 +79,128 @@ const fn tint(status: Status) -> &'static str {
     }
 }
 
-/// The part for callers with details.
-struct Details<'a, 'view>(&'a View<'view>);
-
-impl fmt::Display for Details<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let view = self.0;
-        let entries = view.entries();
-        let (rotation, lifecycle) = match view.rotation() {
-            Some(Rotation::Out { reason, message }) => {
-                ("Out of rotation.", (*reason, message.as_deref()))
-            }
-            _ => ("In rotation.", (None, None)),
-        };
-        // A report that is not about readiness has no reason of its own.
-        let (reason, message) = match view.reason() {
-            Some(reason) => (Some(reason), view.message()),
-            None => lifecycle,
-        };
-        write!(f, r#"<p id="rotation">{rotation}</p>"#)?;
-        if let Some(reason) = reason {
-            write!(f, "{}", Why(reason))?;
+/// Returns the part for callers with details.
+fn details(view: &View<'_>) -> String {
+    let entries = view.entries();
+    let (rotation, reason, message) = match view.rotation() {
+        Some(Rotation::Out { reason, message }) => {
+            ("Out of rotation.", *reason, message.as_deref())
         }
-        if let Some(message) = message {
-            write!(
-                f,
-                r#"<p class="message" id="message">{}</p>"#,
-                Text(message)
-            )?;
-        }
-        write!(f, r#"<p id="summary">{}</p>"#, Summary(entries))?;
-        if fail_together(entries) {
-            f.write_str(
-                r#"<p id="together">All dependencies failed within 0.1 s: suspect this host or its network.</p>"#,
-            )?;
-        }
-        f.write_str("</div>")?;
-        if !view.info().is_empty() {
-            f.write_str(r#"<dl class="info">"#)?;
-            for (name, value) in view.info() {
-                let (name, value) = (Text(name), Text(value));
-                write!(f, "<div><dt>{name}</dt><dd>{value}</dd></div>")?;
-            }
-            f.write_str("</dl>")?;
-        }
-        f.write_str("</section>")?;
-        if !entries.is_empty() {
-            f.write_str(
-                r#"
-<div class="heads" aria-hidden="true"><span>State</span><span>Dependency</span><span>Last 32 runs</span><span>Connections</span></div>
-<ul class="rows">"#,
-            )?;
-            for (number, entry) in (0..).zip(entries) {
-                let now = view.created_at();
-                write!(f, "\n{}", Row { number, entry, now })?;
-            }
-            f.write_str("\n</ul>")?;
-        }
-        Guide(reason, entries).fmt(f)
-    }
-}
-
-/// A reason, its meaning and the operator's action.
-pub(super) struct Why(pub(super) Reason);
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (meaning, action) = (Prose(self.0.meaning()), Prose(self.0.action()));
-        write!(
-            f,
-            r#"<p class="why"><code>{}</code><b>{meaning}</b> <span>{action}</span></p>"#,
-            self.0
-        )
-    }
-}
-
-/// The reasons on the page, those of past runs included, and a link to all others.
-struct Guide<'a>(Option<Reason>, &'a [ReportEntry]);
-
-impl Guide<'_> {
-    fn mentions(&self, reason: Reason) -> bool {
-        self.0 == Some(reason)
-            || self.1.iter().any(|entry| {
-                let past = entry.history().iter().map(|run| run.reason);
-                entry.reason == Some(reason) || past.flatten().any(|past| past == reason)
-            })
-    }
-}
-
-impl fmt::Display for Guide<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut reasons = Reason::ALL
-            .iter()
-            .filter(|reason| self.mentions(**reason))
-            .peekable();
-        f.write_str("\n<footer>")?;
-        if reasons.peek().is_some() {
-            f.write_str(
-                r#"<details id="guide"><summary id="guide-title">What these reasons mean and what to do</summary><dl class="guide">"#,
-            )?;
-            for reason in reasons {
-                let (meaning, action) = (Prose(reason.meaning()), Prose(reason.action()));
-                write!(
-                    f,
-                    "<div><dt><code>{reason}</code></dt><dd><b>{meaning}</b> <span>{action}</span></dd></div>"
-                )?;
-            }
-            f.write_str("</dl></details>")?;
-        }
-        write!(
-            f,
-            r#"<a id="reasons" href="{ALL_REASONS}" rel="noreferrer">All reasons</a></footer>"#
-        )
-    }
-}
-
-/// One sentence: what is not up, by name, with links to the rows.
-struct Summary<'a>(&'a [ReportEntry]);
-
-impl fmt::Display for Summary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counted = (0..).zip(self.0).filter(|(_, entry)| !entry.is_excluded());
-        let count = counted.clone().count();
-        let others: Vec<(usize, &ReportEntry)> = counted
-            .filter(|(_, entry)| entry.status != Status::Up)
-            .collect();
-        match (count, others.len()) {
-            (0, _) => return f.write_str("Nothing is checked."),
-            (1, 0) => return f.write_str("The one dependency is up."),
-            (2, 0) => return f.write_str("Both dependencies are up."),
-            (_, 0) => return write!(f, "All {count} dependencies are up."),
-            _ => {}
-        }
-        for (place, (number, entry)) in (0..).zip(others.iter().take(MAX_NAMED)) {
-            let separator = if place == 0 { "" } else { ", " };
-            let optional = if entry.required { "" } else { " (optional)" };
-            write!(
-                f,
-                r##"{separator}<a id="s{number}" href="#d{number}">{}</a>{optional} is {}"##,
-                Text(&entry.name),
-                entry.status
-            )?;
-        }
-        if others.len() > MAX_NAMED {
-            write!(f, " and {} more", others.len() - MAX_NAMED)?;
-        }
-        write!(f, "; {} of {count} up.", count - others.len())
-    }
-}
-
-/// Whether several dependencies, and all that are checked, began to fail at the same time.
-fn fail_together(entries: &[ReportEntry]) -> bool {
-    let counted: Vec<_> = entries
-        .iter()
-        .filter(|entry| !entry.is_excluded())
-        .collect();
-    let failing = counted
-        .iter()
-        .filter(|entry| entry.status == Status::Down)
-        .filter_map(|entry| entry.failing_for);
-    let (Some(first), Some(last)) = (failing.clone().max(), failing.clone().min()) else {
-        return false;
+        _ => ("In rotation.", None, None),
     };
-    counted.len() > 1 && failing.count() == counted.len() && first - last <= TOGETHER
+    // A report without a reason of the app itself shows the reason of readiness.
+    let (reason, message) = match view.reason() {
+        Some(reason) => (Some(reason), view.message()),
+        None => (reason, message),
+    };
+    let mut html = format!(r#"<p id="rotation">{rotation}</p>"#);
+    html += &reason.map(reason_note).unwrap_or_default();
+    if let Some(message) = message {
+        let message = escape(message);
+        html += &format!(r#"<p class="message" id="message">{message}</p>"#);
+    }
+    html += &format!(r#"<p id="summary">{}</p>"#, summary(entries));
+    if fail_together(entries) {
+        html += r#"<p id="together">All dependencies failed within 0.1 s: suspect this host or its network.</p>"#;
+    }
+    html += "</div>";
+    if !view.info().is_empty() {
+        let fields = view.info().iter().map(|(name, value)| {
+            let (name, value) = (escape(name), escape(value));
+            format!("<div><dt>{name}</dt><dd>{value}</dd></div>")
+        });
+        html += &format!(r#"<dl class="info">{}</dl>"#, fields.collect::<String>());
+    }
+    html += "</section>";
+    if !entries.is_empty() {
+        html += r#"
+<div class="heads" aria-hidden="true"><span>State</span><span>Dependency</span><span>Last 32 runs</span><span>Connections</span></div>
+<ul class="rows">
+"#;
+        for (number, entry) in entries.iter().enumerate() {
+            html += &row(number, entry, view.created_at());
+            html += "\n";
+        }
+        html += "</ul>";
+    }
+    html + &footer(reason, entries)
+}
+
+/// Explains the reasons on the page, those of past runs included, and links to all others.
+fn footer(reason: Option<Reason>, entries: &[ReportEntry]) -> String {
+    let past = entries.iter().flat_map(ReportEntry::history);
+    let shown: Vec<_> = reason
+        .into_iter()
+        .chain(entries.iter().filter_map(|entry| entry.reason))
+        .chain(past.filter_map(|run| run.reason))
+        .collect();
+    let explained = Reason::ALL.iter().filter(|reason| shown.contains(reason));
+    let explained = explained.map(|reason| {
+        let text = meaning_and_action(*reason);
+        format!("<div><dt><code>{reason}</code></dt><dd>{text}</dd></div>")
+    });
+    let guide = match shown.is_empty() {
+        true => String::new(),
+        false => format!(
+            r#"<details id="guide"><summary id="guide-title">What these reasons mean and what to do</summary><dl class="guide">{}</dl></details>"#,
+            explained.collect::<String>()
+        ),
+    };
+    format!(
+        r#"
+<footer>{guide}<a id="reasons" href="{ALL_REASONS}" rel="noreferrer">All reasons</a></footer>"#
+    )
+}
+
+/// Returns one sentence: what is not up, by name, with links to the rows.
+fn summary(entries: &[ReportEntry]) -> String {
+    let checked = entries.iter().enumerate();
+    let checked: Vec<_> = checked.filter(|(_, entry)| !entry.is_excluded()).collect();
+    let count = checked.len();
+    let not_up = checked
+        .iter()
+        .filter(|(_, entry)| entry.status != Status::Up);
+    let not_up: Vec<_> = not_up
+        .map(|(number, entry)| {
+            let optional = if entry.required { "" } else { " (optional)" };
+            let (name, status) = (escape(&entry.name), entry.status);
+            format!(r##"<a id="s{number}" href="#d{number}">{name}</a>{optional} is {status}"##)
+        })
+        .collect();
+    match (count, not_up.len()) {
+        (0, _) => "Nothing is checked.".to_owned(),
+        (1, 0) => "The one dependency is up.".to_owned(),
+        (2, 0) => "Both dependencies are up.".to_owned(),
+        (_, 0) => format!("All {count} dependencies are up."),
+        (_, others) => {
+            let more = match others.saturating_sub(MAX_NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let named = not_up[..others.min(MAX_NAMED)].join(", ");
+            format!("{named}{more}; {} of {count} up.", count - others)
+        }
+    }
+}
+
+/// Returns whether all checked dependencies, of which there are several, began to fail at the same time.
+fn fail_together(entries: &[ReportEntry]) -> bool {
+    let checked = entries.iter().filter(|entry| !entry.is_excluded());
+    let failing_for: Option<Vec<_>> = checked
+        .map(|entry| entry.failing_for.filter(|_| entry.status == Status::Down))
+        .collect();
+    let failing_for = failing_for.unwrap_or_default();
+    match (failing_for.iter().max(), failing_for.iter().min()) {
+        (Some(first), Some(last)) => failing_for.len() > 1 && *first - *last <= TOGETHER,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Summary, fail_together};
+    use super::{fail_together, summary};
     use crate::{
         render::view::sample::entry,
         report::{ReportEntry, Status},
@@ -285,12 +235,12 @@ mod tests {
         let entries: Vec<_> = (0..7)
             .map(|number| down(&format!("n{number}"), 0))
             .collect();
-        let text = Summary(&entries).to_string();
+        let text = summary(&entries);
         assert!(
             text.contains(">n4</a> is down and 2 more; 0 of 7 up."),
             "{text}"
         );
         let three = [(); 3].map(|()| entry("x", Status::Up));
-        assert_eq!(Summary(&three).to_string(), "All 3 dependencies are up.");
+        assert_eq!(summary(&three), "All 3 dependencies are up.");
     }
 }

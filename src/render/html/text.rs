@@ -1,51 +1,45 @@
-//! Text of the page: escaped, and times in the words of a reader.
+//! Text of the page: escaped, and times in units that fit a reader.
 
-use std::{
-    fmt::{self, Write},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{
     render::time::Iso8601,
-    report::{Status, rounded_millis},
+    report::{Reason, Status, rounded_millis},
 };
 
-/// Any text, escaped for an element or a quoted attribute.
-pub(super) struct Text<'a>(pub(super) &'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        escaped(self.0, f)
-    }
-}
-
-/// A sentence of this crate, in which backquotes mark names of settings.
-pub(super) struct Prose<'a>(pub(super) &'a str);
-
-impl fmt::Display for Prose<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.split('`').try_for_each(|part| escaped(part, f))
-    }
-}
-
-fn escaped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Escapes `text` for an element or a quoted attribute.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            '&' => f.write_str("&amp;")?,
-            '<' => f.write_str("&lt;")?,
-            '>' => f.write_str("&gt;")?,
-            '"' => f.write_str("&quot;")?,
-            '\'' => f.write_str("&#39;")?,
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
             // A browser drops or rewrites these, so the script could not compare names.
-            control if control.is_control() => f.write_char('\u{fffd}')?,
-            other => f.write_char(other)?,
+            control if control.is_control() => escaped.push('\u{fffd}'),
+            other => escaped.push(other),
         }
     }
-    Ok(())
+    escaped
 }
 
-/// The status as the page writes it.
-pub(super) const fn word(status: Status) -> &'static str {
+/// Returns a reason, its meaning and the operator's action.
+pub(super) fn reason_note(reason: Reason) -> String {
+    let text = meaning_and_action(reason);
+    format!(r#"<p class="why"><code>{reason}</code>{text}</p>"#)
+}
+
+/// Returns the meaning and the operator's action, without the backquotes around settings.
+pub(super) fn meaning_and_action(reason: Reason) -> String {
+    let [meaning, action] =
+        [reason.meaning(), reason.action()].map(|text| escape(&text.replace('`', "")));
+    format!("<b>{meaning}</b> <span>{action}</span>")
+}
+
+/// Returns the status as a title.
+pub(super) const fn title(status: Status) -> &'static str {
     match status {
         Status::Up => "Up",
         Status::Degraded => "Degraded",
@@ -54,7 +48,7 @@ pub(super) const fn word(status: Status) -> &'static str {
     }
 }
 
-/// A duration in its two largest units.
+/// Returns a duration in its two largest units.
 pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
@@ -67,7 +61,7 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
-/// A setting, exactly: in seconds if they are whole.
+/// Returns a setting, exactly: in seconds if there is no fraction.
 pub(super) fn setting(duration: Duration) -> String {
     if duration.subsec_millis() == 0 && duration.as_secs() > 0 {
         format!("{} s", duration.as_secs())
@@ -76,7 +70,7 @@ pub(super) fn setting(duration: Duration) -> String {
     }
 }
 
-/// The duration of a run, to three digits.
+/// Returns the duration of a run, to three digits.
 pub(super) fn latency(duration: Duration) -> String {
     let ms = rounded_millis(duration);
     if ms < 10.0 {
@@ -90,13 +84,13 @@ pub(super) fn latency(duration: Duration) -> String {
     }
 }
 
-/// The time of day in UTC, as logs have it.
+/// Returns the time of day in UTC, as in logs.
 pub(super) fn time_of_day(at: SystemTime) -> String {
     let text = Iso8601(at).to_string();
     format!("{} UTC", &text[11..19])
 }
 
-/// The instant `ago` before `now`: a time of day while that is unambiguous.
+/// Returns the time `ago` before `now`, with the date if that is a day or more.
 pub(super) fn moment(ago: Duration, now: SystemTime) -> String {
     let at = now.checked_sub(ago).unwrap_or(UNIX_EPOCH);
     if ago.as_secs() < 86_400 {
@@ -110,7 +104,7 @@ pub(super) fn moment(ago: Duration, now: SystemTime) -> String {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{Prose, Text, latency, moment, setting, span, time_of_day};
+    use super::{Reason, escape, latency, meaning_and_action, moment, setting, span, time_of_day};
 
     #[test]
     fn markup_in_text_is_escaped() {
@@ -124,9 +118,11 @@ mod tests {
             ("büro ✓ `x`", "büro ✓ `x`"),
         ];
         for (text, expected) in table {
-            assert_eq!(Text(text).to_string(), expected);
+            assert_eq!(escape(text), expected);
         }
-        assert_eq!(Prose("Look at `a<b`.").to_string(), "Look at a&lt;b.");
+        let text = meaning_and_action(Reason::Slow);
+        assert!(text.contains("than slow_after allows"), "{text}");
+        assert!(text.contains("server&#39;s load"), "{text}");
     }
 
     #[test]
