@@ -1,4 +1,4 @@
-//! Who may probe and who may see details: [`Access`] decides over the [`RequestHead`] of a request.
+//! Access rules: which callers may probe, and which may see details. [`Access`] reads the [`RequestHead`].
 //!
 //! Rules on addresses, in evaluation order:
 //!
@@ -12,24 +12,29 @@
 //! 4. For details, a forwarded request never counts as its peer. Its client address counts if the peer is
 //!    a trusted proxy and all of `forwarded`, `x-forwarded-for` and `x-real-ip` that are present name it.
 //! 5. For details, [`Access::loopback`] also requires a local host name, against DNS rebinding: `Host`,
-//!    `:authority` and an absolute-form target must be an IP literal, `localhost` or `*.localhost`.
+//!    `:authority` and the host of an absolute URI must be an IP literal, `localhost` or `*.localhost`.
 //! 6. For probing, a trusted proxy that names no client counts as itself, and the host name does not matter.
 //!
-//! Three traps of deployment:
+//! Three pitfalls of deployment:
 //!
 //! * `axum::serve(listener, app)` records no peer address. Serve
 //!   `app.into_make_service_with_connect_info::<SocketAddr>()`.
 //! * Behind a proxy on this host that adds no forwarding header (nginx' plain `proxy_pass`, a TCP
 //!   forwarder), every caller that sends a local host name is a loopback caller. Use [`Access::bearer`] or
-//!   a separate port there.
+//!   a separate port in this case.
 //! * A trusted proxy must overwrite or remove each of `forwarded`, `x-forwarded-for` and `x-real-ip` that
-//!   it does not append to. A forged one that it passes through contradicts its own, and access is denied.
+//!   it does not append to. A forged header contradicts the header of the proxy, and access is denied.
 
+// Each file imports only from those above it.
 mod bearer;
-mod forwarded;
 mod network;
+
+mod forwarded;
+
 mod request_head;
+
 mod rule;
+
 #[cfg(test)]
 mod tests;
 

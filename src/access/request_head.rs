@@ -14,7 +14,7 @@ use super::{
 
 /// The peer address of a connection, as a request extension.
 ///
-/// For servers that record none themselves, such as plain hyper: insert it into each request.
+/// Servers such as plain hyper do not record the peer address: insert it into each request.
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -64,43 +64,43 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    pub(super) fn behind<'b>(&self, proxies: &'b [IpNet]) -> RequestHead<'b>
+    pub(super) fn with_proxies<'b>(&self, proxies: &'b [IpNet]) -> RequestHead<'b>
     where
         'a: 'b,
     {
         RequestHead { proxies, ..*self }
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &'a Method {
         self.method
     }
 
-    /// The URI.
+    /// Returns the URI.
     pub fn uri(&self) -> &'a Uri {
         self.uri
     }
 
-    /// The headers.
+    /// Returns the headers.
     pub fn headers(&self) -> &'a HeaderMap {
         self.headers
     }
 
-    /// The extensions.
+    /// Returns the extensions.
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions
     }
 
-    /// The peer address, if the server recorded one; never an IPv4-mapped one.
+    /// Returns the peer address, if the server recorded it. An IPv4-mapped address becomes IPv4.
     pub fn peer_ip(&self) -> Option<IpAddr> {
         self.recorded_peer().map(|peer| peer.ip().to_canonical())
     }
 
-    /// The client address: the one that a trusted proxy names, otherwise the peer's.
+    /// Returns the client address: the address that a trusted proxy names, otherwise the peer address.
     ///
-    /// It differs from [`peer_ip`](Self::peer_ip) behind
-    /// [`Access::trusted_proxies`](super::Access::trusted_proxies), and in a decision on details:
-    /// there it is `None` for a forwarded request of any other peer.
+    /// It differs from [`peer_ip`](Self::peer_ip) with
+    /// [`Access::trusted_proxies`](super::Access::trusted_proxies). In a decision on details it is `None` for a
+    /// forwarded request of any other peer.
     pub fn client_ip(&self) -> Option<IpAddr> {
         let peer = self.peer_ip()?;
         let is_trusted = contains(self.proxies, peer);
@@ -115,7 +115,7 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// Whether the request comes from this host, and was not forwarded for another.
+    /// Returns whether the request comes from this host and was not forwarded for another host.
     pub(super) fn is_local(&self) -> bool {
         if !self.peer_ip().is_some_and(|peer| peer.is_loopback()) {
             return false;
@@ -144,18 +144,20 @@ impl<'a> RequestHead<'a> {
         self.headers.contains_key(header::FORWARDED)
             || self.headers.contains_key(header::VIA)
             || self.headers.keys().any(|name| {
-                // Some proxies add only `x-forwarded-proto`, and name no client.
+                // Some proxies add only `x-forwarded-proto`.
                 let name = name.as_str();
                 name == "x-real-ip" || name.starts_with("x-forwarded-")
             })
     }
 
-    /// Whether every host that the request names is local. A page of another site cannot forge that
-    /// by DNS rebinding: the browser sends that site's name.
+    /// Returns whether every host that the request names is local.
+    ///
+    /// After DNS rebinding, a browser sends the host name of the other site.
     fn has_local_hosts(&self) -> bool {
         let mut hosts = self.headers.get_all(header::HOST).iter();
-        hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_local(&host)))
-            && self.uri.authority().is_none_or(is_local)
+        hosts
+            .all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_local_host(&host)))
+            && self.uri.authority().is_none_or(is_local_host)
     }
 
     pub(crate) fn recorded_peer(&self) -> Option<SocketAddr> {
@@ -177,8 +179,8 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// An IP literal, `localhost` or `*.localhost`.
-fn is_local(authority: &Authority) -> bool {
+/// Returns whether the host is an IP literal, `localhost` or `*.localhost`.
+fn is_local_host(authority: &Authority) -> bool {
     if authority.as_str().contains('@') {
         return false;
     }
@@ -191,7 +193,7 @@ fn is_local(authority: &Authority) -> bool {
     is_literal || last_label.is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
 }
 
-/// Headers and queries may hold tokens, so they are left out.
+/// Prints no headers and no query, because they may contain tokens.
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
@@ -202,12 +204,12 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// Whether a rule on addresses met a request without a peer address. Logs one warning.
+/// Records that a rule on addresses denied a request without a peer address. Logs one warning.
 #[derive(Debug, Default)]
 pub(crate) struct MissingPeer(AtomicBool);
 
 impl MissingPeer {
-    /// The cause and the remedy, as one line.
+    /// The cause and the remedy, on one line.
     pub(crate) const TEXT: &'static str = "a request has no peer address, so `Access::loopback` and \
         `Access::networks` deny it: serve with `into_make_service_with_connect_info::<SocketAddr>()` and \
         the feature `axum`, or insert `PeerAddr` into each request; on a Unix socket use \
@@ -218,7 +220,7 @@ impl MissingPeer {
     }
 
     fn note(&self) {
-        // Read first: a store on each request would move the cache line between threads.
+        // The load comes first: a store on each request would move the cache line between threads.
         if !self.is_noted() && !self.0.swap(true, Ordering::Relaxed) {
             #[cfg(feature = "tracing")]
             tracing::warn!("{}", Self::TEXT);

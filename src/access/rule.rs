@@ -12,7 +12,7 @@ use super::{
     network::{contains, parse_networks},
 };
 
-/// Decides who may probe, or who may see details.
+/// Decides which callers may probe, or which may see details.
 ///
 /// ```
 /// use tower_health::{Access, Health, HealthLayer};
@@ -30,8 +30,10 @@ use super::{
 ///
 /// Rules on addresses need the peer address, as the server recorded it: a
 /// [`PeerAddr`](crate::PeerAddr) extension, axum's `ConnectInfo<SocketAddr>` (feature `axum`) or
-/// tonic's `TcpConnectInfo` (feature `tonic`). Without one they deny access, with one warning in the log and
-/// in [`Health::warnings`](crate::Health::warnings). `axum::serve(listener, app)` records none: serve
+/// tonic's `TcpConnectInfo` (feature `tonic`). Without a peer address they deny access, with one warning in the
+/// log and in [`Health::warnings`](crate::Health::warnings).
+///
+/// `axum::serve(listener, app)` records no peer address: serve
 /// `app.into_make_service_with_connect_info::<SocketAddr>()`. Unix sockets have no address: use
 /// [`bearer`](Self::bearer) or [`predicate`](Self::predicate).
 ///
@@ -42,50 +44,52 @@ pub struct Access {
     rule: Rule,
 }
 
-/// How much of a report a caller may see.
+/// The part of a report that a caller may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Complete, so not `non_exhaustive`: anything between nothing and all would leak.
+// Complete, so not `non_exhaustive`: a third part would leak some details.
 pub enum Detail {
-    /// The overall status.
+    /// The overall status only.
     Status,
-    /// Everything: names, reasons, timings, pool statistics, info fields.
+    /// All details: names, reasons, timings, pool statistics, info fields.
     Full,
 }
 
 #[derive(Clone)]
 enum Rule {
-    Nobody,
-    Everybody,
+    DenyAll,
+    AllowAll,
     Loopback,
     Networks(Arc<[IpNet]>),
     Bearer(Tokens),
     Predicate(Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>),
     Either(Arc<(Access, Access)>),
-    Behind(Arc<(Access, Arc<[IpNet]>)>),
+    WithProxies(Arc<(Access, Arc<[IpNet]>)>),
 }
 
 impl Access {
     /// Denies every caller.
     pub const fn nobody() -> Self {
-        Self { rule: Rule::Nobody }
+        Self {
+            rule: Rule::DenyAll,
+        }
     }
 
     /// Allows every caller.
     pub const fn everybody() -> Self {
         Self {
-            rule: Rule::Everybody,
+            rule: Rule::AllowAll,
         }
     }
 
     /// Allows callers on this host whose requests were not forwarded.
     ///
-    /// For details, `Host`, `:authority` and an absolute-form target must also be an IP literal,
-    /// `localhost` or `*.localhost`, where they are present. This is against DNS rebinding: else a page of
-    /// another site could read the details through a developer's browser. For
-    /// [`allow`](crate::HealthLayer::allow) the host does not matter.
+    /// For details, `Host`, `:authority` and the host of an absolute URI must also be an IP literal,
+    /// `localhost` or `*.localhost`, if they are present. Otherwise a page of another site could read the
+    /// details through a developer's browser, by DNS rebinding. For [`allow`](crate::HealthLayer::allow) the
+    /// host does not matter.
     ///
     /// Behind a proxy on this host that adds no forwarding header (nginx' plain `proxy_pass`, a TCP
-    /// forwarder), every caller that sends a local host name is allowed. Use [`bearer`](Self::bearer) there.
+    /// forwarder), every caller that sends a local host name is allowed. Use [`bearer`](Self::bearer) instead.
     pub const fn loopback() -> Self {
         Self {
             rule: Rule::Loopback,
@@ -96,7 +100,7 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// Names the first entry that is neither, or whose host bits are not zero.
+    /// If an entry is neither, or if its host bits are not zero. The error names the first such entry.
     pub fn networks<N: AsRef<str>>(
         networks: impl IntoIterator<Item = N>,
     ) -> Result<Self, InvalidNetwork> {
@@ -107,26 +111,26 @@ impl Access {
 
     /// Allows callers that send `authorization: Bearer` with one of `tokens`.
     ///
-    /// The time of the comparison depends on the tokens' lengths only. Several tokens allow rotation: add
+    /// The time of the comparison depends on the lengths of the tokens only. Several tokens allow rotation: add
     /// the new one, update the callers, remove the old one.
     ///
     /// # Panics
     ///
-    /// If a token is empty, as from an unset variable, or contains a space, a line end or another
-    /// character that no token has. The message gives the token's position, never the token.
+    /// If a token is empty, or contains a space, a line end or another character that is not visible ASCII.
+    /// The message contains the position of the token, never the token.
     #[track_caller]
     pub fn bearer<T: Into<String>>(tokens: impl IntoIterator<Item = T>) -> Self {
         match Tokens::new(tokens) {
             Ok(tokens) => Self {
                 rule: Rule::Bearer(tokens),
             },
-            Err((place, fault)) => panic!("bearer token number {place} {fault}"),
+            Err((position, fault)) => panic!("bearer token number {position} {fault}"),
         }
     }
 
     /// Allows requests for which `allows` returns true.
     ///
-    /// It runs on every probe: keep it fast. A panic in it denies access.
+    /// It is called for every probe: keep it fast. A panic in it denies access.
     pub fn predicate(allows: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self {
             rule: Rule::Predicate(Arc::new(allows)),
@@ -145,18 +149,18 @@ impl Access {
     ///
     /// Each of `proxies` is an address or a CIDR. `x-forwarded-for` and `forwarded` are read from the right,
     /// past the proxies, to the first other address; the client may have written everything to the left.
-    /// `x-real-ip` must hold one address. All of the three that are present must name the same client:
+    /// `x-real-ip` must contain one address. All of the three that are present must name the same client:
     /// configure the proxy to overwrite or remove those that it does not append to.
     ///
     /// Access is denied if the client address cannot be determined: a header is malformed, hides the address
     /// or is over 4,096 bytes, or two headers disagree. If none of the three is present:
-    /// - for details, a request with `via` or another `x-forwarded-*` is denied, and one without any
-    ///   forwarding header counts as the proxy's own;
-    /// - for [`allow`](crate::HealthLayer::allow), the proxy counts as itself, so that probes pass through it.
+    /// - For details, a request with `via` or another `x-forwarded-*` is denied. A request without any
+    ///   forwarding header counts as a request of the proxy itself.
+    /// - For [`allow`](crate::HealthLayer::allow), the proxy counts as itself, so that it can forward probes.
     ///
-    /// Headers of other peers never count. Called again, or around a rule that has proxies already, it adds
-    /// to them. It changes [`networks`](Self::networks) and [`RequestHead::client_ip`]; a forwarded request
-    /// that names its client is never allowed by [`loopback`](Self::loopback).
+    /// Headers of other peers never count. A second call, or a call around a rule that has proxies already,
+    /// adds to them. The setting changes [`networks`](Self::networks) and [`RequestHead::client_ip`].
+    /// [`loopback`](Self::loopback) never allows a forwarded request that names its client.
     ///
     /// ```
     /// # fn main() -> Result<(), tower_health::access::InvalidNetwork> {
@@ -170,48 +174,51 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// As [`networks`](Self::networks).
+    /// As for [`networks`](Self::networks).
     pub fn trusted_proxies<N: AsRef<str>>(
         self,
         proxies: impl IntoIterator<Item = N>,
     ) -> Result<Self, InvalidNetwork> {
         let proxies = parse_networks(proxies)?;
-        let inner = self.trusting(&proxies);
+        let inner = self.with_more_proxies(&proxies);
         Ok(match inner.rule {
-            Rule::Behind(_) => inner,
+            Rule::WithProxies(_) => inner,
             _ => Self {
-                rule: Rule::Behind(Arc::new((inner, proxies))),
+                rule: Rule::WithProxies(Arc::new((inner, proxies))),
             },
         })
     }
 
-    /// Adds `more` to each list of proxies inside: of two nested lists, the inner one counts.
-    fn trusting(self, more: &[IpNet]) -> Self {
+    /// Adds `more` to each list of proxies inside, because only the innermost of nested lists counts.
+    fn with_more_proxies(self, more: &[IpNet]) -> Self {
         let rule = match self.rule {
-            Rule::Behind(behind) => {
-                let (inner, known) = &*behind;
-                let inner = inner.clone().trusting(more);
-                Rule::Behind(Arc::new((inner, [known, more].concat().into())))
+            Rule::WithProxies(rule) => {
+                let (inner, known) = &*rule;
+                let inner = inner.clone().with_more_proxies(more);
+                Rule::WithProxies(Arc::new((inner, [known, more].concat().into())))
             }
             Rule::Either(both) => {
                 let (one, other) = (*both).clone();
-                Rule::Either(Arc::new((one.trusting(more), other.trusting(more))))
+                Rule::Either(Arc::new((
+                    one.with_more_proxies(more),
+                    other.with_more_proxies(more),
+                )))
             }
             rule => rule,
         };
         Self { rule }
     }
 
-    /// Whether the caller may probe.
+    /// Returns whether the caller may probe.
     pub(crate) fn allows(&self, head: &RequestHead<'_>) -> bool {
         self.rule.matches(head)
     }
 
-    /// What the caller may see. Stricter than [`allows`](Self::allows): see the rules in the module.
+    /// Returns what the caller may see. The rules of the module are stricter here than in [`allows`](Self::allows).
     pub(crate) fn detail(&self, head: &RequestHead<'_>) -> Detail {
         match &self.rule {
             // The default: nothing of the request is read.
-            Rule::Nobody => Detail::Status,
+            Rule::DenyAll => Detail::Status,
             rule if rule.matches(&head.for_details()) => Detail::Full,
             _ => Detail::Status,
         }
@@ -221,8 +228,8 @@ impl Access {
 impl Rule {
     fn matches(&self, head: &RequestHead<'_>) -> bool {
         match self {
-            Self::Nobody => false,
-            Self::Everybody => true,
+            Self::DenyAll => false,
+            Self::AllowAll => true,
             Self::Loopback => {
                 head.note_missing_peer();
                 head.is_local()
@@ -232,23 +239,23 @@ impl Rule {
                 let client = head.client_ip();
                 client.is_some_and(|client| contains(networks, client))
             }
-            Self::Bearer(tokens) => tokens.are_in(head),
-            // The head is read only: a panic leaves nothing half done.
+            Self::Bearer(tokens) => tokens.are_in(head.headers()),
+            // The head is read only, so a panic leaves no value half changed.
             Self::Predicate(allows) => {
                 catch_unwind(AssertUnwindSafe(|| allows(head))).unwrap_or(false)
             }
             Self::Either(both) => both.0.rule.matches(head) || both.1.rule.matches(head),
-            Self::Behind(behind) => behind.0.rule.matches(&head.behind(&behind.1)),
+            Self::WithProxies(rule) => rule.0.rule.matches(&head.with_proxies(&rule.1)),
         }
     }
 }
 
-/// Leaves out the tokens.
+/// Prints no tokens.
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rule {
-            Rule::Nobody => f.write_str("Nobody"),
-            Rule::Everybody => f.write_str("Everybody"),
+            Rule::DenyAll => f.write_str("DenyAll"),
+            Rule::AllowAll => f.write_str("AllowAll"),
             Rule::Loopback => f.write_str("Loopback"),
             Rule::Networks(networks) => f.debug_tuple("Networks").field(networks).finish(),
             Rule::Bearer(_) => f.write_str("Bearer(..)"),
@@ -258,10 +265,10 @@ impl fmt::Debug for Access {
                 .field(&both.0)
                 .field(&both.1)
                 .finish(),
-            Rule::Behind(behind) => f
-                .debug_tuple("Behind")
-                .field(&behind.0)
-                .field(&behind.1)
+            Rule::WithProxies(rule) => f
+                .debug_tuple("WithProxies")
+                .field(&rule.0)
+                .field(&rule.1)
                 .finish(),
         }
     }

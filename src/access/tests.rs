@@ -72,7 +72,7 @@ fn loopback_is_a_local_peer_without_forwarding_headers() {
 }
 
 #[test]
-fn networks_hold_addresses_and_cidrs() {
+fn networks_contain_addresses_and_cidrs() {
     let access = Access::networks(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]).expect("valid");
     let table = [
         ("10.1.2.3:1", true),
@@ -110,7 +110,7 @@ fn details_are_denied_to_forwarded_requests_of_any_peer() {
                     !shows_to(&access, "10.0.0.5:1", &headers),
                     "{access:?} {mark}: {value}"
                 );
-                // Who may probe is another decision: the peer counts.
+                // For probing the peer counts.
                 assert!(allows(&access, Some("10.0.0.5:1"), &headers), "{mark}");
             }
         }
@@ -139,7 +139,7 @@ fn a_trusted_proxy_that_names_no_client_may_probe_only() {
             assert!(!shows_to(&access, peer, &headers), "{access:?} {mark}");
             assert!(allows(&access, Some(peer), &headers), "{access:?} {mark}");
         }
-        // One that hides its client, or that names one, does not count as itself.
+        // A proxy that names or hides its client does not count as itself.
         for (name, value) in [
             ("x-forwarded-for", "unknown"),
             ("forwarded", "for=_hidden"),
@@ -180,7 +180,7 @@ fn loopback_details_need_a_local_host_name() {
         assert_eq!(shows(&access, &by_header), expected, "{host}");
         let both = request(peer, "/livez", &[("host", "localhost"), ("host", host)]);
         assert_eq!(shows(&access, &both), expected, "{host}");
-        // `:authority` and an absolute-form target.
+        // `:authority`, and the host of an absolute URI.
         let uri = format!("http://{host}/livez");
         if uri.parse::<http::Uri>().is_ok() {
             let by_target = request(peer, &uri, &[("host", "localhost")]);
@@ -190,7 +190,10 @@ fn loopback_details_need_a_local_host_name() {
     }
     let networks = Access::networks(["127.0.0.1"]).expect("valid");
     let foreign = request(peer, "/livez", &[("host", "example.org")]);
-    assert!(shows(&networks, &foreign), "the host is a rule of loopback");
+    assert!(
+        shows(&networks, &foreign),
+        "only loopback has a rule on the host"
+    );
 }
 
 #[test]
@@ -241,12 +244,12 @@ fn any_of_several_tokens_grants_access() {
 
 #[test]
 #[should_panic(expected = "bearer token number 2 is empty")]
-fn an_empty_token_is_refused() {
+fn an_empty_token_is_rejected() {
     let _ = Access::bearer(["good", ""]);
 }
 
 #[test]
-fn behind_a_trusted_proxy_the_client_counts() {
+fn behind_a_trusted_proxy_the_client_address_counts() {
     let access = Access::networks(["203.0.113.0/24"])
         .and_then(|access| access.trusted_proxies(["10.0.0.7"]))
         .expect("valid");
@@ -283,7 +286,7 @@ fn forwarded_requests_are_not_loopback_but_tokens_work() {
 }
 
 #[test]
-fn a_predicate_sees_the_unchanged_head() {
+fn a_predicate_gets_the_unchanged_head() {
     let access = Access::predicate(|head| {
         *head.method() == Method::HEAD
             && head
@@ -307,7 +310,7 @@ fn a_predicate_sees_the_unchanged_head() {
 }
 
 #[test]
-fn a_head_prints_no_query_and_no_header() {
+fn debug_output_of_a_head_has_no_query_and_no_header() {
     let request = Request::get("/livez?token=hunter2").header("cookie", "hunter2");
     let request = request.body(()).expect("valid");
     assert_eq!(
@@ -317,7 +320,7 @@ fn a_head_prints_no_query_and_no_header() {
 }
 
 #[test]
-fn a_rule_prints_its_networks_and_no_token() {
+fn debug_output_of_a_rule_has_networks_but_no_tokens() {
     let access = Access::networks(["10.0.0.0/8"]).expect("valid");
     let access = access
         .or(Access::bearer(["hunter2"]))
@@ -325,18 +328,18 @@ fn a_rule_prints_its_networks_and_no_token() {
     let access = access.trusted_proxies(["192.0.2.1"]).expect("valid");
     assert_eq!(
         format!("{access:?}"),
-        "Behind(Either(Either(Networks([10.0.0.0/8]), Bearer(..)), Loopback), [192.0.2.1/32])"
+        "WithProxies(Either(Either(Networks([10.0.0.0/8]), Bearer(..)), Loopback), [192.0.2.1/32])"
     );
     let others = [
         Access::nobody(),
         Access::everybody(),
         Access::predicate(|_| true),
     ];
-    assert_eq!(format!("{others:?}"), "[Nobody, Everybody, Predicate(..)]");
+    assert_eq!(format!("{others:?}"), "[DenyAll, AllowAll, Predicate(..)]");
 }
 
 #[test]
-fn proxies_named_twice_are_all_trusted() {
+fn proxies_of_several_calls_are_all_trusted() {
     let networks = || Access::networks(["10.0.0.0/8"]).expect("valid");
     let behind = |access: Access, proxy| access.trusted_proxies([proxy]).expect("valid");
     let chained = behind(behind(networks(), "10.0.0.7"), "10.0.0.8");

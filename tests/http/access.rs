@@ -156,7 +156,7 @@ fn an_invalid_network_is_named() {
 }
 
 #[test]
-#[should_panic(expected = "bearer token number 2 is empty, which would let everybody in")]
+#[should_panic(expected = "bearer token number 2 is empty")]
 fn an_empty_token_is_named_by_its_position() {
     drop(Access::bearer(["secret", ""]));
 }

@@ -1,8 +1,8 @@
 //! Reads the client address from the headers of a trusted proxy. Pure: headers in, an address out.
 //!
-//! Each proxy appends the address of its own peer to `x-forwarded-for` or `forwarded`. So the list grows to
-//! the right, and its left end is whatever the client wrote. The last address that is not a trusted proxy's
-//! is the client's. `x-real-ip` holds one address. All headers that are present must name the same client.
+//! Each proxy appends the address of its peer to `x-forwarded-for` or `forwarded`. So the list grows to the
+//! right, and the client may have written its left end. The last address that is not one of a trusted proxy is
+//! the client address. `x-real-ip` contains one address. All headers that are present must name the same client.
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,10 @@ use super::network::contains;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_REAL_IP: &str = "x-real-ip";
-/// Longer headers are not read: this has room for a hundred addresses.
+/// In bytes. Longer headers are not read: a hundred addresses are shorter.
 const MAX_LENGTH: usize = 4_096;
 
-/// What the headers of a trusted proxy say about its client.
+/// The client address in the headers of a trusted proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Forwarded {
     /// No header names a client.
@@ -40,7 +40,7 @@ pub(super) fn read(headers: &HeaderMap, trusted: &[IpNet]) -> Forwarded {
     let mut clients = [list, elements, single].into_iter().flatten();
     match clients.next() {
         None => Forwarded::Absent,
-        // A proxy that sets one header may pass the others on as the client forged them.
+        // A proxy that sets one header may forward others that the client has forged.
         Some(Some(client)) if clients.all(|other| other == Some(client)) => {
             Forwarded::Client(client)
         }
@@ -48,7 +48,7 @@ pub(super) fn read(headers: &HeaderMap, trusted: &[IpNet]) -> Forwarded {
     }
 }
 
-/// All lines of a header, from left to right; an inner `None` if they cannot be read.
+/// Returns all lines of a header in their order. The inner `None` means that a line is unreadable.
 fn lines<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<Vec<&'h str>>> {
     let lines = headers.get_all(name);
     lines.iter().next()?;
@@ -70,9 +70,9 @@ fn client_of_elements(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
     last_untrusted(hops, trusted)
 }
 
-/// The last hop that is not a trusted proxy, otherwise the first one.
+/// Returns the last hop that is not a trusted proxy, otherwise the first hop.
 ///
-/// An inner `None` is an unreadable hop; an outer one makes the whole header unreadable.
+/// In `hops`, the inner `None` is an unreadable hop. The outer `None` makes all hops unreadable.
 fn last_untrusted(
     hops: impl Iterator<Item = Option<Option<IpAddr>>>,
     trusted: &[IpNet],
@@ -88,9 +88,9 @@ fn last_untrusted(
     last?
 }
 
-/// An address as proxies write it: alone, in brackets, or with a port.
+/// Parses an address as proxies write it: alone, in brackets, or with a port.
 fn address(text: &str) -> Option<IpAddr> {
-    // A zone has a meaning on the proxy's host only.
+    // A zone is valid on the host of the proxy only.
     if text.contains('%') {
         return None;
     }
@@ -104,9 +104,9 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address?.to_canonical())
 }
 
-/// The `for` of each element of one line of `Forwarded` (RFC 7239); `None` if the line is malformed.
+/// Iterates over the `for` address of each element in one line of `Forwarded` (RFC 7239).
 ///
-/// Strict, from left to right: one malformed pair makes the whole line malformed.
+/// A malformed pair ends the iteration with `None`, which makes all hops unreadable.
 struct Elements<'h> {
     rest: Option<&'h str>,
 }
@@ -123,7 +123,7 @@ impl Iterator for Elements<'_> {
     }
 }
 
-/// Reads pairs up to a comma: the `for` address, and the text after the comma.
+/// Parses pairs up to a comma. Returns the `for` address, and the text after the comma.
 fn element(mut text: &str) -> Option<(Option<IpAddr>, Option<&str>)> {
     let mut hop = None;
     loop {
@@ -145,7 +145,7 @@ fn element(mut text: &str) -> Option<(Option<IpAddr>, Option<&str>)> {
     }
 }
 
-/// A token or a quoted string, and the text after it.
+/// Parses a token or a quoted string. Returns it, and the text after it.
 fn value(text: &str) -> Option<(&str, &str)> {
     if let Some(quoted) = text.strip_prefix('"') {
         let (value, rest) = quoted.split_once('"')?;

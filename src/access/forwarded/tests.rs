@@ -1,6 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{super::network::parse_networks, Forwarded, MAX_LENGTH, read};
+use super::{Forwarded, MAX_LENGTH, read};
+use crate::access::network::parse_networks;
 
 /// The client behind a proxy, with 10.0.0.0/24 trusted.
 fn behind(headers: &[(&str, &str)]) -> Option<String> {
@@ -21,7 +22,7 @@ fn behind(headers: &[(&str, &str)]) -> Option<String> {
 }
 
 #[test]
-fn the_list_is_read_from_the_right_past_the_proxies() {
+fn x_forwarded_for_is_read_from_the_right_past_the_proxies() {
     let table = [
         ("203.0.113.9", Some("203.0.113.9")),
         ("198.51.100.1, 203.0.113.9", Some("203.0.113.9")),
@@ -66,7 +67,7 @@ fn the_list_is_read_from_the_right_past_the_proxies() {
 }
 
 #[test]
-fn forwarded_elements_are_read_likewise() {
+fn forwarded_elements_are_read_from_the_right() {
     let table = [
         ("for=203.0.113.9", Some("203.0.113.9")),
         ("For=203.0.113.9;proto=https", Some("203.0.113.9")),
@@ -111,7 +112,7 @@ fn forwarded_elements_are_read_likewise() {
 }
 
 #[test]
-fn an_open_quote_cannot_swallow_the_proxys_element() {
+fn an_open_quote_cannot_hide_the_element_of_the_proxy() {
     for open in ["for=10.0.0.9;x=\"", "for=203.0.113.1;x=\"", "x=\"\\"] {
         for appended in [
             "for=198.51.100.1",
@@ -181,7 +182,7 @@ fn all_headers_must_name_the_same_client() {
 }
 
 #[test]
-fn x_real_ip_holds_one_address() {
+fn x_real_ip_contains_one_address() {
     let table = [
         ("203.0.113.9", Some("203.0.113.9")),
         (" [2001:db9::1]:80 ", Some("2001:db9::1")),
