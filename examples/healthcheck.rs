@@ -73,7 +73,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(_) => {
-            println!("unhealthy: no answer within {} s", timeout.as_secs_f64());
+            println!("unhealthy: no response within {} s", timeout.as_secs_f64());
             ExitCode::FAILURE
         }
     }
@@ -89,33 +89,32 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<ProbeRequest, String
             timeout = (seconds.parse().ok())
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
                 .filter(|timeout| !timeout.is_zero())
-                .ok_or(format!("--timeout {seconds:?} is no number of seconds"))?;
+                .ok_or(format!("--timeout {seconds:?} is not a number of seconds"))?;
         } else if argument.starts_with('-') || url.replace(argument.clone()).is_some() {
-            return Err(format!("what is {argument:?}?"));
+            return Err(format!("unexpected argument {argument:?}"));
         }
     }
-    let url = url.ok_or("no URL")?;
-    // Not the URL itself: who puts a password there finds it in no log.
+    let url = url.ok_or("the URL is missing")?;
+    // Not the URL itself: it may contain a password, and the message may reach a log.
     let fault = |what| format!("the URL {what}");
     let rest = url
         .strip_prefix("http://")
         .ok_or_else(|| fault("does not begin with http://"))?;
-    // What would end the request's line, or start another.
+    // A space or a line end would end the request line.
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(fault("has a character that no URL has"));
+        return Err(fault("contains an invalid character"));
     }
     let rest = rest.split('#').next().unwrap_or_default();
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(end);
     if authority.contains('@') {
-        return Err(fault("has a user, and a probe has none"));
+        return Err(fault("contains a user"));
     }
     // A colon in brackets is part of an IPv6 address.
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (
             host,
-            port.parse()
-                .map_err(|_| fault("has no port from 0 to 65535"))?,
+            port.parse().map_err(|_| fault("has an invalid port"))?,
         ),
         _ => (authority, 80),
     };
@@ -135,7 +134,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<ProbeRequest, String
     })
 }
 
-/// The code of the answer, and the first line of its body.
+/// Returns the status code, and the first line of the body.
 fn probe(request: &ProbeRequest) -> io::Result<(u16, String)> {
     // Each address in turn: `localhost` may resolve to `::1` without a listener there.
     let mut stream = TcpStream::connect((&*request.host, request.port))?;
@@ -143,19 +142,19 @@ fn probe(request: &ProbeRequest) -> io::Result<(u16, String)> {
         "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: healthcheck\r\nconnection: close\r\n\r\n",
         request.target, request.authority
     );
-    // In one piece: `write!` would send a packet for each part of it.
+    // One write: `write!` would send a packet for each part.
     stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    let end = stream.take(MAX_READ).read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer);
-    let code = (answer.strip_prefix("HTTP/1."))
+    let mut response = Vec::new();
+    let end = stream.take(MAX_READ).read_to_end(&mut response);
+    let response = String::from_utf8_lossy(&response);
+    let code = (response.strip_prefix("HTTP/1."))
         .and_then(|rest| rest.get(2..5)?.parse().ok())
         // What was received counts even if the connection then broke.
         .ok_or_else(|| {
             end.err()
-                .unwrap_or_else(|| io::Error::other("the answer is no HTTP"))
+                .unwrap_or_else(|| io::Error::other("the response is not HTTP"))
         })?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let line = body.lines().next().unwrap_or_default();
     Ok((
         code,

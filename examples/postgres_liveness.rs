@@ -21,7 +21,7 @@
 //!    log warns about it at the start.
 //! 3. The app itself checks each second. After three failures in a row it logs one line that begins with
 //!    `ALERT`, and after the recovery one with `RESOLVED`.
-//! 4. After SIGTERM or Ctrl-C it serves for 1 s more.
+//! 4. After SIGTERM or Ctrl-C the app answers requests for 1 s more.
 //!
 //! The app starts without its database. Do not point a liveness probe at `/health`: it would restart
 //! every replica when the database is down. Point readiness at it.

@@ -21,7 +21,7 @@
 //! 3. Other callers get 403 with an empty body. An invalid entry of `HEALTHCHECK_IPS` is logged and
 //!    ignored. Requests through a proxy on this host do not count as loopback.
 //! 4. The plug-in registers its check after the app is served: dependencies may be added at run time.
-//! 5. After SIGTERM or Ctrl-C it serves for 1 s more.
+//! 5. After SIGTERM or Ctrl-C the app answers requests for 1 s more.
 #![allow(missing_docs)]
 
 mod access;

@@ -1,4 +1,4 @@
-//! A plug-in that knows only the handle of the app, and adds a check of its own.
+//! A plug-in that knows only the handle of the app, and adds its own check.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ impl Storage {
 
     /// Adds the check at run time.
     pub(crate) fn register(self, health: &Health) -> Result<(), AddError> {
-        // A disk may hang permanently: `blocking` starts no second write beside the first.
+        // A disk may hang permanently: `blocking` does not start a second write meanwhile.
         let check = checks::blocking(move || {
             write_and_read_back(&self.directory)?;
             Ok(Outcome::up())

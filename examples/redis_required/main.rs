@@ -23,7 +23,7 @@
 //!    `{"counter_backend":{"status":"connected","backend":"redis"},"queue_service":{"status":"connected","backend":"redis","queue_depth":0},"demo_mode":false}`
 //! 4. `POST /jobs` adds a job and `POST /jobs/next` takes the oldest; 429 over the limit. While Redis is
 //!    down both are 503: without counters the limiter accepts no job.
-//! 5. After SIGTERM or Ctrl-C it serves for 1 s more.
+//! 5. After SIGTERM or Ctrl-C the app answers requests for 1 s more.
 #![allow(missing_docs)]
 
 mod answer;

@@ -164,7 +164,7 @@ fn a_long_or_colored_body_is_one_short_line() {
 #[test]
 fn invalid_arguments_exit_64_with_the_cause() {
     for (arguments, part) in [
-        (&[][..], "no URL"),
+        (&[][..], "the URL is missing"),
         (&["https://127.0.0.1/"], "http://"),
         (&["127.0.0.1/"], "http://"),
         (&["http://"], "no host"),
@@ -173,8 +173,8 @@ fn invalid_arguments_exit_64_with_the_cause() {
         (&["http://host:99999/"], "port"),
         (&["http://host/a b"], "character"),
         (&["http://host/\r\nx: y"], "character"),
-        (&["http://host/", "http://host/"], "what is"),
-        (&["--help"], "what is"),
+        (&["http://host/", "http://host/"], "unexpected argument"),
+        (&["--help"], "unexpected argument"),
         (&["--timeout", "0", "http://host/"], "--timeout"),
         (&["--timeout", "-1", "http://host/"], "--timeout"),
         (&["--timeout", "soon", "http://host/"], "--timeout"),

@@ -21,7 +21,7 @@ const COUNTER: &str = "redis_required:count:";
 const PROBE: &str = "redis_required:probe:";
 /// The longest wait of a request for Redis.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// A longer queue is degraded: an operator should look at it.
+/// A longer queue is reported as degraded.
 const LONG_QUEUE: u64 = 1_000;
 
 #[derive(Clone)]
@@ -31,7 +31,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(super) fn new(url: &str) -> Result<(Self, String), String> {
-        // Without the text of the error: it may quote the URL, which holds the login.
+        // The text of the error may contain the URL, which holds the login.
         let refuse = |_| "REDIS_URL is not the URL of a Redis server".to_owned();
         let client = Client::open(url).map_err(refuse)?;
         let info = client.get_connection_info();
