@@ -1,4 +1,9 @@
 //! Custom checks: a closure, a type, the heartbeat of a worker, and the runtime lag.
+//!
+//! ```sh
+//! cargo run --example custom_check --features axum,tracing
+//! curl localhost:3000/livez; curl localhost:3000/health
+//! ```
 #![allow(missing_docs)]
 
 use std::{
@@ -40,8 +45,8 @@ fn health(queue: Arc<AtomicU64>, worker: Heartbeat, search: SocketAddr) -> Healt
         async move {
             match depth {
                 0..1_000 => Ok(Outcome::up().observe("depth", depth)),
-                1_000..10_000 => Ok(Outcome::degraded(Reason::Busy).observe("depth", depth)),
-                _ => Err(Failure::new(Reason::Busy).message(format!("{depth} jobs wait"))),
+                1_000..10_000 => Ok(Outcome::degraded(Reason::Behind).observe("depth", depth)),
+                _ => Err(Failure::new(Reason::Behind).message(format!("{depth} jobs wait"))),
             }
         }
     };
@@ -68,6 +73,9 @@ fn app(health: Health) -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let worker = Heartbeat::new(Duration::from_secs(3));
     let beat = worker.clone();

@@ -1,5 +1,10 @@
 //! Custom formats for existing clients: Django's djblets and ASP.NET Core's health UI.
 //!
+//! ```sh
+//! cargo run --example custom_render --features axum,tracing
+//! curl localhost:3000/healthcheck; curl localhost:3000/hc
+//! ```
+//!
 //! | variable | default | |
 //! |---|---|---|
 //! | `ADDR` | `127.0.0.1:3000` | `/healthcheck` as djblets, `/hc` as ASP.NET, `/health` as native JSON |
@@ -114,6 +119,9 @@ fn app(health: Health) -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let backend = env::var("BACKEND_ADDR").unwrap_or_else(|_| "127.0.0.1:5432".to_owned());
     let backend: SocketAddr = backend.parse()?;

@@ -1,7 +1,7 @@
-//! Prometheus: the numbers of every check and probe, on a listener of their own.
+//! Metrics of every check and probe for Prometheus, on a separate port.
 //!
 //! ```sh
-//! DATABASE_URL=postgres://… REDIS_URL=redis://… cargo run --example exporter --features axum,metrics,signal
+//! DATABASE_URL=postgres://… REDIS_URL=redis://… cargo run --example exporter --features axum,metrics,signal,tracing
 //! curl localhost:9464/metrics
 //! ```
 //!
@@ -30,7 +30,7 @@ use tower_health::{
 
 /// Longer than load balancers need to notice.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Histograms move their samples to buckets this often, with or without scrapes.
+/// The period in which the recorder moves samples into buckets, with or without scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 fn install() -> Result<PrometheusHandle, Box<dyn Error>> {
@@ -73,6 +73,9 @@ fn app(health: Health) -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let variable = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
     // Before the first check and the first probe, so that all are counted.
     let exporter = install()?;

@@ -1,7 +1,7 @@
 //! Plain hyper, HTTP/1.1 and HTTP/2: the layer around a tower service.
 //!
 //! ```sh
-//! cargo run --example hyper --features signal
+//! cargo run --example hyper --features signal,tracing
 //! ```
 #![allow(missing_docs)]
 
@@ -47,6 +47,9 @@ fn app(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(addr).await?;
     println!("http://{}/readyz", listener.local_addr()?);

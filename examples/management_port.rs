@@ -1,10 +1,15 @@
 //! Probes on a separate port: one handle, two listeners, and the order in which they end.
 //!
+//! ```sh
+//! cargo run --example management_port --features axum,signal,tracing
+//! curl localhost:3000/readyz; curl localhost:9000/health
+//! ```
+//!
 //! | variable | default | |
 //! |---|---|---|
 //! | `ADDR` | `127.0.0.1:3000` | the app, public |
 //! | `MANAGEMENT_ADDR` | `127.0.0.1:9000` | probes with details, for every caller who reaches that port |
-//! | `DRAIN_SECONDS` | `2` | how long it serves requests after a signal, not ready |
+//! | `DRAIN_SECONDS` | `2` | how long requests are answered after a signal, while not ready |
 //!
 //! The app's port answers readiness without details. A load balancer that probes it checks the port that
 //! gets the traffic; the management port cannot prove that.
@@ -36,6 +41,9 @@ fn management(health: Health) -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let drain = Duration::from_secs(variable("DRAIN_SECONDS", "2").parse()?);
     let public = TcpListener::bind(variable("ADDR", "127.0.0.1:3000")).await?;
     let private = TcpListener::bind(variable("MANAGEMENT_ADDR", "127.0.0.1:9000")).await?;

@@ -1,5 +1,10 @@
 //! The quick start of the README: bind first, one Postgres check, drain on SIGTERM.
 //!
+//! ```sh
+//! DATABASE_URL=postgres://… cargo run --example readme --features axum,signal,tracing
+//! curl -i localhost:3000/readyz
+//! ```
+//!
 //! | variable | default | |
 //! |---|---|---|
 //! | `DATABASE_URL` | none: it is required | Postgres |
@@ -9,30 +14,52 @@
 use std::{env, error::Error, net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
+use bb8_postgres::{
+    PostgresConnectionManager,
+    tokio_postgres::{Config, NoTls},
+};
 use tokio::net::TcpListener;
-use tower_health::{Access, Health, HealthLayer, checks};
+use tower_health::{
+    Access, Health, HealthLayer,
+    checks::{self, ConnectTimeoutManager},
+};
 
-type Pool = bb8::Pool<PostgresConnectionManager<NoTls>>;
+type Pool = bb8::Pool<ConnectTimeoutManager<PostgresConnectionManager<NoTls>>>;
 
 /// In production longer than load balancers need to notice: 5 s fit a Kubernetes service.
 const DRAIN: Duration = Duration::from_secs(1);
 
+fn pool() -> Result<Pool, Box<dyn Error>> {
+    let mut config: Config = env::var("DATABASE_URL")?.parse()?;
+    // The TCP connect, unacknowledged data, and silent connections.
+    config.connect_timeout(Duration::from_secs(2));
+    config.tcp_user_timeout(Duration::from_secs(5));
+    config.keepalives_idle(Duration::from_secs(30));
+    // TCP, TLS and login together take 2 s at most.
+    let manager = ConnectTimeoutManager::new(PostgresConnectionManager::new(config, NoTls));
+    Ok(bb8::Pool::builder()
+        // Below the timeouts of clients: bb8 waits for 30 s by default.
+        .connection_timeout(Duration::from_secs(3))
+        .build_unchecked(manager))
+}
+
+fn app(pool: Pool, health: Health) -> Router {
+    Router::new()
+        .route("/", get(sleep_for_2s))
+        .with_state(pool)
+        .layer(HealthLayer::new(health).details(Access::loopback()))
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let manager = PostgresConnectionManager::new(env::var("DATABASE_URL")?.parse()?, NoTls);
-    // Below the timeouts of clients: bb8 waits for 30 s by default.
-    let pool = Pool::builder()
-        .connection_timeout(Duration::from_secs(2))
-        .build_unchecked(manager);
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let pool = pool()?;
     let health = Health::builder()
         .check("database", checks::postgres(pool.clone()))
         .build();
-    let app = Router::new()
-        .route("/", get(sleep_for_2s))
-        .with_state(pool)
-        .layer(HealthLayer::new(health.clone()).details(Access::loopback()))
-        .into_make_service_with_connect_info::<SocketAddr>();
+    let app = app(pool, health.clone()).into_make_service_with_connect_info::<SocketAddr>();
 
     let addr = env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     // `/startupz` and `/readyz` are 503 until the database is up.

@@ -1,5 +1,9 @@
 //! Posts each transition of a dependency to a webhook, for example of a paging system.
 //!
+//! ```sh
+//! WEBHOOK_URL=http://127.0.0.1:8080/hook cargo run --example webhook --features axum,signal,tracing
+//! ```
+//!
 //! | variable | default | |
 //! |---|---|---|
 //! | `ADDR` | `127.0.0.1:3000` | where it listens |
@@ -43,7 +47,10 @@ async fn publish(mut transitions: Transitions, url: Uri) {
     let client = Client::builder(TokioExecutor::new()).build_http();
     while let Some(transition) = transitions.recv().await {
         if let Err(PostError { message, .. }) = deliver(&client, &url, &transition).await {
-            eprintln!("webhook: {} is lost: {message}", transition.name);
+            eprintln!(
+                "webhook: a transition of {} is lost: {message}",
+                transition.name
+            );
         }
     }
 }
@@ -107,8 +114,11 @@ impl PostError {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let variable = |name, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
-    let url = env::var("WEBHOOK_URL").map_err(|_| "WEBHOOK_URL is missing: where to post to")?;
+    let url = env::var("WEBHOOK_URL").map_err(|_| "WEBHOOK_URL is not set")?;
     // Not the URL itself: it may hold a token.
     let url: Uri = url
         .parse()

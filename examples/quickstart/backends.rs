@@ -104,34 +104,21 @@ pub(crate) async fn cache() -> Result<Backend<Cache, Redis>, String> {
 /// Warns that memory replaces the server; an error outside demo mode.
 fn in_memory(variable: &str, package: &str) -> Result<(), String> {
     if env::var("DEMO_MODE").as_deref() == Ok("true") {
-        eprintln!("warning: {variable} is not set and {package} is not installed: in memory");
+        eprintln!(
+            "warning: {variable} is not set and {package} is not installed: memory replaces it"
+        );
         return Ok(());
     }
     Err(format!(
-        "{variable} is not set and no server is installed to start: set it, install the package \
-         {package} (apt-get install {package}), or set DEMO_MODE=true to run without"
+        "{variable} is not set, and the demo finds no server to start. Set {variable}, or install \
+         {package} (apt-get install {package}), or set DEMO_MODE=true to use memory"
     ))
 }
 
-/// Prints each transition of a dependency; while it subscribes, the checks run without probes.
-pub(crate) fn print_transitions(health: &Health) {
+/// Subscribes, so that checks run without probes and each transition is logged when it occurs.
+pub(crate) fn keep_checking(health: &Health) {
     let mut transitions = health.subscribe();
-    tokio::spawn(async move {
-        while let Some(transition) = transitions.recv().await {
-            // The log has it, with the cause.
-            if cfg!(feature = "tracing") {
-                continue;
-            }
-            let (name, from, to) = (&transition.name, transition.from, transition.to);
-            match (transition.reason, transition.message) {
-                (Some(reason), Some(message)) => {
-                    println!("{name}: {from} -> {to}, {reason}: {message}")
-                }
-                (Some(reason), None) => println!("{name}: {from} -> {to}, {reason}"),
-                (None, _) => println!("{name}: {from} -> {to}"),
-            }
-        }
-    });
+    tokio::spawn(async move { while transitions.recv().await.is_some() {} });
 }
 
 fn url(variable: &str) -> Option<String> {

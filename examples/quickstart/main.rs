@@ -1,7 +1,7 @@
 //! An axum app whose Postgres and Redis pools are checked by a [`HealthLayer`].
 //!
 //! ```sh
-//! cargo run --example quickstart --features axum,html,signal
+//! cargo run --example quickstart --features axum,html,signal,tracing
 //! ```
 //!
 //! | variable | default | |
@@ -10,10 +10,9 @@
 //! | `DATABASE_URL` | a private throw-away server | Postgres |
 //! | `REDIS_URL` | a private throw-away server | Redis |
 //! | `DEMO_MODE` | `false` | with `true`, a backend whose program is not installed runs in memory |
-//! | `DRAIN_SECONDS` | `2` | how long it serves requests after a signal, not ready |
+//! | `DRAIN_SECONDS` | `2` | how long requests are answered after a signal, while not ready |
 //!
-//! Each transition of a dependency is printed with its reason. With the feature `tracing` it is logged
-//! instead, with the cause.
+//! Each transition of a dependency is logged on standard error, with its reason and cause.
 #![allow(missing_docs)]
 
 mod app;
@@ -70,7 +69,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let cache = backends::cache().await?;
     health.add(database.dependency())?;
     health.add(cache.dependency())?;
-    backends::print_transitions(&health);
+    backends::keep_checking(&health);
 
     // `keep_body_type`: `axum::serve` takes axum's own response type.
     let app = app::router(database.store(), cache.store());
@@ -92,7 +91,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     ] {
         println!("http://{addr}{path}  {probe}");
     }
-    println!("http://{addr}/  the app: counts a visit in both; POST /api/echo returns its body");
+    println!(
+        "http://{addr}/  the app: counts a visit in both servers; POST /api/echo returns its body"
+    );
 
     let (drained, when_drained) = oneshot::channel();
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {

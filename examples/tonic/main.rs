@@ -1,7 +1,7 @@
 //! A gRPC service, its health over gRPC, and probes over HTTP, on one port of a tonic server.
 //!
 //! ```sh
-//! cargo run --example tonic --features grpc,signal
+//! cargo run --example tonic --features grpc,signal,tracing
 //! grpc_health_probe -addr localhost:50051 -service shop.v1.Orders
 //! curl -i localhost:50051/readyz
 //! ```
@@ -10,9 +10,9 @@
 //! |---|---|---|
 //! | `ADDR` | `127.0.0.1:50051` | where it listens |
 //! | `DATABASE_URL` | a private throw-away server | Postgres: `shop.v1.Orders` needs it |
-//! | `REDIS_URL` | a private throw-away server | Redis: it serves without it |
+//! | `REDIS_URL` | a private throw-away server | Redis: optional, `degraded` without it |
 //! | `DEMO_MODE` | `false` | with `true`, a backend whose program is not installed runs in memory |
-//! | `DRAIN_SECONDS` | `2` | how long it serves calls after a signal, `NOT_SERVING` |
+//! | `DRAIN_SECONDS` | `2` | how long calls are answered after a signal, while `NOT_SERVING` |
 #![allow(missing_docs)]
 
 #[path = "../quickstart/backends.rs"]
@@ -33,6 +33,9 @@ use crate::orders::Orders;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -62,7 +65,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .build();
     // The drain ends open watches: the server would wait for them.
     let draining = health.drain_on_shutdown_signal(Duration::from_secs(drain));
-    backends::print_transitions(&health);
+    backends::keep_checking(&health);
     println!("http://{addr}/readyz  and the other probes, over HTTP/1.1 or HTTP/2");
     println!(
         "{addr}  grpc.health.v1.Health, for the services \"\" and {:?}",
@@ -78,7 +81,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .build_v1()?;
     Server::builder()
-        // For probers without HTTP/2. gRPC calls over HTTP/1.1 are refused.
+        // For probers without HTTP/2. gRPC calls over HTTP/1.1 are rejected.
         .accept_http1(true)
         .layer(HealthLayer::new(health).details(Access::loopback()).grpc())
         .add_service(reflection)

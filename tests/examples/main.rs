@@ -31,10 +31,16 @@ mod programs;
     feature = "axum",
     feature = "postgres",
     feature = "redis",
-    feature = "signal"
+    feature = "signal",
+    feature = "tracing"
 ))]
 mod quickstart;
-#[cfg(all(feature = "axum", feature = "postgres", feature = "signal"))]
+#[cfg(all(
+    feature = "axum",
+    feature = "postgres",
+    feature = "signal",
+    feature = "tracing"
+))]
 mod readme;
 #[cfg(all(
     feature = "axum",
@@ -48,8 +54,9 @@ mod systemd;
     feature = "grpc",
     feature = "postgres",
     feature = "redis",
-    feature = "signal"
+    feature = "signal",
+    feature = "tracing"
 ))]
 mod tonic_server;
-#[cfg(all(feature = "axum", feature = "signal"))]
+#[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]
 mod webhook;

@@ -114,7 +114,7 @@ async fn target(port: u16) -> TcpListener {
 #[test]
 fn without_a_receiver_the_missing_setting_is_named() {
     let table: [(&[_], &str); 2] = [
-        (&[], "WEBHOOK_URL is missing: where to post to"),
+        (&[], "WEBHOOK_URL is not set"),
         (&[("WEBHOOK_URL", "http://token@/hook")], "WEBHOOK_URL: "),
     ];
     for (variables, said) in table {

@@ -21,7 +21,8 @@ mod haproxy;
     feature = "axum",
     feature = "metrics",
     feature = "postgres",
-    feature = "redis"
+    feature = "redis",
+    feature = "tracing"
 ))]
 mod metrics_prometheus;
 mod metrics_rules;

@@ -13,7 +13,7 @@ mod access_proxies;
 #[cfg(feature = "axum")]
 mod announce_draining;
 mod busy;
-#[cfg(feature = "axum")]
+#[cfg(all(feature = "axum", feature = "tracing"))]
 mod custom_render;
 #[cfg(feature = "axum")]
 mod drain_signal;
@@ -40,7 +40,7 @@ mod page_markup;
 mod pass_through;
 mod placement_http;
 mod placement_limits;
-#[cfg(feature = "axum")]
+#[cfg(all(feature = "axum", feature = "tracing"))]
 mod placement_ports;
 #[cfg(feature = "axum")]
 mod placement_servers;
