@@ -15,10 +15,11 @@
 //!
 //! # Serve with axum
 //!
-//! Features `axum`, `postgres` and `signal`. The README also sets TCP timeouts.
+//! Features `axum`, `postgres`, `signal` and `tracing`; `tracing-subscriber` prints the log. The README also sets TCP timeouts.
 //!
 //! ```no_run
-//! # #[cfg(all(feature = "axum", feature = "postgres", feature = "signal"))] mod recipe {
+//! # #[cfg(all(feature = "axum", feature = "postgres", feature = "signal"))]
+//! # mod recipe {
 //! use std::{env, error::Error, net::SocketAddr, time::Duration};
 //! use axum::{Router, routing::get};
 //! use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
@@ -27,6 +28,7 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn Error>> {
+//!     tracing_subscriber::fmt::init(); // logs each transition with its cause
 //!     let manager = PostgresConnectionManager::new(env::var("DATABASE_URL")?.parse()?, NoTls);
 //!     let pool = bb8::Pool::builder()
 //!         .connection_timeout(Duration::from_secs(3))
@@ -35,7 +37,7 @@
 //!     let app = Router::new()
 //!         .route("/", get(async || "hello"))
 //!         .layer(HealthLayer::new(health.clone()).details(Access::loopback()));
-//!     let listener = TcpListener::bind("0.0.0.0:3000").await?;
+//!     let listener = TcpListener::bind("0.0.0.0:3000").await?; // `/readyz` is 503 until the database is up
 //!     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
 //!         .with_graceful_shutdown(health.drain_on_shutdown_signal(Duration::from_secs(5)))
 //!         .await?;
@@ -47,10 +49,12 @@
 //!
 //! # Serve with tonic
 //!
-//! Features `grpc` and `signal`. The port answers `grpc.health.v1` and the HTTP probes.
+//! Features `grpc` and `signal`. One port answers `grpc.health.v1` and the HTTP probes. The closure is a
+//! placeholder for a real check.
 //!
 //! ```no_run
-//! # #[cfg(all(feature = "grpc", feature = "signal"))] mod recipe {
+//! # #[cfg(all(feature = "grpc", feature = "signal"))]
+//! # mod recipe {
 //! # fn services() -> tonic::service::Routes { tonic::service::Routes::default() }
 //! use std::time::Duration;
 //! use tonic::transport::{Error, Server};
@@ -75,7 +79,7 @@
 //!
 //! # Serve with hyper
 //!
-//! Hyper does not record the peer address. Insert it, or no caller is on loopback.
+//! hyper does not record the peer address. Insert it, or every caller is denied details.
 //!
 //! ```no_run
 //! use std::{convert::Infallible, error::Error};
@@ -117,22 +121,34 @@
 //! | no method `drain_on_shutdown_signal`, `grpc`, `page` | turn on the feature `signal`, `grpc`, `html` |
 //! | no method `layer` for `HealthLayer` | `use tower::Layer` |
 //! | `axum::serve` rejects `layer.layer(router)` | [`keep_body_type`](HealthLayer::keep_body_type), then `axum::ServiceExt::<Request>::into_make_service_with_connect_info` |
-//! | `From<Bytes>` is not implemented for a body | without `keep_body_type` only the body's data needs it: leave the call out, or map the inner body to `Bytes` |
+//! | a body does not satisfy `From<Bytes>`, or `HealthService<_, KeepBody>` is not a `Service` | leave `keep_body_type` out, or map the inner body to `Bytes` |
 //! | `Clone` is not satisfied at [`BusyService`](service::BusyService) | make the inner service `Clone`, for example with `tower::buffer` |
 //! | a check "captures state" or "only implements `FnOnce`" | `move \|\| { let pool = pool.clone(); async move { .. } }` |
 //! | `?` cannot convert `Box<dyn Error>` or `anyhow::Error` to [`Failure`] | `map_err(\|error\| Failure::new(Reason::Failed).caused_by(error))` |
 //! | `InProcessCheck` is not implemented | liveness takes no check behind a network: use [`check`](HealthBuilder::check) |
+//! | expected `Access`, found `Result` | `networks` and `trusted_proxies` validate their arguments: add `?` |
 //!
 //! # Guide
 //!
-//! [`guide::tasks`] has recipes: write a check, gate the start, drain, gRPC, workers, proxies, other pools, tests.
-//! [`guide::placement`] names the place of the layer, [`guide::policy`] what to check and how often,
-//! [`guide::formats`] the formats, [`guide::operators`] each code and reason. [`checks`] has the rules of the pool checks.
+//! | how do I ... | page |
+//! |---|---|
+//! | write a check, probe a worker | [`guide::custom_checks`] |
+//! | gate the start, drain, enter maintenance | [`guide::lifecycle`] |
+//! | serve several gRPC services, serve behind a proxy, use TLS | [`guide::serving`] |
+//! | check sqlx, deadpool or another pool | [`guide::other_pools`] |
+//! | export metrics, alert, log | [`guide::monitoring`] |
+//! | test my wiring | [`guide::testing`] |
+//! | place the layer | [`guide::placement`] |
+//! | choose what to check, and the numbers | [`guide::policy`] |
+//! | select a format | [`guide::formats`] |
+//! | understand a code or a reason, configure a prober | [`guide::operators`] |
+//!
+//! [`checks`] has the rules of the pool checks.
 //!
 //! # Security
 //!
-//! Every caller gets the status, none the details: [`HealthLayer::details`] allows them, [`HealthLayer::allow`] restricts the
-//! probes. Error text never reaches a response; a [`Reason`] does.
+//! By default every caller gets the status, and no caller gets details. [`HealthLayer::details`] allows them, and
+//! [`HealthLayer::allow`] restricts the probes. A response contains a [`Reason`], never the text of an error.
 //!
 //! # Features (Rust 1.88 or later)
 //!

@@ -1,15 +1,38 @@
 //! The guide: recipes by task, and reference pages.
 //!
-//! | page | content |
+//! | how do I ... | page |
 //! |---|---|
-//! | [`tasks`] | write a check, gate the start, drain, gRPC services, workers, proxies, other pools, tests |
-//! | [`placement`] | where the layer goes in each stack, and what other layers do to a probe |
-//! | [`policy`] | what to check in which probe, and the numbers |
-//! | [`formats`] | the formats of a response, and how one is selected |
-//! | [`operators`] | codes, reasons, log lines, and the configuration of probers and load balancers |
+//! | write a check: closures, `impl Check`, errors, blocking code, observations | [`custom_checks`] |
+//! | probe a worker, with or without HTTP | [`custom_checks`](custom_checks#workers-and-liveness) |
+//! | gate the start, drain on SIGTERM, enter maintenance | [`lifecycle`] |
+//! | serve several gRPC services | [`serving`] |
+//! | serve behind a proxy | [`serving`](serving#behind-a-proxy) |
+//! | use TLS | [`serving`](serving#tls) |
+//! | check sqlx, deadpool or another pool | [`other_pools`] |
+//! | export metrics, alert, log | [`monitoring`] |
+//! | test my wiring | [`testing`] |
+//! | place the layer in axum, tonic, hyper and among other layers | [`placement`] |
+//! | choose what to check in which probe, and the numbers | [`policy`] |
+//! | select a format, and read a response | [`formats`] |
+//! | understand a code or a reason, and configure a prober | [`operators`] |
 
-#[doc = include_str!("tasks.md")]
-pub mod tasks {}
+#[doc = include_str!("custom_checks.md")]
+pub mod custom_checks {}
+
+#[doc = include_str!("lifecycle.md")]
+pub mod lifecycle {}
+
+#[doc = include_str!("serving.md")]
+pub mod serving {}
+
+#[doc = include_str!("other_pools.md")]
+pub mod other_pools {}
+
+#[doc = include_str!("monitoring.md")]
+pub mod monitoring {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
 
 #[doc = include_str!("placement.md")]
 pub mod placement {}

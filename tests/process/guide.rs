@@ -5,7 +5,13 @@ use std::{collections::BTreeSet, path::Path};
 use tower_health::Reason;
 
 const OPERATORS: &str = include_str!("../../src/guide/operators.md");
-const PAGES: [&str; 4] = [
+const PAGES: [&str; 10] = [
+    include_str!("../../src/guide/custom_checks.md"),
+    include_str!("../../src/guide/lifecycle.md"),
+    include_str!("../../src/guide/monitoring.md"),
+    include_str!("../../src/guide/other_pools.md"),
+    include_str!("../../src/guide/serving.md"),
+    include_str!("../../src/guide/testing.md"),
     include_str!("../../src/guide/formats.md"),
     include_str!("../../src/guide/placement.md"),
     include_str!("../../src/guide/policy.md"),
@@ -89,16 +95,24 @@ fn what_can_be_copied_can_be_read_by_a_parser() {
     }
 }
 
+/// Where docs.rs shows the files of the package. Relative links work on one of docs.rs and GitHub only.
+const SOURCE: &str = "https://docs.rs/crate/tower-health/latest/source";
+
 #[test]
-fn the_files_that_the_pages_name_are_there() {
+fn every_example_path_exists_and_is_a_link() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files: BTreeSet<_> = PAGES
-        .iter()
-        .flat_map(|page| page.split('`'))
-        .filter(|word| word.starts_with("examples/"))
-        .collect();
-    assert!(files.len() >= 5, "{files:?}");
-    for file in files {
-        assert!(root.join(file).exists(), "{file}");
+    let mut count = 0;
+    for page in PAGES {
+        let words = page.split('`').filter(|word| word.starts_with("examples/"));
+        for file in words.collect::<BTreeSet<_>>() {
+            assert!(root.join(file).exists(), "{file}");
+            let slash = if root.join(file).is_dir() { "/" } else { "" };
+            let definition = format!("\n[`{file}`]: {SOURCE}/{file}{slash}\n");
+            assert!(page.contains(&definition), "{definition}");
+            let uses = page.matches(&format!("`{file}`")).count();
+            assert_eq!(uses, page.matches(&format!("[`{file}`]")).count(), "{file}");
+            count += 1;
+        }
     }
+    assert!(count >= 15, "{count}");
 }
