@@ -1,118 +1,109 @@
 //! What callers without details learn: the status of mapped names, and no other name.
 
-use std::net::SocketAddr;
-
-use crate::helpers::frames::{CHECK, EMPTY, GRPC, call, request};
-use crate::helpers::grpc::{SERVICE_UNKNOWN, SERVING, client, serve, watch};
-use http::Method;
+use tonic::{
+    Code, IntoRequest, Request,
+    metadata::{MetadataKey, MetadataValue},
+};
 use tower_health::{Access, Dependency, Health, Outcome, Probe, grpc::GrpcService};
 
-const LIST: &str = "/grpc.health.v1.Health/List";
-/// Every name that is to stay hidden begins with this.
-const HIDDEN: &str = "zq-";
+use crate::helpers::grpc::{
+    HealthListRequest, SERVICE_UNKNOWN, SERVING, ask, channel, check, client, list_with, serve,
+    soon, watch,
+};
 
-/// Requests for the dependency, the group and a name that nothing has.
-const REQUESTS: [&[u8]; 3] = [
-    b"\0\0\0\0\x0d\x0a\x0bzq-database",
-    b"\0\0\0\0\x0a\x0a\x08zq-group",
-    b"\0\0\0\0\x0c\x0a\x0azq-nothing",
-];
+type Metadata = &'static [(&'static str, &'static str)];
 
 fn service() -> GrpcService {
     let up = async || Ok(Outcome::up());
     Health::builder()
-        .add(Dependency::new("zq-database", up).group("zq-group"))
-        .group("zq-declared", ["zq-database"])
-        .map_grpc_service("shop.v1.Orders", Probe::group("zq-group"))
+        .add(Dependency::new("database", up).group("storage"))
+        .group("declared", ["database"])
+        .map_grpc_service("shop.v1.Orders", Probe::group("storage"))
         .build()
         .grpc_service()
 }
 
-/// All that comes back for `message`: head, body and trailers.
-async fn answer(
-    address: SocketAddr,
-    path: &str,
-    fields: &[(&str, &str)],
-    message: &'static [u8],
-) -> String {
-    let fields = [&[GRPC], fields].concat();
-    let found = call(
-        address,
-        request(Method::POST, path, &fields),
-        &[message],
-        true,
-    )
-    .await;
-    let body = found.body.escape_ascii();
-    format!("{:?} {body} {:?}", found.status(), found.trailers)
+fn with<T>(metadata: Metadata, message: impl IntoRequest<T>) -> Request<T> {
+    let mut request = message.into_request();
+    for (key, value) in metadata {
+        let key = MetadataKey::from_static(key);
+        request
+            .metadata_mut()
+            .insert(key, MetadataValue::from_static(value));
+    }
+    request
 }
 
+const TOKEN: Metadata = &[("authorization", "Bearer a-token")];
+
 #[tokio::test]
-async fn an_unauthorized_caller_learns_no_hidden_name() {
-    type Row = (
-        &'static str,
-        GrpcService,
-        &'static [(&'static str, &'static str)],
-    );
+async fn names_are_shown_to_authorized_callers_only() {
+    type Row = (&'static str, GrpcService, Metadata, bool);
     let table: [Row; 5] = [
-        ("no details", service(), &[]),
-        (
-            "no details, with a token",
-            service(),
-            &[("authorization", "Bearer a-token")],
-        ),
+        ("no details, a token", service(), TOKEN, false),
         (
             "loopback, through a proxy",
             service().details(Access::loopback()),
             &[("x-forwarded-for", "127.0.0.1")],
+            false,
         ),
         (
             "a wrong token",
             service().details(Access::bearer(["a-token"])),
             &[("authorization", "Bearer another")],
+            false,
         ),
         (
-            "not allowed",
-            service()
-                .allow(Access::nobody())
-                .details(Access::everybody()),
-            &[],
+            "the token",
+            service().details(Access::bearer(["a-token"])),
+            TOKEN,
+            true,
+        ),
+        (
+            "loopback",
+            service().details(Access::loopback()),
+            &[("user-agent", "prober")],
+            true,
         ),
     ];
-    for (case, service, fields) in table {
+    for (case, service, metadata, is_authorized) in table {
         let address = serve(service).await;
-        let list = answer(address, LIST, fields, EMPTY).await;
-        assert!(!list.contains(HIDDEN), "{case}: {list}");
-        let mut answers = Vec::new();
-        for message in REQUESTS {
-            answers.push(answer(address, CHECK, fields, message).await);
+        let request = with(metadata, HealthListRequest {});
+        let listed = list_with(channel(address).await, request).await;
+        let names: Vec<_> = listed.expect("a list").into_keys().collect();
+        if is_authorized {
+            let all = ["", "database", "declared", "shop.v1.Orders", "storage"];
+            assert_eq!(names, all, "{case}");
+        } else {
+            assert_eq!(names, ["", "shop.v1.Orders"], "{case}");
         }
-        // The same whether it exists or not.
-        assert_eq!(answers[0], answers[2], "{case}");
-        assert_eq!(answers[1], answers[2], "{case}");
-        assert!(!answers[0].contains(HIDDEN), "{case}: {}", answers[0]);
+        let mut client = client(address).await;
+        let mut found = Vec::new();
+        for name in ["database", "storage", "unregistered"] {
+            let answer = soon(client.check(with(metadata, ask(name)))).await;
+            found.push(match answer {
+                Ok(response) => Ok(response.into_inner().status),
+                Err(status) => Err((status.code(), status.message().to_owned())),
+            });
+        }
+        if is_authorized {
+            assert_eq!(found[..2], [Ok(SERVING), Ok(SERVING)], "{case}");
+        } else {
+            // The same whether the name exists or not.
+            assert_eq!((&found[0], &found[1]), (&found[2], &found[2]), "{case}");
+        }
+        let code = found[2].as_ref().map_err(|(code, _)| *code);
+        assert_eq!(code, Err(Code::NotFound), "{case}");
     }
-}
-
-#[tokio::test]
-async fn an_authorized_caller_sees_every_name() {
-    let address = serve(service().details(Access::bearer(["a-token"]))).await;
-    let fields = [("authorization", "Bearer a-token")];
-    let list = answer(address, LIST, &fields, EMPTY).await;
-    for name in ["zq-database", "zq-group", "zq-declared", "shop.v1.Orders"] {
-        assert!(list.contains(name), "{list}");
-    }
-    let check = answer(address, CHECK, &fields, REQUESTS[0]).await;
-    assert!(check.starts_with("Some(\"0\")"), "{check}");
 }
 
 #[tokio::test]
 async fn an_unauthorized_watch_of_a_hidden_name_is_unknown() {
     let mut client = client(serve(service()).await).await;
     for (name, expected) in [
-        ("zq-database", SERVICE_UNKNOWN),
-        ("zq-group", SERVICE_UNKNOWN),
-        ("zq-nothing", SERVICE_UNKNOWN),
+        ("database", SERVICE_UNKNOWN),
+        ("storage", SERVICE_UNKNOWN),
+        ("unregistered", SERVICE_UNKNOWN),
         ("shop.v1.Orders", SERVING),
         ("", SERVING),
     ] {
@@ -121,14 +112,17 @@ async fn an_unauthorized_watch_of_a_hidden_name_is_unknown() {
     }
 }
 
-/// Names that the caller may not see do not count against the limit of `List`.
 #[tokio::test]
-async fn hidden_names_do_not_exhaust_a_list() {
-    let mut builder = Health::builder();
-    for number in 0..150 {
-        builder = builder.check(format!("zq-{number}"), async || Ok(Outcome::up()));
+async fn a_caller_that_is_not_allowed_is_denied() {
+    let service = service().allow(Access::nobody());
+    let address = serve(service.details(Access::everybody())).await;
+    let mut client = client(address).await;
+    let denied = Code::PermissionDenied;
+    for name in ["", "database", "unregistered"] {
+        assert_eq!(check(&mut client, name).await, Err(denied), "{name:?}");
+        let refused = soon(client.watch(ask(name))).await.expect_err("refused");
+        assert_eq!(refused.code(), denied, "{name:?}");
     }
-    let address = serve(builder.build().grpc_service()).await;
-    let list = answer(address, LIST, &[], EMPTY).await;
-    assert!(list.starts_with("Some(\"0\")"), "{list}");
+    let listed = list_with(channel(address).await, HealthListRequest {}).await;
+    assert_eq!(listed, Err(denied));
 }

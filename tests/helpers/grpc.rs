@@ -1,56 +1,42 @@
-//! A health service behind real servers, and clients that speak gRPC to it.
+//! A health service behind a real server, and clients that call it.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    convert::Infallible,
     future::Future,
     net::SocketAddr,
     time::Duration,
 };
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Code, Request, Streaming,
-    body::Body,
-    server::NamedService,
+    Code, IntoRequest, Request, Streaming,
     transport::{Channel, Endpoint, Server},
 };
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
-use tower::Service;
 use tower_health::grpc::GrpcService;
 
-/// Far more than anything here takes.
-const SOON: Duration = Duration::from_secs(30);
+pub use super::wire::soon;
 
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(SOON, future).await.expect("in time")
+pub const SERVING: i32 = 1;
+pub const NOT_SERVING: i32 = 2;
+pub const SERVICE_UNKNOWN: i32 = 3;
+
+/// Binds a free port of loopback.
+pub async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let address = listener.local_addr().expect("bound");
+    (listener, address)
 }
 
 /// A tonic server whose only service is this one.
 pub async fn serve(service: GrpcService) -> SocketAddr {
-    serve_any(service).await
-}
-
-pub async fn serve_any<S>(service: S) -> SocketAddr
-where
-    S: Service<
-            http::Request<Body>,
-            Response = http::Response<Body>,
-            Error = Infallible,
-            Future: Send,
-        > + NamedService
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-    let address = listener.local_addr().expect("bound");
-    let server = Server::builder()
-        .add_service(service)
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tokio::spawn(server);
+    let (listener, address) = listener().await;
+    let server = Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address
 }
 
@@ -77,15 +63,21 @@ pub async fn check(client: &mut HealthClient<Channel>, service: &str) -> Result<
     }
 }
 
-pub const SERVING: i32 = 1;
-pub const NOT_SERVING: i32 = 2;
-pub const SERVICE_UNKNOWN: i32 = 3;
+/// Waits until `Check` answers `status`.
+pub async fn becomes(client: &mut HealthClient<Channel>, service: &str, status: i32) {
+    soon(async {
+        while check(client, service).await != Ok(status) {
+            sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
 
-/// A watch under way.
+/// An open watch.
 pub struct Watch(Streaming<HealthCheckResponse>);
 
 pub async fn watch(client: &mut HealthClient<Channel>, service: &str) -> Watch {
-    let response = soon(client.watch(ask(service))).await.expect("answered");
+    let response = soon(client.watch(ask(service))).await.expect("accepted");
     Watch(response.into_inner())
 }
 
@@ -99,7 +91,7 @@ impl Watch {
         }
     }
 
-    /// Whether nothing comes for `time`.
+    /// Whether no message arrives for `time`.
     pub async fn is_silent_for(&mut self, time: Duration) -> bool {
         timeout(time, self.0.message()).await.is_err()
     }
@@ -116,17 +108,26 @@ pub struct HealthListResponse {
 
 /// What `List` answers: tonic-health's client has no such method.
 pub async fn list(channel: Channel) -> Result<BTreeMap<String, i32>, Code> {
+    list_with(channel, HealthListRequest {}).await
+}
+
+/// The same for a request with metadata.
+pub async fn list_with(
+    channel: Channel,
+    request: impl IntoRequest<HealthListRequest>,
+) -> Result<BTreeMap<String, i32>, Code> {
     let mut client = tonic::client::Grpc::new(channel);
     soon(client.ready()).await.expect("ready");
     let path = "/grpc.health.v1.Health/List".parse().expect("a path");
     let codec = tonic_prost::ProstCodec::<HealthListRequest, HealthListResponse>::default();
-    match soon(client.unary(Request::new(HealthListRequest {}), path, codec)).await {
-        Ok(response) => Ok(response
-            .into_inner()
-            .statuses
-            .into_iter()
-            .map(|(name, response)| (name, response.status))
-            .collect()),
+    let request: Request<_> = request.into_request();
+    match soon(client.unary(request, path, codec)).await {
+        Ok(response) => {
+            let statuses = response.into_inner().statuses.into_iter();
+            Ok(statuses
+                .map(|(name, response)| (name, response.status))
+                .collect())
+        }
         Err(status) => Err(status.code()),
     }
 }

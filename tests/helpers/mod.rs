@@ -4,8 +4,6 @@
 pub mod balanced;
 pub mod browser;
 pub mod dashboard;
-#[cfg(feature = "grpc")]
-pub mod frames;
 pub mod gate;
 #[cfg(feature = "grpc")]
 pub mod grpc;
