@@ -1,5 +1,3 @@
-//! What concerns the whole process or the source tree.
-#![allow(unreachable_pub)] // Modules of a test binary share their items.
+//! What is set for the whole process, such as the panic hook.
 
-mod build_refusals;
-mod guide;
+mod panic_locations;
