@@ -90,6 +90,9 @@ fi
 step cargo test --all-features --no-fail-fast -- --ignored
 step env TOWER_HEALTH_SOAK_SECONDS=120 cargo test --all-features --test faults soak
 
+# Traces and metrics through the OpenTelemetry SDK, a package of its own.
+step env CARGO_TARGET_DIR=target/otel cargo test --quiet --manifest-path tests/otel/Cargo.toml
+
 step tests/fuzz/run.sh 60
 
 printf '\n== all that can be proved here holds\n'

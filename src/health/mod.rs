@@ -11,6 +11,8 @@ mod transition;
 mod warning;
 
 mod context;
+#[cfg(feature = "tracing")]
+mod run_span;
 mod state;
 
 #[cfg(feature = "grpc")]

@@ -7,6 +7,8 @@ use std::sync::{
 
 use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
+#[cfg(feature = "tracing")]
+use super::run_span::{self, InSpan};
 use super::{
     context::HealthContext,
     transition::{self, Transition},
@@ -187,8 +189,17 @@ impl DependencyState {
         // Weak: dropping the last handle ends the run, however long its timeout.
         let state = Arc::downgrade(self);
         let check = self.dependency.check.clone();
+        #[cfg(feature = "tracing")]
+        let span = run_span::open(&self.dependency);
+        #[cfg(feature = "tracing")]
+        let check = Arc::new(InSpan {
+            check,
+            span: span.clone(),
+        });
         let settings = self.dependency.settings;
         let run = run::detach(check, settings, permit, move |published, cause| {
+            #[cfg(feature = "tracing")]
+            run_span::record(&span, &published.value);
             if let Some(state) = state.upgrade() {
                 state.publish(published, cause);
             }
