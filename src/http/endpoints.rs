@@ -25,6 +25,7 @@ pub(super) struct Endpoints {
     pub(super) forward_denied: bool,
     pub(super) codes: Codes,
     pub(super) without_measurements: bool,
+    pub(super) envoy_headers: bool,
     pub(super) marks: bool,
     #[cfg(feature = "grpc")]
     pub(super) grpc: GrpcService,

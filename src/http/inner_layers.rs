@@ -2,16 +2,13 @@
 
 use std::task::{Context, Poll};
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use tower::util::{MapResponse, Oneshot, future::MapResponseFuture};
 use tower_layer::{Layer, LayerFn, layer_fn};
 use tower_service::Service;
 
+use super::rendered_answer::ENVOY_FAIL;
 use crate::health::Health;
-
-/// Envoy removes a host that sends this header from its cluster at once.
-// https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking
-const ENVOY: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");
 
 /// Announces on ordinary responses that the app drains, so that proxies leave without another probe.
 ///
@@ -94,7 +91,7 @@ where
 
 fn announced<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
-    headers.insert(ENVOY, HeaderValue::from_static("true"));
+    headers.insert(ENVOY_FAIL, HeaderValue::from_static("true"));
     response
 }
 

@@ -60,6 +60,7 @@ struct LayerSettings {
     codes: Codes,
     format: Format,
     without_measurements: bool,
+    envoy_headers: bool,
     marks: bool,
 }
 
@@ -88,6 +89,7 @@ impl HealthLayer {
                 codes: Codes::default(),
                 format: Format::json(),
                 without_measurements: false,
+                envoy_headers: false,
                 marks: false,
             },
             endpoints: Arc::default(),
@@ -208,6 +210,18 @@ impl<M: Mode> HealthLayer<M> {
         self.with(|settings| settings.without_measurements = true)
     }
 
+    /// Adds Envoy's headers to answers of readiness and groups. Default: off.
+    ///
+    /// A degraded answer carries `x-envoy-degraded: true`: Envoy keeps the instance and prefers healthy ones,
+    /// in other localities too. While the app drains, the answer carries
+    /// `x-envoy-immediate-health-check-fail: true`: Envoy removes the instance at once, whatever its thresholds.
+    /// Every caller who may probe sees them.
+    ///
+    /// See [Envoy's documentation](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking).
+    pub fn envoy_headers(self) -> Self {
+        self.with(|settings| settings.envoy_headers = true)
+    }
+
     /// Removes the four default paths.
     pub fn without_default_paths(self) -> Self {
         self.with(|settings| settings.with_defaults = false)
@@ -324,6 +338,7 @@ impl LayerSettings {
             forward_denied: self.forward_denied,
             codes: self.codes,
             without_measurements: self.without_measurements,
+            envoy_headers: self.envoy_headers,
             marks: self.marks,
             #[cfg(feature = "grpc")]
             grpc: crate::grpc::GrpcService::new(

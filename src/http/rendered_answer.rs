@@ -8,11 +8,21 @@ use http::{
 };
 use tokio::time::Instant;
 
-use crate::render::Rendered;
+use crate::{
+    render::Rendered,
+    report::{Reason, Status},
+};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// In seconds: about the default cache lifetime.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// Envoy removes a host that sends this header from its cluster at once.
+// https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking
+pub(super) const ENVOY_FAIL: HeaderName =
+    HeaderName::from_static("x-envoy-immediate-health-check-fail");
+/// Envoy sends requests to a host that sends this header only if it has too few healthy ones.
+const ENVOY_DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
 
 /// A rendered body with its headers, and how long it is valid.
 #[derive(Debug)]
@@ -55,6 +65,18 @@ impl RenderedAnswer {
             length: rendered.body.len().into(),
             body: rendered.body,
         }
+    }
+
+    /// Adds the header that tells Envoy what the status code cannot.
+    pub(super) fn with_envoy_header(mut self, status: Status, reason: Option<Reason>) -> Self {
+        let name = match (status, reason) {
+            (_, Some(Reason::Draining)) => ENVOY_FAIL,
+            (Status::Degraded, _) => ENVOY_DEGRADED,
+            _ => return self,
+        };
+        let header = (name, HeaderValue::from_static("true"));
+        self.optional_headers.push(header);
+        self
     }
 
     /// Replaces `headers` by those of the answer, and returns the body.

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     access::{Detail, RequestHead},
     health::Evaluation,
+    probe::Probe,
     render::{RequestContext, View},
 };
 
@@ -243,13 +244,19 @@ impl Endpoints {
             unmatched: &unmatched,
             groups: &groups,
         });
-        let code = representation.code(view.status(), self.codes);
-        RenderedAnswer::new(
+        let status = view.status();
+        let answer = RenderedAnswer::new(
             evaluated.epoch,
             evaluated.valid_until,
-            code,
+            representation.code(status, self.codes),
             representation.format.render(&view),
-        )
+        );
+        let decides_rotation = matches!(endpoint.probe, Probe::Readiness | Probe::Group(_));
+        if self.envoy_headers && decides_rotation && !evaluation.is_single() {
+            answer.with_envoy_header(status, evaluated.report.reason)
+        } else {
+            answer
+        }
     }
 
     fn response_of<M: Mode>(

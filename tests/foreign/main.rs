@@ -13,6 +13,8 @@ mod deploy_files;
 mod envoy;
 #[cfg(all(feature = "grpc", feature = "axum"))]
 mod envoy_grpc;
+#[cfg(feature = "axum")]
+mod envoy_localities;
 #[cfg(feature = "grpc")]
 mod grpc_python;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
