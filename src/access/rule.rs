@@ -88,8 +88,8 @@ impl Access {
     /// details through a developer's browser, by DNS rebinding. For [`allow`](crate::HealthLayer::allow) the
     /// host does not matter.
     ///
-    /// Behind a proxy on this host that adds no forwarding header (nginx' plain `proxy_pass`, a TCP
-    /// forwarder), every caller that sends a local host name is allowed. Use [`bearer`](Self::bearer) instead.
+    /// Some proxies on this host add no forwarding header: nginx' plain `proxy_pass`, TCP forwarders. Behind
+    /// them, every caller that sends a local host name is allowed. Use [`bearer`](Self::bearer) instead.
     pub const fn loopback() -> Self {
         Self {
             rule: Rule::Loopback,
@@ -149,11 +149,11 @@ impl Access {
     ///
     /// Each of `proxies` is an address or a CIDR. `x-forwarded-for` and `forwarded` are read from the right,
     /// past the proxies, to the first other address; the client may have written everything to the left.
-    /// `x-real-ip` must contain one address. All of the three that are present must name the same client:
-    /// configure the proxy to overwrite or remove those that it does not append to.
+    /// `x-real-ip` must contain one address. All of the three that are present must name the same client.
+    /// Configure the proxy to overwrite or remove those that it does not append to.
     ///
-    /// Access is denied if the client address cannot be determined: a header is malformed, hides the address
-    /// or is over 4,096 bytes, or two headers disagree. If none of the three is present:
+    /// Access is denied if a header is malformed, hides the address or is over 4,096 bytes, or if two headers
+    /// disagree. If none of the three is present:
     /// - For details, a request with `via` or another `x-forwarded-*` is denied. A request without any
     ///   forwarding header counts as a request of the proxy itself.
     /// - For [`allow`](crate::HealthLayer::allow), the proxy counts as itself, so that it can forward probes.
@@ -214,7 +214,7 @@ impl Access {
         self.rule.matches(head)
     }
 
-    /// Returns what the caller may see. The rules of the module are stricter here than in [`allows`](Self::allows).
+    /// Returns what the caller may see, by stricter rules than [`allows`](Self::allows).
     pub(crate) fn detail(&self, head: &RequestHead<'_>) -> Detail {
         match &self.rule {
             // The default: nothing of the request is read.

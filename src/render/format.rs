@@ -43,11 +43,11 @@ use super::{
 /// [`guide::formats`](crate::guide::formats).
 #[derive(Clone)]
 pub struct Format {
-    kind: Kind,
+    kind: FormatKind,
 }
 
 #[derive(Clone)]
-enum Kind {
+enum FormatKind {
     Json,
     HealthJson,
     Spring,
@@ -125,7 +125,9 @@ impl Format {
 
     /// Native JSON, dependencies in the order of registration. See [`JSON_SCHEMA`](Self::JSON_SCHEMA).
     pub const fn json() -> Self {
-        Self { kind: Kind::Json }
+        Self {
+            kind: FormatKind::Json,
+        }
     }
 
     /// `application/health+json` after draft-inadarei-api-health-check-06.
@@ -140,7 +142,7 @@ impl Format {
     /// are cached already.
     pub const fn health_json() -> Self {
         Self {
-            kind: Kind::HealthJson,
+            kind: FormatKind::HealthJson,
         }
     }
 
@@ -150,7 +152,9 @@ impl Format {
     /// `OUT_OF_SERVICE` draining. Unlike in Spring, `UNKNOWN` has the code 503. Components are sorted by name.
     /// `description` and `OUT_OF_SERVICE` are for callers with details only.
     pub const fn spring() -> Self {
-        Self { kind: Kind::Spring }
+        Self {
+            kind: FormatKind::Spring,
+        }
     }
 
     /// Plain text as of kube-apiserver: `ok`, or one line for each dependency.
@@ -158,7 +162,9 @@ impl Format {
     /// With `?verbose` a passing probe has the lines, too. The code of a failing probe is 503, where
     /// kube-apiserver has 500.
     pub const fn text() -> Self {
-        Self { kind: Kind::Text }
+        Self {
+            kind: FormatKind::Text,
+        }
     }
 
     /// OpenMetrics text 1.0.0: gauges with the names of the `metrics` feature, without a recorder.
@@ -168,7 +174,7 @@ impl Format {
     /// prober that names no format is not a scraper.
     pub const fn openmetrics() -> Self {
         Self {
-            kind: Kind::OpenMetrics,
+            kind: FormatKind::OpenMetrics,
         }
     }
 
@@ -178,7 +184,9 @@ impl Format {
     /// reloads every 5 s.
     #[cfg(feature = "html")]
     pub const fn html() -> Self {
-        Self { kind: Kind::Html }
+        Self {
+            kind: FormatKind::Html,
+        }
     }
 
     /// A custom format.
@@ -196,7 +204,7 @@ impl Format {
         );
         let render = Arc::new(render);
         Self {
-            kind: Kind::Custom {
+            kind: FormatKind::Custom {
                 content_type,
                 render,
             },
@@ -205,14 +213,14 @@ impl Format {
 
     pub(crate) fn content_type(&self) -> &'static str {
         match self.kind {
-            Kind::Json => "application/json",
-            Kind::HealthJson => "application/health+json",
-            Kind::Spring => "application/vnd.spring-boot.actuator.v3+json",
-            Kind::Text => "text/plain; charset=utf-8",
-            Kind::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            FormatKind::Json => "application/json",
+            FormatKind::HealthJson => "application/health+json",
+            FormatKind::Spring => "application/vnd.spring-boot.actuator.v3+json",
+            FormatKind::Text => "text/plain; charset=utf-8",
+            FormatKind::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             #[cfg(feature = "html")]
-            Kind::Html => "text/html; charset=utf-8",
-            Kind::Custom { content_type, .. } => content_type,
+            FormatKind::Html => "text/html; charset=utf-8",
+            FormatKind::Custom { content_type, .. } => content_type,
         }
     }
 
@@ -225,12 +233,12 @@ impl Format {
 
     /// Returns whether a request that names this format is a scrape, which expects 200 whatever the status.
     pub(crate) fn is_scrape(&self) -> bool {
-        matches!(self.kind, Kind::OpenMetrics)
+        matches!(self.kind, FormatKind::OpenMetrics)
     }
 
     /// Returns whether `verbose` and `exclude` in a query change the body of every probe.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self.kind, Kind::Text)
+        matches!(self.kind, FormatKind::Text)
     }
 
     pub(crate) fn render(&self, view: &View<'_>) -> Rendered {
@@ -245,7 +253,7 @@ impl Format {
             content_type: self.content_type(),
             body,
             #[cfg(feature = "html")]
-            policy: matches!(self.kind, Kind::Html).then_some(html::CONTENT_SECURITY_POLICY),
+            policy: matches!(self.kind, FormatKind::Html).then_some(html::CONTENT_SECURITY_POLICY),
             #[cfg(not(feature = "html"))]
             policy: None,
         }
@@ -254,14 +262,14 @@ impl Format {
     /// Returns `None` if a custom renderer panics.
     fn body(&self, view: &View<'_>) -> Option<Bytes> {
         Some(match &self.kind {
-            Kind::Json => json(view),
-            Kind::HealthJson => health_json(view),
-            Kind::Spring => spring(view),
-            Kind::Text => text(view),
-            Kind::OpenMetrics => openmetrics(view),
+            FormatKind::Json => json(view),
+            FormatKind::HealthJson => health_json(view),
+            FormatKind::Spring => spring(view),
+            FormatKind::Text => text(view),
+            FormatKind::OpenMetrics => openmetrics(view),
             #[cfg(feature = "html")]
-            Kind::Html => html::html(view),
-            Kind::Custom { render, .. } => {
+            FormatKind::Html => html::html(view),
+            FormatKind::Custom { render, .. } => {
                 // The view is read only, so a panic leaves no value half changed.
                 let body = catch_unwind(AssertUnwindSafe(|| render.render(view)));
                 body.ok()?.into()

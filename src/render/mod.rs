@@ -1,8 +1,7 @@
 //! Renders reports: from a [`View`] to the bytes of a response.
 //!
-//! A renderer receives only a [`View`]. The only way to create one is to restrict a report to the
-//! [`Detail`](crate::access::Detail) that the caller may see, so a renderer cannot leak the rest.
-//! [`Format`] lists the formats.
+//! A renderer receives only a [`View`], so it cannot leak details. The only way to create a view is to restrict
+//! a report to the [`Detail`](crate::access::Detail) that the caller may see. [`Format`] lists the formats.
 
 // Each file imports only from those above it.
 mod accept;

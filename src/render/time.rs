@@ -5,15 +5,15 @@ use std::{
 
 const DAY: u64 = 86_400;
 
-/// A moment in ISO 8601, in UTC, to the millisecond: `2018-01-17T03:36:48.000Z`.
+/// Prints a time in ISO 8601, in UTC, with milliseconds: `2018-01-17T03:36:48.000Z`.
 ///
-/// The one format is not worth a dependency.
+/// One format is not worth a dependency.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Iso8601(pub(super) SystemTime);
 
 impl fmt::Display for Iso8601 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A clock before 1970 is one that nobody has set.
+        // A clock that shows a time before 1970 is not set.
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (year, month, day) = date(since.as_secs() / DAY);
         let second = since.as_secs() % DAY;
@@ -28,10 +28,10 @@ impl fmt::Display for Iso8601 {
     }
 }
 
-/// Year, month and day that are `days` after 1970-01-01, in the Gregorian calendar.
+/// Returns year, month and day, `days` after 1970-01-01 in the Gregorian calendar.
 ///
-/// Reckons in years that begin in March, so that the leap day comes last: the months
-/// then start at a fixed slope, 153 days in 5 months.
+/// The calculation uses years that begin in March, so that the leap day is the last day. Then each 5 months
+/// from March have 153 days.
 fn date(days: u64) -> (u64, u64, u64) {
     const DAYS_TO_1970: u64 = 719_468; // From 0000-03-01.
     const CYCLE: u64 = 146_097; // Days in 400 years.
@@ -58,7 +58,7 @@ mod tests {
     use super::{Iso8601, date};
 
     #[test]
-    fn moments_are_those_that_date_prints() {
+    fn times_are_those_that_date_prints() {
         // Milliseconds since 1970, as `date -u -d @… +%FT%T.%3NZ` prints them.
         let table = [
             (0, "1970-01-01T00:00:00.000Z"),
@@ -69,8 +69,8 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ];
         for (millis, expected) in table {
-            let moment = UNIX_EPOCH + Duration::from_millis(millis);
-            assert_eq!(Iso8601(moment).to_string(), expected);
+            let time = UNIX_EPOCH + Duration::from_millis(millis);
+            assert_eq!(Iso8601(time).to_string(), expected);
         }
         let before = UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(Iso8601(before).to_string(), "1970-01-01T00:00:00.000Z");

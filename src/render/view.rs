@@ -101,7 +101,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Returns the probe path without the first slash, such as `readyz`. Default: `health`.
+    /// Returns the probe path without the first slash, such as `readyz`.
+    ///
+    /// Default: `health`.
     pub fn name(&self) -> &'a str {
         self.request.name
     }
@@ -149,7 +151,9 @@ impl<'a> View<'a> {
         self.created_at?.checked_sub(entry.age?)
     }
 
-    /// Returns when the view was created, by the wall clock. `None` without details and without measurements.
+    /// Returns when the view was created, by the wall clock.
+    ///
+    /// `None` without details and without measurements.
     pub fn created_at(&self) -> Option<SystemTime> {
         self.created_at
     }
@@ -176,7 +180,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Returns the reason of `entry`, or else its status, and the message if there is one.
+/// Returns the reason of `entry`, or else its status, with the message if there is one.
 pub(super) fn explanation(entry: &ReportEntry) -> String {
     let cause = entry.reason.map_or(entry.status.as_str(), Reason::as_str);
     with_message(cause, entry.message.as_deref())

@@ -18,7 +18,9 @@ pub struct ReportEntry {
     pub target: Option<Arc<str>>,
     /// Whether the overall status is down if this dependency is down.
     pub required: bool,
-    /// The status of the dependency; [`effective_status`](Self::effective_status) counts for the overall status.
+    /// The status of the dependency.
+    ///
+    /// Its [`effective_status`](Self::effective_status) counts for the overall status.
     pub status: Status,
     /// The reason why it is not up.
     pub reason: Option<Reason>,

@@ -1,7 +1,7 @@
 //! Masks known forms of credentials in error text before it is logged.
 //!
-//! These are the user part of a URL, the value of a key such as `password`, `token` or `api_key`, and the
-//! credentials of an `authorization` header. Ambiguous text is masked.
+//! These are the user part of a URL, the value of a key such as `password` or `api_key`, and the credentials of
+//! an `authorization` header. Ambiguous text is masked.
 
 use std::{borrow::Cow, sync::Arc};
 

@@ -12,7 +12,9 @@ use super::{Reason, ReportEntry, Status, serialize_some};
 pub struct Report {
     /// The overall status: the worst of the entries' effective statuses, and of the lifecycle.
     pub status: Status,
-    /// The reason of the app itself: `starting`, `draining`, `maintenance`, or `not_found` for an unknown group.
+    /// The reason of the app itself: `starting`, `draining` or `maintenance`.
+    ///
+    /// The report of an unknown group has the reason `not_found`.
     pub reason: Option<Reason>,
     /// The app's message for that reason, such as that of a maintenance. No credentials.
     pub message: Option<Cow<'static, str>>,
@@ -51,7 +53,9 @@ impl Report {
         }
     }
 
-    /// Adds the reason of the lifecycle. The status becomes `status` if that is worse.
+    /// Adds the reason of the lifecycle.
+    ///
+    /// The status becomes `status` if that is worse.
     #[must_use]
     pub(crate) fn with_lifecycle(
         self,
@@ -67,7 +71,9 @@ impl Report {
         }
     }
 
-    /// Removes times, counters, observations and messages. Two such reports differ only in a status or a reason.
+    /// Removes times, counters, observations and messages.
+    ///
+    /// Two such reports differ only if a status or a reason differs.
     #[must_use]
     pub(crate) fn without_measurements(mut self) -> Self {
         self.message = None;

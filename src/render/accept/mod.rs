@@ -3,12 +3,12 @@
 //! Rules, in evaluation order, after RFC 9110 section 12.5.1:
 //!
 //! 1. The quality of a format is that of the most specific range that covers it: the media type before
-//!    `type/*` before `*/*`. Of equally specific ranges the first counts. Zero refuses the format.
+//!    `type/*` before `*/*`. Of equally specific ranges the first counts. Quality 0 rejects the format.
 //! 2. The highest quality wins.
-//! 3. Among equals a named format wins over one that a wildcard covers, then the first in the header.
+//! 3. Among equals, a named format wins over a format that a wildcard covers, then the first in the header.
 //! 4. Of formats that one wildcard covers, the fallback wins, then the first.
-//! 5. If nothing is acceptable or readable, the fallback. Never 406: a prober needs the status code, and
-//!    refusing to answer would take a healthy app out of rotation.
+//! 5. If no format is acceptable, or the header is malformed, the fallback wins. The code is never 406, which
+//!    would remove a healthy app from rotation.
 
 #[cfg(test)]
 mod tests;
@@ -19,10 +19,12 @@ use std::cmp::Reverse;
 const MAX_LENGTH: usize = 2_048;
 /// More ranges are not read; browsers send eight.
 const MAX_RANGES: usize = 32;
-/// In thousandths, as the header has them.
+/// In thousandths, because a quality has up to three decimals.
 const FULL_QUALITY: u16 = 1_000;
 
-/// Returns the index of the one of `offers`, media types without parameters, that `fields` prefer.
+/// Returns the index of the media type among `offers` that `fields` prefer.
+///
+/// The media types have no parameters.
 pub(crate) fn choose<'h>(
     fields: impl Iterator<Item = &'h str>,
     offers: impl Iterator<Item = &'h str>,
@@ -33,17 +35,19 @@ pub(crate) fn choose<'h>(
         length += field.len();
         length <= MAX_LENGTH
     });
-    let ranges = fields.flat_map(|field| Split::new(field, b',')).map(range);
-    // On the stack, because probes are answered without an allocation. Malformed ranges count, too.
-    let mut kept = [None; MAX_RANGES];
-    for (place, range) in kept.iter_mut().zip(ranges) {
-        *place = range;
+    let ranges = fields
+        .flat_map(|field| Unquoted::split(field, b','))
+        .map(media_range);
+    // On the stack, because cached probes allocate nothing. Malformed ranges count, too.
+    let mut first_ranges = [None; MAX_RANGES];
+    for (slot, range) in first_ranges.iter_mut().zip(ranges) {
+        *slot = range;
     }
     offers
         .enumerate()
         .filter_map(|(index, offer)| {
             let (kind, subkind) = offer.split_once('/')?;
-            let covering = kept.iter().flatten().enumerate();
+            let covering = first_ranges.iter().flatten().enumerate();
             let (precision, order, quality) = covering
                 .filter_map(|(order, range)| {
                     let precision = range.precision(kind, subkind)?;
@@ -59,29 +63,27 @@ pub(crate) fn choose<'h>(
 
 /// One element of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range<'h> {
+struct MediaRange<'h> {
     kind: &'h str,
     subkind: &'h str,
     quality: u16,
 }
 
-impl Range<'_> {
-    /// How precisely it names `kind/subkind`; `None` if it does not.
+impl MediaRange<'_> {
+    /// Returns how precisely the range names `kind/subkind`; `None` if it does not cover it.
     fn precision(&self, kind: &str, subkind: &str) -> Option<u8> {
         match (self.kind, self.subkind) {
             ("*", "*") => Some(0),
-            (own, "*") if own.eq_ignore_ascii_case(kind) => Some(1),
-            (own, sub) if own.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subkind) => {
-                Some(2)
-            }
-            _ => None,
+            (own, _) if !own.eq_ignore_ascii_case(kind) => None,
+            (_, "*") => Some(1),
+            (_, own) => own.eq_ignore_ascii_case(subkind).then_some(2),
         }
     }
 }
 
-/// Reads one element; `None` if it is malformed.
-fn range(element: &str) -> Option<Range<'_>> {
-    let mut parts = Split::new(element, b';').map(|part| part.trim_matches([' ', '\t']));
+/// Parses one element; `None` if it is malformed.
+fn media_range(element: &str) -> Option<MediaRange<'_>> {
+    let mut parts = Unquoted::split(element, b';').map(|part| part.trim_matches([' ', '\t']));
     let (kind, subkind) = parts.next()?.split_once('/')?;
     let mut quality = FULL_QUALITY;
     let mut versioned = false;
@@ -94,23 +96,23 @@ fn range(element: &str) -> Option<Range<'_>> {
             _ => {}
         }
     }
-    // `text/plain;version=0.0.4` is Prometheus' older text format. A scraper that asks for it reads
-    // OpenMetrics, too, and not prose.
+    // `text/plain;version=0.0.4` is the older text format of Prometheus. A scraper that requests it also reads
+    // OpenMetrics, but not our plain text.
     if versioned && kind.eq_ignore_ascii_case("text") && subkind.eq_ignore_ascii_case("plain") {
-        return Some(Range {
+        return Some(MediaRange {
             kind: "application",
             subkind: "openmetrics-text",
             quality,
         });
     }
-    Some(Range {
+    Some(MediaRange {
         kind,
         subkind,
         quality,
     })
 }
 
-/// A quality of 0 to 1 with three decimals at most, in thousandths.
+/// Parses a quality of 0 to 1 with at most three decimals, in thousandths.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -127,14 +129,14 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// The parts of a text between separators outside of quoted strings.
-struct Split<'h> {
+/// Iterates over the parts of a text between separators outside of quoted strings.
+struct Unquoted<'h> {
     rest: Option<&'h str>,
     separator: u8,
 }
 
-impl<'h> Split<'h> {
-    fn new(text: &'h str, separator: u8) -> Self {
+impl<'h> Unquoted<'h> {
+    fn split(text: &'h str, separator: u8) -> Self {
         Self {
             rest: Some(text),
             separator,
@@ -142,7 +144,7 @@ impl<'h> Split<'h> {
     }
 }
 
-impl<'h> Iterator for Split<'h> {
+impl<'h> Iterator for Unquoted<'h> {
     type Item = &'h str;
 
     fn next(&mut self) -> Option<&'h str> {

@@ -22,7 +22,7 @@ fn chosen(header: &str, fallback: usize) -> usize {
 }
 
 #[test]
-fn real_clients_get_what_they_ask_for() {
+fn real_clients_get_the_format_that_they_prefer() {
     let table = [
         // curl, kubelet, ALB.
         ("*/*", JSON),
@@ -84,7 +84,7 @@ fn quality_then_precision_then_order_decide() {
         ("text/*", TEXT),
         ("application/*", JSON),
         ("application/*, application/json;q=0.5", HEALTH),
-        // Refused with zero, though a wildcard would take it.
+        // Quality 0 rejects a format that a wildcard covers.
         ("application/json;q=0, */*", HEALTH),
         ("*/*, application/json;q=0", HEALTH),
         ("text/plain;q=0.000, text/*", HTML),
@@ -96,7 +96,7 @@ fn quality_then_precision_then_order_decide() {
 }
 
 #[test]
-fn what_cannot_be_served_or_read_gets_the_fallback() {
+fn unknown_and_malformed_ranges_get_the_fallback() {
     let many = "image/png,".repeat(MAX_RANGES) + "text/plain";
     let long = format!("image/{},text/plain", "x".repeat(MAX_LENGTH));
     for header in [
@@ -134,7 +134,7 @@ fn what_cannot_be_served_or_read_gets_the_fallback() {
 }
 
 #[test]
-fn a_wildcard_takes_the_fallback_where_it_covers_that() {
+fn a_wildcard_selects_the_fallback_if_it_covers_it() {
     for (header, fallback, expected) in [
         ("*/*", TEXT, TEXT),
         ("text/*", TEXT, TEXT),
@@ -157,7 +157,7 @@ fn several_fields_are_one_header() {
 }
 
 #[test]
-fn what_is_quoted_separates_nothing() {
+fn quoted_separators_do_not_separate() {
     let table = [
         (
             r#"text/plain;x="a,text/html;q=1";q=0.1, application/json;q=0.2"#,
@@ -167,7 +167,7 @@ fn what_is_quoted_separates_nothing() {
         (r#"text/plain;x="\\";q=0.1, application/json;q=0.2"#, JSON),
         // Outside of quotes a backslash is a character.
         (r"text/x\,text/plain", TEXT),
-        // Nobody's: whatever follows belongs to it.
+        // The quote is not closed, so all text after it is quoted.
         (r#"text/plain;x="a, application/json"#, TEXT),
     ];
     for (header, expected) in table {
@@ -232,10 +232,10 @@ fn header() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 
     #[test]
-    fn something_is_chosen_for_every_request(
+    fn the_chosen_index_is_always_valid(
         fields in vec(prop_oneof![header(), ".{0,40}"], 0..4),
         fallback in 0..OFFERS.len(),
     ) {
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn naming_one_alone_chooses_it(
+    fn the_only_offer_that_is_named_is_chosen(
         offer in 0..OFFERS.len(),
         fallback in 0..OFFERS.len(),
         quality in 1..=1_000_u32,
@@ -255,7 +255,7 @@ proptest! {
     }
 
     #[test]
-    fn a_field_cut_in_lines_is_the_same_header(parts in vec("(text|application|\\*)/(plain|json|html|\\*)(;q=0(\\.[0-9]{1,3})?)?", 1..8)) {
+    fn a_list_in_several_fields_is_the_same_header(parts in vec("(text|application|\\*)/(plain|json|html|\\*)(;q=0(\\.[0-9]{1,3})?)?", 1..8)) {
         let lines = parts.iter().map(String::as_str);
         prop_assert_eq!(choose(lines, OFFERS.into_iter(), JSON), chosen(&parts.join(","), JSON));
     }

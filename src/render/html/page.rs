@@ -183,7 +183,7 @@ fn summary(entries: &[ReportEntry]) -> String {
     }
 }
 
-/// Returns whether all checked dependencies, of which there are several, began to fail at the same time.
+/// Returns whether two or more dependencies, and all that are checked, began to fail together.
 fn fail_together(entries: &[ReportEntry]) -> bool {
     let checked = entries.iter().filter(|entry| !entry.is_excluded());
     let failing_for: Option<Vec<_>> = checked

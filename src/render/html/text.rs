@@ -61,7 +61,7 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
-/// Returns a setting, exactly: in seconds if there is no fraction.
+/// Returns a setting, exactly: in seconds, or with a fraction in milliseconds.
 pub(super) fn setting(duration: Duration) -> String {
     if duration.subsec_millis() == 0 && duration.as_secs() > 0 {
         format!("{} s", duration.as_secs())
