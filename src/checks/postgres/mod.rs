@@ -1,8 +1,11 @@
 //! [`PostgresCheck`]: the check on a pool of Postgres connections.
 
-mod postgres_check;
+// In the order of their imports.
 mod replication;
-mod requirements;
 mod sqlstate;
+
+mod requirements;
+
+mod postgres_check;
 
 pub use self::postgres_check::{PostgresCheck, postgres};
