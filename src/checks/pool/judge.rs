@@ -46,6 +46,19 @@ pub(super) enum Proof {
     NoTime,
 }
 
+impl Proof {
+    fn is_fine(self) -> bool {
+        matches!(self, Self::NotRequired | Self::Done(Status::Up, _))
+    }
+
+    fn has_failed(self) -> bool {
+        matches!(
+            self,
+            Self::Done(Status::Degraded | Status::Down, _) | Self::TooLong
+        )
+    }
+}
+
 /// What the dedicated connection has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dedicated {
@@ -90,82 +103,72 @@ pub(super) enum Message {
     Phase,
 }
 
-const KEEPS_BROKEN: &str =
-    "the pool keeps broken connections: build it with test_on_check_out, or use repair_pool";
-const UNRESPONSIVE: &str =
-    "a pooled connection does not answer while others do: set tcp_user_timeout and keepalives";
-const STUCK: &str = "a new connection answers, the pooled ones do not: set test_on_check_out, tcp_user_timeout \
-     and keepalives, or use repair_pool";
-const FULL: &str = "all pooled connections are in use, and the server answers on a new one";
-const SLOW: &str = "other callers are served after waits of 200 ms or more";
-const UNPROVED: &str =
-    "the pool serves other callers, and no connection was free for the check's query";
-const PING_FORBIDDEN: &str = "the server answers, and its ACL forbids this user to PING";
-const TOO_LATE: &str = "a pooled connection came too late for the query to end";
+const KEEPS_BROKEN: Message = Message::Fixed(
+    "the pool keeps broken connections: build it with test_on_check_out, or use repair_pool",
+);
+const UNRESPONSIVE: Message = Message::Fixed(
+    "a pooled connection does not answer while others do: set tcp_user_timeout and keepalives",
+);
+const STUCK: Message = Message::Fixed(
+    "a new connection answers, the pooled ones do not: set test_on_check_out, tcp_user_timeout \
+     and keepalives, or use repair_pool",
+);
+const FULL: Message =
+    Message::Fixed("all pooled connections are in use, and the server answers on a new one");
+const SLOW: Message = Message::Fixed("other callers are served after waits of 200 ms or more");
+const UNPROVED: Message = Message::Fixed(
+    "the pool serves other callers, and no connection was free for the check's query",
+);
+const PING_FORBIDDEN: Message =
+    Message::Fixed("the server answers, and its ACL forbids this user to PING");
+const TOO_LATE: Message = Message::Fixed("a pooled connection came too late for the query to end");
 
 /// Chooses the result. The rows are those of the table in the documentation of `checks`.
 pub(super) fn judge(e: &Evidence) -> Judgment {
     use Reason::{PoolStuck, Rejected, Saturated, Timeout};
-    match (e.checkout, e.dedicated, e.served) {
-        // Rows 1 to 8: the pool's own connection decides.
-        (OwnCheckout::Answered(proof), ..) => match proof {
-            Proof::NotRequired | Proof::Done(Status::Up, _) if e.broken => {
-                degraded(PoolStuck, Message::Fixed(KEEPS_BROKEN))
-            }
-            Proof::NotRequired | Proof::Done(Status::Up, _) if e.unresponsive => {
-                degraded(PoolStuck, Message::Fixed(UNRESPONSIVE))
-            }
-            proof => of_proof(proof),
-        },
-        (OwnCheckout::Forbidden(proof), ..) => match proof {
-            Proof::NotRequired | Proof::Done(Status::Up, _) => {
-                degraded(Rejected, Message::Fixed(PING_FORBIDDEN))
-            }
-            proof => of_proof(proof),
-        },
-        (OwnCheckout::CannotServe(reason), ..) => down(reason, Message::Checkout),
+    let is_served = e.served != Served::No;
+    match (e.checkout, e.dedicated) {
+        // Rows 1 to 8: the check's own checkout decides.
+        (OwnCheckout::Answered(proof), _) if e.broken && proof.is_fine() => {
+            degraded(PoolStuck, KEEPS_BROKEN)
+        }
+        (OwnCheckout::Answered(proof), _) if e.unresponsive && proof.is_fine() => {
+            degraded(PoolStuck, UNRESPONSIVE)
+        }
+        (OwnCheckout::Forbidden(proof), _) if proof.is_fine() => degraded(Rejected, PING_FORBIDDEN),
+        (OwnCheckout::Answered(proof) | OwnCheckout::Forbidden(proof), _) => {
+            of_proof(proof, Message::Checkout)
+        }
+        (OwnCheckout::CannotServe(reason), _) => down(reason, Message::Checkout),
         // Rows 9 to 14: no answer on a checkout, and the pool serves other callers.
-        (_, Dedicated::Refused(reason), Served::Promptly | Served::Slowly) => {
-            degraded(reason, Message::Dedicated)
+        (_, Dedicated::Refused(reason)) if is_served => degraded(reason, Message::Dedicated),
+        (_, Dedicated::Answered(proof)) if is_served && e.needs_proof && proof.has_failed() => {
+            of_proof(proof, Message::Dedicated)
         }
-        (_, dedicated, Served::Promptly | Served::Slowly) if e.needs_proof => match dedicated {
-            Dedicated::Answered(
-                proof @ (Proof::Done(Status::Degraded | Status::Down, _) | Proof::TooLong),
-            ) => of_dedicated_proof(proof),
-            Dedicated::Failed(reason) => down(reason, Message::Dedicated),
-            _ => degraded(Saturated, Message::Fixed(UNPROVED)),
-        },
-        (OwnCheckout::Unresponsive, _, Served::Promptly | Served::Slowly) => {
-            degraded(PoolStuck, Message::Fixed(UNRESPONSIVE))
+        (_, Dedicated::Failed(reason)) if is_served && e.needs_proof => {
+            down(reason, Message::Dedicated)
         }
-        (.., Served::Slowly) => degraded(Saturated, Message::Fixed(SLOW)),
-        (.., Served::Promptly) => Judgment {
-            status: Status::Up,
-            reason: None,
-            message: Message::None,
-        },
+        _ if is_served && e.needs_proof => degraded(Saturated, UNPROVED),
+        (OwnCheckout::Unresponsive, _) if is_served => degraded(PoolStuck, UNRESPONSIVE),
+        _ if e.served == Served::Slowly => degraded(Saturated, SLOW),
+        _ if is_served => UP,
         // Rows 15 to 21: the pool serves no caller.
-        (
-            OwnCheckout::NotTried | OwnCheckout::Waiting,
-            Dedicated::Answered(
-                proof @ (Proof::Done(Status::Degraded | Status::Down, _) | Proof::TooLong),
-            ),
-            Served::No,
-        ) if e.full => of_dedicated_proof(proof),
+        (OwnCheckout::NotTried | OwnCheckout::Waiting, Dedicated::Answered(proof))
+            if e.full && proof.has_failed() =>
+        {
+            of_proof(proof, Message::Dedicated)
+        }
         (
             OwnCheckout::NotTried | OwnCheckout::Waiting,
             Dedicated::Answered(_) | Dedicated::Forbidden,
-            Served::No,
-        ) if e.full => degraded(Saturated, Message::Fixed(FULL)),
-        (_, Dedicated::Answered(_), Served::No) => down(PoolStuck, Message::Fixed(STUCK)),
-        (_, Dedicated::Forbidden, Served::No) => down(Rejected, Message::Fixed(PING_FORBIDDEN)),
-        (_, Dedicated::Refused(reason) | Dedicated::Failed(reason), Served::No) => {
+        ) if e.full => degraded(Saturated, FULL),
+        (_, Dedicated::Answered(_)) => down(PoolStuck, STUCK),
+        (_, Dedicated::Forbidden) => down(Rejected, PING_FORBIDDEN),
+        (_, Dedicated::Refused(reason) | Dedicated::Failed(reason)) => {
             down(reason, Message::Dedicated)
         }
-        (OwnCheckout::Broken(reason), Dedicated::NotTried, Served::No) => {
-            down(reason, Message::Checkout)
-        }
-        (_, Dedicated::NotTried | Dedicated::Waiting, Served::No) => down(Timeout, Message::Phase),
+        (OwnCheckout::Broken(reason), Dedicated::NotTried) => down(reason, Message::Checkout),
+        (_, Dedicated::NotTried | Dedicated::Waiting) => down(Timeout, Message::Phase),
     }
 }
 
@@ -206,35 +209,25 @@ pub(super) fn is_settled(e: &Evidence, others: OtherConnections) -> bool {
     }
 }
 
-fn of_proof(proof: Proof) -> Judgment {
+/// The result of a proof. `message`: where the proof was made.
+fn of_proof(proof: Proof, message: Message) -> Judgment {
     match proof {
-        Proof::NotRequired => Judgment {
-            status: Status::Up,
-            reason: None,
-            message: Message::None,
-        },
+        Proof::NotRequired => UP,
         Proof::Done(status, reason) => Judgment {
             status,
             reason,
-            message: Message::Checkout,
+            message,
         },
         Proof::TooLong => down(Reason::Timeout, Message::Phase),
-        Proof::NoTime => degraded(Reason::Saturated, Message::Fixed(TOO_LATE)),
+        Proof::NoTime => degraded(Reason::Saturated, TOO_LATE),
     }
 }
 
-fn of_dedicated_proof(proof: Proof) -> Judgment {
-    match of_proof(proof) {
-        judgment @ Judgment {
-            message: Message::Checkout,
-            ..
-        } => Judgment {
-            message: Message::Dedicated,
-            ..judgment
-        },
-        judgment => judgment,
-    }
-}
+const UP: Judgment = Judgment {
+    status: Status::Up,
+    reason: None,
+    message: Message::None,
+};
 
 fn degraded(reason: Reason, message: Message) -> Judgment {
     Judgment {
