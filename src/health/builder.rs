@@ -122,8 +122,9 @@ impl HealthBuilder {
         self
     }
 
-    /// Declares the group `name` with dependencies as members, which may be added before or after this call.
+    /// Declares the group `name` with dependencies as members.
     ///
+    /// The dependencies may be added before or after this call.
     /// Dependencies that name the group by [`Dependency::group`] are members too. A [probe](crate::Probe::Group)
     /// answers for the group. A declared group without members is up; [`Health::add`] may add members.
     ///
@@ -187,8 +188,8 @@ impl HealthBuilder {
 
     /// Runs all checks in the background every `period`, so that no caller waits. Default: off.
     ///
-    /// The first phase is random, and each period is lengthened by up to 10 %: the replicas of an app do not check
-    /// at the same moment. If a dependency sets [`cache_for`](Dependency::cache_for), the longer of both periods
+    /// The first phase is random, and each period is lengthened by up to 10 %. Therefore the replicas of an app do
+    /// not check at the same moment. If a dependency sets [`cache_for`](Dependency::cache_for), the longer of both periods
     /// counts. A result older than the sum of period and timeout, doubled, is down with reason `stale`.
     ///
     /// The task runs on the runtime of the build, or else of the first caller. If that runtime is no longer
@@ -199,7 +200,9 @@ impl HealthBuilder {
         self
     }
 
-    /// Returns the settings so far that cannot work together; empty for the defaults. See [`Health::warnings`].
+    /// Returns the settings so far that cannot work together, as [`Health::warnings`] does.
+    ///
+    /// Empty for the defaults.
     pub fn warnings(&self) -> Vec<ConfigWarning> {
         self.timing().warnings(&self.dependencies)
     }
@@ -211,8 +214,9 @@ impl HealthBuilder {
         }
     }
 
-    /// Builds the handle. Without [`refresh_every`](Self::refresh_every), the first caller starts the first runs.
+    /// Builds the handle.
     ///
+    /// Without [`refresh_every`](Self::refresh_every) no run starts here: the first caller starts the first runs.
     /// Settings that cannot work together are [warnings](Self::warnings). With the feature `tracing` each is
     /// logged once.
     ///

@@ -1,5 +1,4 @@
-//! What a handle shares with all its dependencies: the lifecycle of the app, the epoch of its answers, and the
-//! subscribers.
+//! What a handle shares with its dependencies: the lifecycle, the epoch, and the subscribers.
 
 use std::{
     borrow::Cow,
@@ -127,7 +126,9 @@ impl Epoch {
     }
 }
 
-/// How long watches stay open after `set_draining(true)`: enough to revoke it, and no delay of a shutdown.
+/// How long watches stay open after `set_draining(true)`.
+///
+/// Long enough to revoke it, and too short to delay a shutdown.
 #[cfg(feature = "grpc")]
 pub(super) const WATCH_GRACE: Duration = Duration::from_secs(1);
 

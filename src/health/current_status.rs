@@ -159,7 +159,7 @@ mod tests {
     use std::{
         sync::{
             Arc,
-            atomic::{AtomicUsize, Ordering},
+            atomic::{AtomicBool, AtomicUsize, Ordering},
         },
         time::Duration,
     };
@@ -168,7 +168,7 @@ mod tests {
 
     use super::{Health, StatusTarget};
     use crate::{
-        check::{CheckResult, Outcome},
+        check::{Check, CheckResult, Outcome},
         dependency::Dependency,
         probe::Probe,
         report::{Failure, Reason, Status},
@@ -192,9 +192,8 @@ mod tests {
             .build()
     }
 
-    /// A watcher receives what comes from glances; every other caller what comes from reports.
     #[tokio::test(start_paused = true)]
-    async fn a_glance_finds_the_status_of_the_report() {
+    async fn the_current_status_is_that_of_the_report() {
         let statuses = [Status::Up, Status::Degraded, Status::Down];
         let combinations = statuses.into_iter().flat_map(|needed| {
             let pairs = statuses.map(|optional| statuses.map(|aside| (needed, optional, aside)));
@@ -215,7 +214,7 @@ mod tests {
                 }
                 for probe in &probes {
                     let target = match probe {
-                        // As a probe it would be that of a mapped service.
+                        // As a probe it would mean a mapped service.
                         Probe::Group(name) => StatusTarget::Group(name),
                         probe => StatusTarget::Probe(probe),
                     };
@@ -239,7 +238,7 @@ mod tests {
         }
     }
 
-    /// A mapped service cannot work without its members; the group by its own name is as over HTTP.
+    /// The group itself has the same status as over HTTP.
     #[tokio::test(start_paused = true)]
     async fn members_are_required_for_a_mapped_service() {
         let member = |name, status: Status| {
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_there_is_not_up() {
+    async fn removed_names_are_unknown() {
         let up = async || Ok(Outcome::up());
         let health = Health::builder()
             .add(Dependency::new("orders", up).group("shop"))
@@ -293,14 +292,20 @@ mod tests {
         assert_eq!(status(StatusTarget::Probe(&Probe::Readiness)), Status::Up);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_watches_what_serves_for_no_time_starts_fifty_runs_a_second_at_most() {
+    /// A check that is up, and the number of its runs.
+    fn counted() -> (impl Check, Arc<AtomicUsize>) {
         let runs = Arc::new(AtomicUsize::new(0));
         let counter = runs.clone();
         let check = move || {
             counter.fetch_add(1, Ordering::SeqCst);
             async { Ok(Outcome::up()) }
         };
+        (check, runs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_cache_watches_start_fifty_runs_per_second() {
+        let (check, runs) = counted();
         let health = Health::builder()
             .add(Dependency::new("a", check).cache_for(Duration::ZERO))
             .build();
@@ -315,13 +320,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn in_maintenance_watched_checks_go_on() {
-        let runs = Arc::new(AtomicUsize::new(0));
-        let counter = runs.clone();
-        let check = move || {
-            counter.fetch_add(1, Ordering::SeqCst);
-            async { Ok(Outcome::up()) }
-        };
+    async fn in_maintenance_watched_checks_run() {
+        let (check, runs) = counted();
         let health = Health::builder().check("a", check).build();
         health.report().await;
         health.enter_maintenance("moving the disk");
@@ -332,18 +332,18 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         assert!(runs.load(Ordering::SeqCst) >= 10);
-        // A `Check` without a run starts one that is due: its status does not hold.
+        // For a `Check`, which starts the runs that are due, the status is not valid.
         let now = Instant::now();
         let current = health.current_status(StatusTarget::Probe(&Probe::Readiness), now, false);
         assert!(!current.is_valid(now));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_empty_group_waits_for_the_start_and_no_longer() {
-        let up = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let answers = up.clone();
+    async fn an_empty_group_is_up_once_the_app_has_started() {
+        let is_up = Arc::new(AtomicBool::new(false));
+        let current = is_up.clone();
         let check = move || {
-            let up = answers.load(Ordering::SeqCst);
+            let up = current.load(Ordering::SeqCst);
             async move { result(if up { Status::Up } else { Status::Down }) }
         };
         let health = Health::builder()
@@ -352,7 +352,7 @@ mod tests {
             .build();
         let group = Probe::group("empty");
         assert_eq!(health.report_for(&group).await.status, Status::Unknown);
-        up.store(true, Ordering::SeqCst);
+        is_up.store(true, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(health.report_for(&group).await.status, Status::Up);
     }

@@ -37,8 +37,8 @@ impl Health {
 
     /// Returns the report for `probe`. May start runs, and waits for them as [`report`](Self::report) does.
     ///
-    /// While the app drains or is in maintenance, a report for readiness or a group starts the runs that are due and
-    /// does not wait for them. A result that has expired by then is unknown, with reason `stale`.
+    /// Exception: while the app drains or is in maintenance, a report for readiness or a group does not wait for
+    /// the runs that it starts. A result that has expired by then is unknown, with reason `stale`.
     pub async fn report_for(&self, probe: &Probe) -> Report {
         let mut evaluation = self.evaluate(probe);
         evaluation.wait().await;
@@ -60,7 +60,7 @@ impl Health {
         Evaluation::of_probe(self, probe, |_| None)
     }
 
-    /// As [`evaluate`](Self::evaluate), without dependencies that have one of `names` or are in such a group.
+    /// Evaluates as [`evaluate`](Self::evaluate), without the dependencies and groups called `names`.
     pub(crate) fn evaluate_without(&self, probe: &Probe, names: &[String]) -> Evaluation {
         Evaluation::of_probe(self, probe, |dependency| excluded(dependency, names))
     }
@@ -94,7 +94,7 @@ enum Purpose {
     Probe,
     /// One dependency, requested by its name.
     Dependency,
-    /// An app that waits for its start: covers what startup needs, and follows the lifecycle as readiness does.
+    /// An app that waits for its start. Covers what startup needs, and follows the lifecycle of readiness.
     Start,
 }
 
@@ -260,8 +260,8 @@ impl Evaluation {
     pub(crate) async fn wait(&mut self) {
         let (mut at, mut is_again) = (0, false);
         while at < self.parts.len() {
-            // One after the other, all with the same deadline: the runs are concurrent. Outside a runtime there
-            // is no run to wait for, and no clock that ends the wait.
+            // One after the other, all with the same deadline: the runs are concurrent. Outside a runtime
+            // neither a run nor a clock could end the wait.
             let has_ended = match &mut self.parts[at].progress {
                 Progress::Waiting(wait) if run::is_possible() => {
                     timeout_at(self.deadline, wait).await.is_ok()

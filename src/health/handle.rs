@@ -17,9 +17,9 @@ use crate::{access::MissingPeer, dependency::Dependency};
 ///
 /// Cheap to clone; all clones share their state. Layers and the gRPC service are made from it.
 ///
-/// A run is detached: it runs on the Tokio runtime of the caller that starts it, and a caller that gives up does
-/// not cancel it. Outside a Tokio runtime with a timer (`enable_time`) no run starts, and calls return the
-/// last known results.
+/// A run is a detached task on the Tokio runtime of the caller that starts it. A caller that gives up does not
+/// cancel it. Outside a Tokio runtime with a timer (`enable_time`) no run starts, and calls return the last
+/// known results.
 ///
 /// ```
 /// use tower_health::{Health, Outcome, Status};
@@ -66,9 +66,10 @@ impl Health {
     /// It counts from the next caller on. Until its first result it is unknown, so a required dependency makes
     /// readiness 503 during its first run. A caller waits for that run: a prober sees no 503 if the
     /// dependency is up. With [`refresh_every`](crate::HealthBuilder::refresh_every) no caller waits: the first
-    /// run starts here, and readiness is 503 until it ends. An app that has started stays started.
+    /// run starts here, and readiness is 503 until it ends. An app that has started stays started; startup of
+    /// another app waits for this dependency too.
     ///
-    /// For a name from outside use [`Dependency::try_new`]. The groups of the dependency may be new, but a layer
+    /// For a name from outside use [`Dependency::try_new`]. The groups of the dependency may be new. A layer
     /// accepts the path of a group only if the group is declared or has a member.
     ///
     /// # Errors
@@ -113,10 +114,10 @@ impl Health {
         true
     }
 
-    /// Returns the settings that cannot work together, including those of dependencies [added](Self::add) later.
+    /// Returns the settings that cannot work together, also of dependencies [added](Self::add) later.
     ///
-    /// These are timeouts, periods and thresholds that contradict each other, or the defaults of a kubelet:
-    /// it probes every 10 s, waits 1 s, and acts on the third failure in a row. With the feature `tracing`
+    /// These are timeouts, periods and thresholds that contradict each other, or the defaults of a kubelet. A
+    /// kubelet probes every 10 s, waits 1 s, and acts on the third failure in a row. With the feature `tracing`
     /// each warning is also logged once, by [`build`](crate::HealthBuilder::build) or [`add`](Self::add).
     ///
     /// ```

@@ -56,10 +56,9 @@ impl Health {
         self.context().epoch.notify();
     }
 
-    /// Starts a maintenance: until [`exit_maintenance`](Self::exit_maintenance), readiness answers 503 with
-    /// reason `maintenance`.
+    /// Starts a maintenance: readiness answers 503 at once, with reason `maintenance`.
     ///
-    /// Liveness, startup and the full probe do not change, and checks continue. While the app also drains, the
+    /// It lasts until [`exit_maintenance`](Self::exit_maintenance). Liveness, startup and the full probe do not change, and checks continue. While the app also drains, the
     /// reason is `draining`. A second call replaces the message.
     ///
     /// Authorized callers and the log get `message`, so it must hold no credentials. Control characters
@@ -115,7 +114,7 @@ impl Health {
         self.context().lifecycle.is_started()
     }
 
-    /// Sets `started` if all that startup needs is up or degraded, by results that were valid at the same time.
+    /// Sets `started` if all that startup needs was up or degraded at the same time.
     pub(super) fn latch(&self, now: Instant) {
         if self.context().lifecycle.is_started() {
             return;
@@ -137,7 +136,7 @@ impl Health {
         }
     }
 
-    /// The status that the lifecycle gives `probe`, with its reason and message; `None` if it has no effect.
+    /// The status, reason and message that the lifecycle gives `probe`; `None` without an effect.
     pub(super) fn lifecycle_status(
         &self,
         probe: &Probe,

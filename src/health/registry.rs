@@ -75,7 +75,7 @@ impl Registry {
     }
 }
 
-/// The error of [`Health::add`](crate::Health::add). It displays as one line with the name of the dependency.
+/// The error of [`Health::add`](crate::Health::add). It displays as one line with the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddError {
     pub(super) name: Arc<str>,

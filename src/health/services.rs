@@ -1,7 +1,8 @@
 //! The names of the gRPC health service, and what each means.
 //!
-//! In this order: `""` is readiness; the names that the app maps; `liveness`, `readiness` and `startup`; for
-//! authorized callers the names of groups, then those of dependencies.
+//! 1. The names that the app maps.
+//! 2. `""` is readiness; `liveness`, `readiness` and `startup` are those probes.
+//! 3. For authorized callers: the names of groups, then those of dependencies.
 
 use std::{borrow::Cow, panic::Location};
 
@@ -62,9 +63,8 @@ impl HealthBuilder {
     /// The service is `NOT_SERVING` if the status of `probe` is down or unknown. Every caller may check, watch and
     /// list a mapped name; for the names of groups and dependencies a caller needs details.
     ///
-    /// If `probe` is a group, its members count as required for the service, even those that are optional for
-    /// readiness: it is `NOT_SERVING` while any member is down. Exempt are members that are
-    /// [optional for](crate::Dependency::optional_for) that group.
+    /// If `probe` is a group, the service is `NOT_SERVING` while any member is down, even a member that is optional
+    /// for readiness. Exempt are members that are [optional for](crate::Dependency::optional_for) that group.
     ///
     /// ```
     /// use tower_health::{Dependency, Health, Outcome, Probe};

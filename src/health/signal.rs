@@ -5,9 +5,9 @@ use super::Health;
 impl Health {
     /// Waits for SIGTERM or Ctrl-C, then drains for `delay`. A second signal ends the delay.
     ///
-    /// Give the future to the server as its shutdown signal: readiness answers 503 at once, the app serves
-    /// requests for `delay`, and then the server stops. Choose the time that load balancers need to notice; for a
-    /// Kubernetes service 5 s are enough.
+    /// Give the future to the server as its shutdown signal. After the signal readiness answers 503 at once, the app
+    /// serves requests for `delay`, and then the server stops. Choose the time that load balancers need to notice
+    /// it: 5 s for a Kubernetes service.
     ///
     /// The handlers are installed by this call, whether the future is awaited or not. From then on these signals do
     /// not end the process by themselves. On Windows the signals are Ctrl-C and Ctrl-Break.

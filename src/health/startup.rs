@@ -21,8 +21,8 @@ impl Health {
     /// Waits until every required dependency is up or degraded, at most for `limit`.
     ///
     /// A failure is checked again once its result has expired
-    /// ([`cache_failures_for`](crate::Dependency::cache_failures_for)), at the latest after 1 s, and for the last
-    /// time shortly before the limit. The wait includes dependencies that are
+    /// ([`cache_failures_for`](crate::Dependency::cache_failures_for)), at the latest after 1 s. The last check is
+    /// shortly before the limit. The wait includes dependencies that are
     /// [required until started](crate::Dependency::required_until_started), and no optional ones. Dropping the
     /// future cancels no run.
     ///

@@ -176,8 +176,9 @@ impl DependencyState {
         self.flight.peek().0.map(|last| last.started)
     }
 
-    /// Starts a run for the background refresh, unless a run is in flight or an explicit cache lifetime has not
-    /// expired.
+    /// Starts a run for the background refresh.
+    ///
+    /// Does nothing while a run is in flight, or until an explicit cache lifetime has expired.
     pub(super) fn refresh(self: &Arc<Self>, now: Instant) {
         let settings = self.dependency.settings;
         self.join(now, |last| {

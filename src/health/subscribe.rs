@@ -62,9 +62,9 @@ pub struct Transitions {
 }
 
 impl Transitions {
-    /// Waits for the next transition; `None` once the last handle is dropped and every transition was returned.
+    /// Waits for the next transition; `None` once the last handle is dropped.
     ///
-    /// A subscriber that is more than 256 transitions behind gets the last one of each dependency instead. A
+    /// Transitions from before that are returned first. A subscriber that is more than 256 transitions behind gets the last one of each dependency instead. A
     /// removed dependency has no transitions. A layer holds a handle too. Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<Transition> {
         if let Some(shared) = self.shared.upgrade() {

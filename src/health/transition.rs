@@ -63,8 +63,9 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// The transition that `published` makes, if any. Before the first result, the status was unknown since
-    /// `created_at`.
+    /// The transition that `published` makes, if any.
+    ///
+    /// Before the first result the status was unknown since `created_at`.
     pub(super) fn of(
         dependency: &Dependency,
         required: bool,

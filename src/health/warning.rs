@@ -1,20 +1,21 @@
-//! Settings that cannot work together, reported at the build and not in the first outage: pure.
+//! Settings that cannot work together: reported by the build, not by the first outage.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{access::MissingPeer, dependency::Dependency};
 
-/// What a kubelet waits for an answer by default (`timeoutSeconds`).
-const PROBER_WAITS: Duration = Duration::from_secs(1);
-/// A kubelet acts on the third failure in a row (`failureThreshold`), which is two periods
-/// (`periodSeconds`, 10 s) after the first.
-const PROBER_FAILS_OVER: Duration = Duration::from_secs(20);
-/// Three of its periods: what it takes until it acts at most.
+/// The default timeout of a kubelet (`timeoutSeconds`).
+const PROBER_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time between the first and the third failure that a kubelet sees: two periods (`periodSeconds`).
+///
+/// It acts on the third failure in a row (`failureThreshold`).
+const PROBER_FAILS_FOR: Duration = Duration::from_secs(20);
+/// The longest time until a kubelet acts: three periods.
 const PROBER_ACTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Settings that cannot work together, or not with a prober that has its defaults.
+/// Settings that cannot work together, or with the defaults of a kubelet.
 ///
-/// Displays as one line with the numbers and their effect:
+/// It displays as one line with the values and their effect:
 ///
 /// ```text
 /// database: timeout (2000 ms) exceeds answer_within (900 ms): callers get "pending" instead of the failure
@@ -26,28 +27,35 @@ pub struct ConfigWarning {
     text: String,
 }
 
-/// What cannot work. The defaults warn of nothing.
+/// The kind of a [`ConfigWarning`]. The default settings cause no warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigWarningKind {
-    /// [`answer_within`](crate::HealthBuilder::answer_within) is 1 s or more: a kubelet has given up by
-    /// then, and takes an answer that is on its way for none.
+    /// [`answer_within`](crate::HealthBuilder::answer_within) is 1 s or more, the timeout of a kubelet.
+    ///
+    /// An answer after that time is a failure for the kubelet.
     AnswerTooLate,
-    /// A [`timeout`](crate::Dependency::timeout) is longer than
-    /// [`answer_within`](crate::HealthBuilder::answer_within): while the dependency hangs, a caller gets
-    /// `pending`, and the failure only with the next probe. Not with a background refresh.
+    /// A [`timeout`](crate::Dependency::timeout) exceeds [`answer_within`](crate::HealthBuilder::answer_within).
+    ///
+    /// If the dependency does not respond, a caller gets `pending`, and only the next caller gets the failure. Not
+    /// reported with a background refresh.
     TimeoutAfterAnswer,
-    /// Results are not cached: nothing bounds the checks per second.
+    /// Results are not cached: the checks per second have no limit.
     Uncached,
-    /// One failed run shows for more than 20 s: a kubelet's three failures in a row are one.
+    /// One failed run is displayed for more than 20 s, in which a kubelet counts three failures.
     OneFailureCountsAsThree,
-    /// Period and [`failure_threshold`](crate::Dependency::failure_threshold) hide an outage for
-    /// more than the 30 s after which a kubelet would have acted.
+    /// An outage may be displayed later than 30 s after its start.
+    ///
+    /// A kubelet would have acted by then. The period and
+    /// [`failure_threshold`](crate::Dependency::failure_threshold) are too long.
     OutageShowsLate,
-    /// Period and [`success_threshold`](crate::Dependency::success_threshold) keep it out of
-    /// rotation for more than 30 s after its recovery.
+    /// A recovery may be displayed later than 30 s after it.
+    ///
+    /// The period and [`success_threshold`](crate::Dependency::success_threshold) are too long.
     ReturnShowsLate,
-    /// A rule on addresses met a request without a peer address, and denied it. Known once that happens.
+    /// A request without a peer address was denied by an access rule on addresses.
+    ///
+    /// Reported from the first such request on.
     NoPeerAddress,
 }
 
@@ -60,12 +68,12 @@ impl ConfigWarning {
         }
     }
 
-    /// What cannot work.
+    /// Returns the kind of the warning.
     pub fn kind(&self) -> ConfigWarningKind {
         self.kind
     }
 
-    /// The dependency whose settings they are; `None` for those of the handle.
+    /// Returns the name of the dependency; `None` if the warning is about the handle.
     pub fn dependency(&self) -> Option<&str> {
         self.dependency.as_deref()
     }
@@ -80,7 +88,7 @@ impl fmt::Display for ConfigWarning {
     }
 }
 
-/// The settings of a handle that those of its dependencies must go with.
+/// The settings of a handle that must fit those of its dependencies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimingSettings {
     pub(super) answer_within: Duration,
@@ -88,27 +96,27 @@ pub(super) struct TimingSettings {
 }
 
 impl TimingSettings {
-    /// What cannot work of these settings and those of `dependencies`.
+    /// Returns the warnings about these settings and those of `dependencies`.
     pub(super) fn warnings<'a>(
         self,
         dependencies: impl IntoIterator<Item = &'a Dependency>,
     ) -> Vec<ConfigWarning> {
-        let own = (self.answer_within >= PROBER_WAITS).then(|| ConfigWarning {
+        let of_handle = (self.answer_within >= PROBER_TIMEOUT).then(|| ConfigWarning {
             dependency: None,
             kind: ConfigWarningKind::AnswerTooLate,
             text: format!(
                 "answer_within ({} ms) is not below the timeout of a kubelet ({} ms)",
                 self.answer_within.as_millis(),
-                PROBER_WAITS.as_millis(),
+                PROBER_TIMEOUT.as_millis(),
             ),
         });
         let of_each = dependencies
             .into_iter()
             .flat_map(|dependency| self.warnings_of(dependency));
-        own.into_iter().chain(of_each).collect()
+        of_handle.into_iter().chain(of_each).collect()
     }
 
-    /// What cannot work of the settings of `dependency`.
+    /// Returns the warnings about the settings of `dependency`.
     pub(super) fn warnings_of(self, dependency: &Dependency) -> Vec<ConfigWarning> {
         let mut settings = dependency.settings;
         settings.refresh_every = self.refresh_every;
@@ -133,18 +141,18 @@ impl TimingSettings {
         }
 
         let (up, failed) = (settings.period(false), settings.period(true));
-        // An in-process check costs nothing.
+        // The cost of an in-process check is negligible.
         if !dependency.liveness && (up.is_zero() || failed.is_zero()) {
-            let text = "results are not cached: each probe costs a run".to_owned();
+            let text = "results are not cached: each probe starts a run".to_owned();
             warn(ConfigWarningKind::Uncached, text);
         }
-        // No orchestrator acts on the rest.
+        // A kubelet probes neither the full probe nor groups.
         if !dependency.liveness && !dependency.readiness {
             return warnings;
         }
-        if settings.failure_threshold == 1 && failed > PROBER_FAILS_OVER {
+        if settings.failure_threshold == 1 && failed > PROBER_FAILS_FOR {
             let text = format!(
-                "one failed run shows for {}: a kubelet, which probes each 10 s, counts it three times",
+                "one failed run is displayed for {}: a kubelet, which probes every 10 s, counts three failures",
                 ms(failed),
             );
             warn(ConfigWarningKind::OneFailureCountsAsThree, text);
@@ -153,21 +161,21 @@ impl TimingSettings {
             .saturating_add(failed.saturating_mul(settings.failure_threshold - 1))
             .saturating_add(timeout);
         if hidden > PROBER_ACTS_WITHIN {
-            let text = format!("an outage shows after up to {}", ms(hidden));
+            let text = format!("an outage is displayed after up to {}", ms(hidden));
             warn(ConfigWarningKind::OutageShowsLate, text);
         }
         let kept_out = failed
             .saturating_add(up.saturating_mul(settings.success_threshold - 1))
             .saturating_add(timeout);
         if kept_out > PROBER_ACTS_WITHIN {
-            let text = format!("its recovery shows after up to {}", ms(kept_out));
+            let text = format!("a recovery is displayed after up to {}", ms(kept_out));
             warn(ConfigWarningKind::ReturnShowsLate, text);
         }
         warnings
     }
 }
 
-/// One log event each.
+/// Writes one log event for each warning.
 #[cfg(feature = "tracing")]
 pub(super) fn log(warnings: &[ConfigWarning]) {
     for warning in warnings {

@@ -1,8 +1,8 @@
 //! Open gRPC watches, and the one task that runs the checks for all of them.
 //!
 //! 1. Watches of a known name share its channel. The driver updates all names of a handle.
-//! 2. The driver makes a pass when the epoch changes and when a result expires, which starts the next run: checks
-//!    run at their period while a watch is open.
+//! 2. The driver makes a pass when the epoch changes and when a result expires. A pass starts the runs that are due:
+//!    checks run at their period while a watch is open.
 //! 3. Watches of unknown names share one channel. Each resolves its name again when dependencies are added or
 //!    removed.
 //! 4. The driver ends with the last watch. It runs on the runtime of the watch that started it. If that
@@ -27,8 +27,9 @@ use crate::{bounds::MAX_DURATION, report::Status};
 /// The least time between two passes of the driver, so that one pass covers many results.
 const PASS_PAUSE: Duration = Duration::from_millis(2);
 
-/// How long the first message waits for the first result: on `NOT_SERVING`, clients fail calls that they would
-/// queue otherwise.
+/// How long the first message waits for the first result.
+///
+/// On `NOT_SERVING` clients fail calls that they would queue otherwise.
 const FIRST_RESULT: Duration = Duration::from_millis(50);
 
 /// How soon the next pass follows during a run: its end changes the epoch, its overrun does not.

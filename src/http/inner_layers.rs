@@ -124,9 +124,9 @@ fn closed<B>(mut response: Response<B>) -> Response<B> {
 /// ```
 ///
 /// It also keeps a probe from holding a place in the inner service. A tower service reserves a place in
-/// `poll_ready` and has no way to give it back, so a [`HealthService`](crate::service::HealthService) that answers a
-/// probe itself holds the place until the next request or until it is dropped. Servers of hyper
-/// and tonic drop it at once. A `tower::buffer` around it does not.
+/// `poll_ready` and cannot give it back. A [`HealthService`](crate::service::HealthService) that answers a probe
+/// itself holds the place until the next request or until it is dropped. Servers of hyper and tonic drop
+/// it at once. A `tower::buffer` around it does not.
 #[derive(Clone, Debug)]
 pub struct BusyService<S> {
     inner: S,

@@ -134,8 +134,10 @@ impl<M: Mode> HealthLayer<M> {
     ///
     /// # Panics
     ///
-    /// If `path` does not start with a slash, ends with one, has a character that no request's path
-    /// can have, or is a probe path already; if no dependency is in the group that `probe` names.
+    /// - If `path` does not start with a slash, or ends with a slash.
+    /// - If `path` has a character that the path of a request cannot have.
+    /// - If `path` is already a probe path.
+    /// - If `probe` is a group that is not declared and has no member.
     #[track_caller]
     pub fn path(self, path: &str, probe: Probe) -> Self {
         self.with_path(path, probe, None)
@@ -268,9 +270,9 @@ impl<M: Mode> HealthLayer<M> {
         self.with(|settings| settings.marks = true)
     }
 
-    /// Returns whether `uri` is a probe path, or with [`grpc`](HealthLayer::grpc) one of the three health methods.
+    /// Returns whether `uri` is a probe path, or that of a gRPC health call with [`grpc`](HealthLayer::grpc).
     ///
-    /// For outer layers, with a clone of this layer. The caller plays no part in it: with
+    /// For outer layers, with a clone of this layer. Access is not considered: with
     /// [`forward_denied`](Self::forward_denied) the inner service may get such a request. The path
     /// of one dependency is not a probe path, since the app may have a route there.
     ///

@@ -77,8 +77,8 @@ where
     }
 }
 
-/// Hyper calls the service by reference and clones nothing. A cached probe costs 7 % less of a whole connection
-/// than through `TowerToHyperService`, which keeps the request while hyper reads on.
+// Hyper calls the service by reference and clones nothing. A cached probe costs 7 % less of a whole connection
+// than through `TowerToHyperService`, which keeps the request while hyper reads on.
 #[cfg(feature = "hyper")]
 impl<S, A, B> hyper::service::Service<Request<A>> for HealthService<S>
 where

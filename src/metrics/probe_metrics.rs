@@ -14,7 +14,9 @@ const ANSWERS: [StatusCode; 2] = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABL
 /// Registered with the first rejection of this code.
 const REJECTIONS: [StatusCode; 2] = [StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
 
-/// Counts the answered requests of one probe by code. Allocates nothing after the first request of a code.
+/// Counts the answered requests of one probe by code.
+///
+/// Allocates nothing after the first request of a code.
 #[derive(Debug)]
 pub(crate) struct ProbeMetrics {
     series: Vec<CodeSeries>,
