@@ -37,11 +37,7 @@ impl Default for Watches {
     fn default() -> Self {
         Self {
             table: Mutex::default(),
-            unknown: Sender::new(WatchUpdate {
-                status: Some(WatchedStatus::UnknownName),
-                ends: false,
-                registry: 0,
-            }),
+            unknown: WatchUpdate::channel(Some(WatchedStatus::UnknownName)),
         }
     }
 }
@@ -51,10 +47,10 @@ impl Watches {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes the watches of unknown names if they end, or have to resolve their names again.
     pub(super) fn update_unknown(&self, ends: bool, registry_changed: bool) {
         self.unknown.send_if_modified(|update| {
             let is_change = registry_changed || update.ends != ends;
-            update.registry += u64::from(registry_changed);
             update.ends = ends;
             is_change
         });
@@ -75,8 +71,15 @@ pub(super) struct WatchUpdate {
     pub(super) status: Option<WatchedStatus>,
     /// Watches end once they have sent the status.
     pub(super) ends: bool,
-    /// Changes when dependencies are added or removed; for watches of unknown names only.
-    registry: u64,
+}
+
+impl WatchUpdate {
+    fn channel(status: Option<WatchedStatus>) -> Sender<Self> {
+        Sender::new(Self {
+            status,
+            ends: false,
+        })
+    }
 }
 
 /// A status that a watch sends.
@@ -115,11 +118,7 @@ impl WatchedName {
         Self {
             key,
             first_result_by,
-            updates: Sender::new(WatchUpdate {
-                status: None,
-                ends: false,
-                registry: 0,
-            }),
+            updates: WatchUpdate::channel(None),
         }
     }
 
@@ -130,7 +129,6 @@ impl WatchedName {
                 // A status that was sent stays.
                 status: status.or(update.status),
                 ends,
-                ..*update
             };
             let is_change = *update != new;
             *update = new;
@@ -166,18 +164,18 @@ impl OpenWatches {
             let count = count.copied().unwrap_or_default();
             count.is_below(limit, is_unknown)
         };
-        let allowed = fits(Some(&self.total), MAX_WATCHES)
+        let is_allowed = fits(Some(&self.total), MAX_WATCHES)
             && peer.is_none_or(|peer| {
                 fits(self.connections.get(&peer), limits.per_connection)
                     && fits(self.ips.get(&network(peer)), limits.per_ip)
             });
-        if allowed {
+        if is_allowed {
             self.each(peer, |count| {
                 count.open += 1;
                 count.unknown += usize::from(is_unknown);
             });
         }
-        allowed
+        is_allowed
     }
 
     /// Counts a watch of an unknown name as one of a known name.
@@ -199,13 +197,13 @@ impl OpenWatches {
     fn each(&mut self, peer: Option<SocketAddr>, change: impl Fn(&mut WatchCount)) {
         change(&mut self.total);
         if let Some(peer) = peer {
-            change_entry(&mut self.connections, peer, &change);
-            change_entry(&mut self.ips, network(peer), &change);
+            update_count(&mut self.connections, peer, &change);
+            update_count(&mut self.ips, network(peer), &change);
         }
     }
 }
 
-fn change_entry<K: Eq + Hash>(
+fn update_count<K: Eq + Hash>(
     counts: &mut HashMap<K, WatchCount>,
     key: K,
     change: impl Fn(&mut WatchCount),
@@ -254,8 +252,8 @@ mod tests {
         count: usize,
     ) -> usize {
         let limits = WatchLimits::default();
-        let each = (0..count).filter(|number| watches.open(limits, peer(*number), is_unknown));
-        each.count()
+        let opened = (0..count).filter(|number| watches.open(limits, peer(*number), is_unknown));
+        opened.count()
     }
 
     #[test]
@@ -310,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_zero_refuses_every_watch_of_a_peer() {
+    fn a_limit_of_zero_rejects_every_watch_of_a_peer() {
         let limits = WatchLimits {
             per_connection: 0,
             per_ip: 0,
