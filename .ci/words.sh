@@ -16,6 +16,9 @@ files=(
   src/render/{json,spring}.rs
   src/report/{entry,history,mod,observation}.rs
   .ci/run tests/run.sh
+  tests/examples/*.rs tests/process/{guide,main}.rs
+  examples/run.sh examples/*.rs examples/*/*.rs examples/*/*/*.rs
+  examples/deploy/{envoy.yaml,haproxy.cfg,kubernetes.yaml} examples/deploy/*/*.{json,yml}
 )
 
 failed=0

@@ -21,6 +21,7 @@
 //!    `{"status":"healthy","version":"2.0.0","environment":"production","redis":{"status":"connected","backend":"redis"},"queue":{"status":"connected","backend":"redis","queue_depth":0}}`
 //! 3. `/admin/health/redis`, for this host only: 403 for other callers.
 //!    `{"counter_backend":{"status":"connected","backend":"redis"},"queue_service":{"status":"connected","backend":"redis","queue_depth":0},"demo_mode":false}`
+//!    While Redis is down both are 503, with `unhealthy`, `disconnected` and `queue_depth` null.
 //! 4. `POST /jobs` adds a job and `POST /jobs/next` takes the oldest; 429 over the limit. While Redis is
 //!    down both are 503: without counters the limiter accepts no job.
 //! 5. After SIGTERM or Ctrl-C the app answers requests for 1 s more.

@@ -68,10 +68,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     backends::keep_checking(&health);
     println!("http://{addr}/readyz  and the other probes, over HTTP/1.1 or HTTP/2");
     println!(
-        "{addr}  grpc.health.v1.Health, for the services \"\" and {:?}",
+        "{addr}  grpc.health.v1.Health for \"\" and {0:?}, {0}/Place",
         Orders::NAME
     );
-    println!("{addr}  {}/Place, and reflection", Orders::NAME);
 
     let orders = Orders {
         database: database.store(),

@@ -107,7 +107,7 @@ fn an_invalid_url_mode_or_limit_fails_the_start() {
             "❌ RATE_LIMIT \"few\" is not a number\n",
         ),
     ] {
-        // The later of two values counts, so that a case may have a URL of its own.
+        // The later of two values counts, so that a case may have its own URL.
         let ended = refused(&[("REDIS_URL", NOWHERE), (name, value)]);
         assert_eq!(ended.stderr, line, "{ended:?}");
     }
