@@ -112,7 +112,7 @@ fn line(transition: &Transition) -> String {
     }
 }
 
-/// Without systemd there is no socket, and this does nothing.
+/// Without systemd the socket is missing, and this does nothing.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         eprintln!("systemd cannot be notified: {error}");

@@ -104,7 +104,7 @@ async fn a_worker_is_ready_once_its_dependency_was_up() {
     worker.sends("WATCHDOG=1").await;
     drop(listener);
     worker.sends("STATUS=database is down: refused").await;
-    // A dependency that is down is no reason for a restart.
+    // A dependency that is down does not justify a restart.
     worker.sends("WATCHDOG=1").await;
     worker.program.signal(Signal::SIGTERM);
     worker.sends("STOPPING=1").await;

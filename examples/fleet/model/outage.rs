@@ -194,7 +194,7 @@ async fn course(outage: Outage, policy: Policy, replicas: usize, seed: u64) -> L
     let during = Duration::from_secs(begins)..Duration::from_secs(ends);
     let seconds = usize::try_from(ends).expect("minutes");
     let healthy = || Duration::MAX..Duration::MAX;
-    // One broken replica has a server of its own, which refuses; the others share one.
+    // One broken replica has a separate server, which refuses; the others share one.
     let trouble = outage.trouble().unwrap_or(Trouble::Refuses);
     let shared_during = match outage {
         Outage::SharedDown | Outage::SharedSlow => during.clone(),

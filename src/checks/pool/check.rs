@@ -13,7 +13,7 @@ use crate::{
     report::{Failure, Reason},
 };
 
-/// A check on any `bb8` pool, with a ping of the app's own.
+/// A check on any `bb8` pool, with the app's ping.
 ///
 /// For Postgres and Redis use [`postgres`](crate::checks::postgres) and [`redis`](crate::checks::redis), which
 /// know what the errors mean. The rules are those of [the module](crate::checks). Clones share their
