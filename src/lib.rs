@@ -161,7 +161,7 @@
 //! | `grpc` | `grpc.health.v1`: `Check`, `Watch`, `List` | no |
 //! | `html` | the status page | no |
 //! | `signal` | `Health::drain_on_shutdown_signal` | no |
-//! | `tracing` | one log event per transition | no |
+//! | `tracing` | one log event per transition, one span per run at level DEBUG | no |
 //! | `metrics` | metrics of runs and probes through the `metrics` facade | no |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
