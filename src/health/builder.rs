@@ -66,6 +66,7 @@ impl HealthBuilder {
     /// # Panics
     ///
     /// If the name is malformed, as [`Dependency::new`], and as [`add`](Self::add).
+    #[doc(alias = "critical")]
     #[track_caller]
     pub fn check(self, name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
         self.add(Dependency::new(name, check))
@@ -78,7 +79,6 @@ impl HealthBuilder {
     /// # Panics
     ///
     /// If the name is malformed, as [`Dependency::new`], and as [`add`](Self::add).
-    #[doc(alias = "critical")]
     #[track_caller]
     pub fn check_optional(self, name: impl Into<Cow<'static, str>>, check: impl Check) -> Self {
         self.add(Dependency::new(name, check).optional())
@@ -91,6 +91,7 @@ impl HealthBuilder {
     /// # Panics
     ///
     /// If the name is malformed, as [`Dependency::new`], and as [`add`](Self::add).
+    #[doc(alias = "liveness probe")]
     #[track_caller]
     pub fn liveness_check(
         self,
@@ -124,9 +125,9 @@ impl HealthBuilder {
 
     /// Declares the group `name` with dependencies as members.
     ///
-    /// The dependencies may be added before or after this call.
-    /// Dependencies that name the group by [`Dependency::group`] are members too. A [probe](crate::Probe::Group)
-    /// answers for the group. A declared group without members is up; [`Health::add`] may add members.
+    /// The dependencies may be added before or after this call. Dependencies that name the group by
+    /// [`Dependency::group`] are members too. A [probe](crate::Probe::Group) answers for the group. A declared
+    /// group without members is up; [`Health::add`] may add members.
     ///
     /// ```
     /// use tower_health::{Health, HealthLayer, Outcome, Probe};

@@ -18,9 +18,9 @@ use super::registry::Registry;
 use crate::monitor::run::{is_possible, random_share};
 
 /// The least time between two rounds for subscribers.
-const MIN_PAUSE: Duration = Duration::from_millis(20);
+const MIN_ROUND_PAUSE: Duration = Duration::from_millis(20);
 /// The longest time between two rounds for subscribers: without a subscriber the task ends after it.
-const MAX_PAUSE: Duration = Duration::from_secs(1);
+const MAX_ROUND_PAUSE: Duration = Duration::from_secs(1);
 /// How late a round may start before its runtime counts as no longer driven.
 const OVERDUE_AFTER: Duration = Duration::from_secs(1);
 
@@ -148,10 +148,10 @@ fn run_round(registry: &Registry, period: Option<Duration>, now: Instant) -> Opt
     if !registry.context.broadcaster.has_subscribers() {
         return None;
     }
-    let mut next = now + MAX_PAUSE;
+    let mut next = now + MAX_ROUND_PAUSE;
     for state in states.iter() {
         state.join(now, |last| last.is_fresh(now));
         next = next.min(state.due_at().unwrap_or(next));
     }
-    Some(next.max(now + MIN_PAUSE))
+    Some(next.max(now + MIN_ROUND_PAUSE))
 }

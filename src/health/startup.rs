@@ -15,7 +15,7 @@ use crate::{
 /// The longest time between a failure and the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The least time between two attempts.
-const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MIN_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 impl Health {
     /// Waits until every required dependency is up or degraded, at most for `limit`.
@@ -48,7 +48,9 @@ impl Health {
             }
             let needed = not_ready.longest_run() + PUBLISH_ALLOWANCE;
             let last_attempt = deadline - needed.min((deadline - now) / 2);
-            let next = due.min(now + not_ready.retry_after()).max(now + MIN_PAUSE);
+            let next = due
+                .min(now + not_ready.retry_after())
+                .max(now + MIN_RETRY_PAUSE);
             is_last = next >= last_attempt;
             sleep_until(next.min(last_attempt)).await;
         }

@@ -79,7 +79,7 @@ impl DependencyState {
         })
     }
 
-    /// Makes the results of its runs count no longer.
+    /// Discards the results of the run in flight and of later runs.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
         self.context.broadcaster.forget(&self.dependency.name);

@@ -258,8 +258,8 @@ mod tests {
 
     #[test]
     fn each_limit_stops_watches_at_its_count() {
-        type Row = (&'static str, fn(usize) -> Option<SocketAddr>, bool, usize);
-        let table: [Row; 7] = [
+        type LimitRow = (&'static str, fn(usize) -> Option<SocketAddr>, bool, usize);
+        let table: [LimitRow; 7] = [
             ("connection", |_| peer("192.0.2.1:9"), false, 100),
             ("connection, unknown", |_| peer("192.0.2.1:9"), true, 10),
             ("ip", |n| peer(&format!("192.0.2.1:{n}")), false, 1_000),
