@@ -12,4 +12,6 @@ mod definition;
 mod requirement;
 
 pub use self::definition::{Dependency, InvalidDependencyName};
-pub(crate) use self::settings::{DEFAULT_TIMEOUT, Requirement, RunSettings};
+#[cfg(feature = "pool")]
+pub(crate) use self::settings::DEFAULT_TIMEOUT;
+pub(crate) use self::settings::{Requirement, RunSettings};
