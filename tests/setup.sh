@@ -45,7 +45,7 @@ have_haproxy() {
   command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || [ -x /usr/local/sbin/haproxy ]
 }
 
-# The same places as in tests/support/pgbouncer.rs.
+# The same places as in tests/support/binaries.rs.
 have_pgbouncer() {
   [ -x /usr/sbin/pgbouncer ] || [ -x /usr/bin/pgbouncer ] || [ -x /opt/homebrew/bin/pgbouncer ]
 }

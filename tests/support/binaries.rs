@@ -16,11 +16,7 @@ pub(super) fn redis() -> PathBuf {
 
 /// The file `prometheus`.
 pub(super) fn prometheus() -> PathBuf {
-    search_path()
-        .chain(["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from))
-        .map(|directory| directory.join("prometheus"))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| missing("prometheus", "prometheus", "prometheus"))
+    installed("prometheus")
 }
 
 /// Whether [`Postgres`](super::Postgres) can be started.
@@ -37,20 +33,16 @@ pub fn redis_is_installed() -> bool {
 ///
 /// # Panics
 ///
-/// When it is not there, naming its package.
+/// If it is not installed, naming its package.
 pub fn installed(program: &str) -> PathBuf {
-    search_path()
-        .chain(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"].map(PathBuf::from))
-        .map(|directory| directory.join(program))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| missing(program, program, program))
+    find(program).unwrap_or_else(|| missing(program, program, program))
 }
 
 /// The file of a program that `tests/setup.sh` installs as a Python wheel.
 ///
 /// # Panics
 ///
-/// When it is not there.
+/// If it is not installed.
 pub fn wheel(program: &str) -> PathBuf {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target/deploy/bin")
@@ -69,8 +61,7 @@ fn find_postgres() -> Option<PathBuf> {
     }
     // `postgres` on the PATH may be a link; `initdb` and the share files are next to its target.
     let on_path = search_path()
-        .map(|directory| directory.join("postgres"))
-        .filter_map(|file| file.canonicalize().ok())
+        .filter_map(|directory| directory.join("postgres").canonicalize().ok())
         .filter_map(|file| file.parent().map(Path::to_path_buf));
     let installed = [
         ("/usr/lib/postgresql", ""),
@@ -86,13 +77,23 @@ fn find_postgres() -> Option<PathBuf> {
 }
 
 fn find_redis() -> Option<PathBuf> {
-    if let Some(file) = var_os("TOWER_HEALTH_REDIS_BIN") {
-        let file = PathBuf::from(file);
-        return file.is_file().then_some(file);
+    match var_os("TOWER_HEALTH_REDIS_BIN") {
+        Some(file) => Some(PathBuf::from(file)).filter(|file| file.is_file()),
+        None => find("redis-server"),
     }
+}
+
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    let usual = [
+        "/usr/sbin",
+        "/usr/bin",
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/opt/homebrew/bin",
+    ];
     search_path()
-        .chain(["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from))
-        .map(|directory| directory.join("redis-server"))
+        .chain(usual.map(PathBuf::from))
+        .map(|directory| directory.join(program))
         .find(|file| file.is_file())
 }
 
@@ -104,18 +105,17 @@ fn search_path() -> impl Iterator<Item = PathBuf> {
 
 /// `parent/<prefix><version>/bin` for each version that is installed.
 fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
-    let mut found: Vec<_> = read_dir(parent)
-        .into_iter()
-        .flatten()
-        .flatten()
+    let version = |name: &str| match name.strip_prefix(prefix)?.trim_start_matches('@') {
+        "" => Some(0.0),
+        version => version.parse::<f64>().ok(),
+    };
+    let entries = read_dir(parent).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
         .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let version = name.strip_prefix(prefix)?.trim_start_matches('@');
-            let number: f64 = match version {
-                "" => 0.0,
-                _ => version.parse().ok()?,
-            };
-            Some((number, entry.path().join("bin")))
+            Some((
+                version(entry.file_name().to_str()?)?,
+                entry.path().join("bin"),
+            ))
         })
         .collect();
     found.sort_by(|left, right| right.0.total_cmp(&left.0));

@@ -1,4 +1,4 @@
-//! One private directory per server, and the account that owns it.
+//! A private directory for each server, and the account that owns it.
 
 use std::env::temp_dir;
 use std::fs::{self, DirBuilder, Permissions};
@@ -6,37 +6,22 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::unistd::{User, geteuid};
 
-/// The account that servers run as, if not the caller's own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Account {
-    uid: u32,
-    gid: u32,
-}
-
-impl Account {
-    /// PostgreSQL refuses to run as root, so root hands its servers to an ordinary account.
-    pub(super) fn for_servers() -> Option<Self> {
-        if !geteuid().is_root() {
-            return None;
-        }
-        let user = ["postgres", "nobody"]
-            .into_iter()
-            .find_map(|name| User::from_name(name).ok().flatten());
-        Some(user.map_or(
-            Self {
-                uid: 65_534,
-                gid: 65_534,
-            },
-            |user| Self {
-                uid: user.uid.as_raw(),
-                gid: user.gid.as_raw(),
-            },
-        ))
-    }
+/// PostgreSQL refuses to run as root, so root hands its servers to an ordinary account.
+fn account() -> Option<(u32, u32)> {
+    // A look-up reads files, and each file of a data directory is handed over.
+    static ACCOUNT: LazyLock<Option<(u32, u32)>> = LazyLock::new(|| {
+        let postgres = User::from_name("postgres").ok().flatten();
+        let ids = postgres.map_or((65_534, 65_534), |user| {
+            (user.uid.as_raw(), user.gid.as_raw())
+        });
+        geteuid().is_root().then_some(ids)
+    });
+    *ACCOUNT
 }
 
 /// Starts a program as the account of the servers.
@@ -44,21 +29,21 @@ pub(super) fn command(program: &Path) -> Command {
     use std::os::unix::process::CommandExt;
 
     let mut command = Command::new(program);
-    if let Some(account) = Account::for_servers() {
-        command.uid(account.uid).gid(account.gid);
+    if let Some((user, group)) = account() {
+        command.uid(user).gid(group);
     }
     command
 }
 
-/// Makes `path` the servers' own.
+/// Gives `path` to the account of the servers.
 pub(super) fn hand_over(path: &Path) -> io::Result<()> {
-    match Account::for_servers() {
-        Some(account) => chown(path, Some(account.uid), Some(account.gid)),
+    match account() {
+        Some((user, group)) => chown(path, Some(user), Some(group)),
         None => Ok(()),
     }
 }
 
-/// An empty directory that the servers' account alone may enter.
+/// An empty directory that only the account of the servers may enter.
 pub(super) fn create() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -71,21 +56,21 @@ pub(super) fn create() -> PathBuf {
                 hand_over(&path).unwrap();
                 return path;
             }
-            // Left by a process that had our id and met a power cut.
+            // Left by a process with our id that could not clean up.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => panic!("cannot create {}: {error}", path.display()),
         }
     }
 }
 
-/// Writes a file that the servers own and nobody else reads.
+/// Writes a file that only the account of the servers can read.
 pub(super) fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
     hand_over(path).unwrap();
 }
 
-/// Copies a tree and makes the copy the servers' own.
+/// Copies a tree and gives the copy to the account of the servers.
 pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(to)?;
     hand_over(to)?;
@@ -102,10 +87,10 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-// Root's own TMPDIR may lie below a directory that the servers' account cannot pass.
+// The TMPDIR of root may be below a directory that the account of the servers cannot pass.
 fn reachable_base() -> PathBuf {
     let own = temp_dir();
-    if Account::for_servers().is_none() {
+    if account().is_none() {
         return own;
     }
     [own, PathBuf::from("/tmp"), PathBuf::from("/var/tmp")]
@@ -116,5 +101,5 @@ fn reachable_base() -> PathBuf {
                 fs::metadata(part).is_ok_and(|data| data.permissions().mode() & 0o001 != 0)
             })
         })
-        .expect("a temporary directory that the servers' account can reach")
+        .expect("a temporary directory that the account of the servers can reach")
 }

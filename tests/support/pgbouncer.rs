@@ -1,22 +1,14 @@
 //! A private PgBouncer in front of a private PostgreSQL server.
 
-use std::path::Path;
-
 use nix::sys::signal::Signal;
 use tokio::net::TcpStream;
 
 use super::postgres::Postgres;
 use super::process::Process;
 use super::wait::{MAXIMUM_WAIT, wait_until};
-use super::{dirs, ports};
+use super::{binaries, dirs, ports};
 
-const PROGRAMS: [&str; 3] = [
-    "/usr/sbin/pgbouncer",
-    "/usr/bin/pgbouncer",
-    "/opt/homebrew/bin/pgbouncer",
-];
-
-/// A pooler of its own, on 127.0.0.1, that trusts every user.
+/// A private pooler on 127.0.0.1 that trusts every user.
 #[derive(Debug)]
 pub struct PgBouncer {
     process: Process,
@@ -31,7 +23,7 @@ impl PgBouncer {
 
     /// The same with further lines of the section `[pgbouncer]`; the last of a name counts.
     pub async fn start_with(server: &Postgres, settings: &str) -> Option<Self> {
-        let Some(program) = PROGRAMS.iter().find(|path| Path::new(path).exists()) else {
+        let Some(program) = binaries::find("pgbouncer") else {
             eprintln!("skipped: the program `pgbouncer` is missing (package pgbouncer)");
             return None;
         };
@@ -63,9 +55,7 @@ impl PgBouncer {
         );
         dirs::write(&file, &text);
         // It refuses to run as root, as PostgreSQL does.
-        bouncer
-            .process
-            .spawn(dirs::command(Path::new(program)).arg(&file));
+        bouncer.process.spawn(dirs::command(&program).arg(&file));
         wait_until("pgbouncer listens", MAXIMUM_WAIT, async || {
             assert!(!bouncer.process.has_ended(), "pgbouncer does not start");
             TcpStream::connect(("127.0.0.1", port)).await.is_ok()
