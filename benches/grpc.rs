@@ -1,6 +1,6 @@
 //! User instructions of a whole HTTP/2 connection per `Check`: hyper, the service, and what is written.
 //!
-//! Without sockets, so that nothing of the kernel's is in it. Counted by callgrind as in
+//! Without sockets, so that the kernel is not in it. Counted by callgrind as in
 //! `connection`; fails when a ratio is over its limit.
 //!
 //! `cargo bench --bench grpc --features grpc`
@@ -22,11 +22,14 @@ use std::{
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    rt::{Executor, Read, ReadBufCursor, Write},
+    rt::{Executor, Read, ReadBufCursor},
     server::conn::http2,
 };
 use hyper_util::service::TowerToHyperService as Hyper;
-use support::callgrind::{REQUESTS, count, is_missing, variant};
+use support::{
+    callgrind::{REQUESTS, count, is_missing, variant},
+    wire::Socket,
+};
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tonic_health::{ServingStatus, server::health_reporter};
 use tower_health::{Dependency, Health, Outcome, Probe};
@@ -105,7 +108,7 @@ fn connection(variant: &str) -> Connection {
         "tonic_health" => Connection::new(theirs(), ""),
         "tonic_health_mapped" => Connection::new(theirs(), SERVICE),
         "tonic_health_routes" => Connection::new(routes(theirs()), ""),
-        other => unreachable!("{other} is no variant"),
+        other => unreachable!("{other} is not a variant"),
     }
 }
 
@@ -136,45 +139,23 @@ async fn health() -> Health {
     health
 }
 
-/// Both ends of a connection in memory.
+/// What a client in memory sends.
 #[derive(Clone, Default)]
-struct Wire {
-    to_server: Rc<RefCell<VecDeque<u8>>>,
-    received: Rc<RefCell<Vec<u8>>>,
-}
+struct ToServer(Rc<RefCell<VecDeque<u8>>>);
 
-impl Read for Wire {
+impl Read for ToServer {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut bytes = self.to_server.borrow_mut();
+        let mut bytes = self.0.borrow_mut();
         if bytes.is_empty() {
             return Poll::Pending;
         }
         let length = bytes.len().min(buffer.remaining());
         buffer.put_slice(&bytes.make_contiguous()[..length]);
         bytes.drain(..length);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Write for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.received.borrow_mut().extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
@@ -195,7 +176,8 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
 struct Connection {
     served: Task,
     tasks: Tasks,
-    wire: Wire,
+    to_server: ToServer,
+    received: Rc<RefCell<Vec<u8>>>,
     message: Vec<u8>,
     stream: u32,
 }
@@ -207,9 +189,15 @@ impl Connection {
         B: http_body::Body + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (wire, tasks) = (Wire::default(), Tasks::default());
+        let (to_server, tasks) = (ToServer::default(), Tasks::default());
+        let socket = Socket {
+            client: to_server.clone(),
+            received: Rc::default(),
+            is_vectored: false,
+        };
+        let received = socket.received.clone();
         let builder = http2::Builder::new(tasks.clone());
-        let served = builder.serve_connection(wire.clone(), Hyper::new(service));
+        let served = builder.serve_connection(socket, Hyper::new(service));
         let length = u8::try_from(name.len()).expect("short");
         let field = match length {
             0 => vec![],
@@ -221,7 +209,8 @@ impl Connection {
                 let _ = served.await;
             }),
             tasks,
-            wire,
+            to_server,
+            received,
             message: [&prefix[..], &field].concat(),
             stream: 1,
         };
@@ -234,7 +223,7 @@ impl Connection {
     }
 
     fn send(&self, bytes: &[u8]) {
-        self.wire.to_server.borrow_mut().extend(bytes);
+        self.to_server.0.borrow_mut().extend(bytes);
     }
 
     /// One call, from its first byte to the wait for the next one.
@@ -242,10 +231,10 @@ impl Connection {
         let head = frame(1, 0x4, self.stream, &fields(self.stream == 1));
         self.send(&head);
         self.send(&frame(0, 0x1, self.stream, &self.message));
-        self.wire.received.borrow_mut().clear();
+        self.received.borrow_mut().clear();
         self.stream += 2;
         self.turn();
-        assert!(!self.wire.received.borrow().is_empty());
+        assert!(!self.received.borrow().is_empty());
     }
 
     /// Lets the server do what it can.
@@ -262,7 +251,7 @@ impl Connection {
 
     /// A comparison of answers that differ would be none.
     fn check_answer(&self, name: &str) {
-        let received = self.wire.received.borrow();
+        let received = self.received.borrow();
         let mut rest = &received[..];
         let mut frames = Vec::new();
         while let [a, b, c, kind, flags, _, _, _, _, tail @ ..] = rest {

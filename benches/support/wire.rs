@@ -1,4 +1,4 @@
-//! A whole HTTP/1.1 connection of hyper's without a socket: what is measured is user code alone.
+//! A whole HTTP/1.1 connection of hyper without a socket: only user code is measured.
 
 use std::{
     cell::RefCell,
@@ -41,7 +41,25 @@ impl Read for Client {
     }
 }
 
-impl Write for Client {
+/// The end of the server: it reads what a client sends, and its writes are received.
+pub struct Socket<R> {
+    pub client: R,
+    pub received: Rc<RefCell<Vec<u8>>>,
+    /// As a TCP socket is.
+    pub is_vectored: bool,
+}
+
+impl<R: Read + Unpin> Read for Socket<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.client).poll_read(cx, buffer)
+    }
+}
+
+impl<R: Unpin> Write for Socket<R> {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -59,9 +77,8 @@ impl Write for Client {
         Poll::Ready(Ok(()))
     }
 
-    /// As a socket.
     fn is_write_vectored(&self) -> bool {
-        true
+        self.is_vectored
     }
 
     fn poll_write_vectored(
@@ -78,14 +95,14 @@ impl Write for Client {
     }
 }
 
-/// The server's side of it.
+/// The side of the server.
 pub struct Connection {
     served: Pin<Box<dyn Future<Output = ()>>>,
     received: Rc<RefCell<Vec<u8>>>,
 }
 
 impl Connection {
-    /// A connection that `service` serves, and on which a client asks for `request` each time.
+    /// A connection that `service` serves, and on which a client sends `request` each time.
     pub fn new<S, B>(service: S, request: &'static [u8]) -> Self
     where
         S: Service<Request<Incoming>, Response = Response<B>> + 'static,
@@ -99,7 +116,12 @@ impl Connection {
             waits: true,
             received: received.clone(),
         };
-        let served = http1::Builder::new().serve_connection(client, service);
+        let socket = Socket {
+            client,
+            received: received.clone(),
+            is_vectored: true,
+        };
+        let served = http1::Builder::new().serve_connection(socket, service);
         Self {
             served: Box::pin(async move {
                 let _ = served.await;
@@ -112,10 +134,10 @@ impl Connection {
     pub fn serve_one(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         let ended = self.served.as_mut().poll(&mut cx).is_ready();
-        assert!(!ended, "the client asks on");
+        assert!(!ended, "the client continues");
     }
 
-    /// The last answer as the client received it, without the header that tells the time.
+    /// The last answer as the client received it, without the header with the time.
     pub fn answer(&self) -> String {
         let text = String::from_utf8_lossy(&self.received.borrow()).into_owned();
         let lines = text.split_inclusive("\r\n");
