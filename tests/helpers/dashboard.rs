@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The dashboard as it stands in the repository.
+/// The dashboard in the repository.
 pub fn dashboard() -> Value {
     let text = include_str!("../../examples/deploy/grafana/health.json");
     serde_json::from_str(text).expect("JSON")

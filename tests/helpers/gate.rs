@@ -1,4 +1,4 @@
-//! A check that the test lets go.
+//! A check that ends when the test lets it.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! An app that is asked from several addresses of loopback.
+//! An app that is probed from several addresses of loopback.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::support::ask;
 /// Names and values of a request's headers.
 pub type Fields<'a> = &'a [(&'a str, &'a str)];
 
-/// What stands in an answer to whom details are shown, and in no other.
+/// What an answer with details contains, and no other answer.
 pub const NAME: &str = "zq-database";
 
 pub fn health() -> Health {

@@ -1,4 +1,4 @@
-//! An app whose requests come in and stay until the test lets them out.
+//! An app whose requests stay until the test releases them.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

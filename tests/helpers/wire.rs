@@ -1,4 +1,4 @@
-//! HTTP as it is on the wire: raw bytes over a socket, so that no client smooths anything over.
+//! HTTP as raw bytes over a socket: no client changes a request or a response.
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 
@@ -19,7 +19,7 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(SOON, future).await.expect("in time")
 }
 
-/// A connection that speaks only what it is told to.
+/// A connection that sends exactly these bytes.
 pub struct Wire {
     stream: BufReader<TcpStream>,
 }
@@ -103,7 +103,7 @@ impl Wire {
         line.trim_end_matches("\r\n").to_owned()
     }
 
-    /// Asks for `target` on this connection.
+    /// Requests `target` on this connection.
     pub async fn get(&mut self, target: &str) -> Answer {
         self.send(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
             .await;
@@ -121,7 +121,7 @@ impl Wire {
     }
 }
 
-/// Asks for `target` on a connection of its own.
+/// Requests `target` on a new connection.
 pub async fn get(address: SocketAddr, target: &str) -> Answer {
     Wire::connect(address).await.get(target).await
 }

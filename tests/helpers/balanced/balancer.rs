@@ -1,4 +1,4 @@
-//! HAProxy with the configuration that stands in `examples/deploy`.
+//! HAProxy with the configuration in `examples/deploy`.
 
 use std::{
     collections::HashMap, io, net::SocketAddr, path::PathBuf, process::Command, time::Duration,
@@ -59,7 +59,7 @@ impl Balancer {
             program,
         };
         wait_until("HAProxy has checked all instances", LIMIT, async || {
-            // Until it listens there is nobody to ask.
+            // It may not listen yet.
             let Ok(servers) = balancer.ask().await else {
                 return false;
             };

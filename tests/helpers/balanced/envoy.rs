@@ -1,4 +1,4 @@
-//! Envoy with the configuration that stands in `examples/deploy`.
+//! Envoy with the configuration in `examples/deploy`.
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::support::{Program, unused_port, wait_until, wheel};
 
 const CONFIG: &str = include_str!("../../../examples/deploy/envoy.yaml");
 
-/// The ports that stand in the file, in their order: Envoy's own, and those of its clusters.
+/// The ports in the file, in their order: those of Envoy, and those of its clusters.
 const OWN: [u16; 2] = [9901, 8080];
 const HTTP: [u16; 3] = [3001, 3002, 3003];
 const GRPC: [u16; 3] = [50051, 50052, 50053];
@@ -123,7 +123,7 @@ impl Envoy {
             clusters.flat_map(|cluster| cluster["host_statuses"].as_array().into_iter().flatten());
         let host =
             hosts.find(|host| host["address"]["socket_address"]["port_value"] == instance.port());
-        host.expect("stands in the file").clone()
+        host.expect("the file names it").clone()
     }
 
     /// A counter, such as `cluster.app.upstream_rq_retry`.

@@ -59,7 +59,7 @@ impl Instance {
         self.address
     }
 
-    /// The code that `path` is answered with, asked for directly.
+    /// The code of the answer to `path`, without the balancer.
     pub async fn code(&self, path: &str) -> u16 {
         wire::get(self.address, path).await.code
     }

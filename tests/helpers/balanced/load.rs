@@ -60,7 +60,7 @@ impl Load {
         Self { stop, sending }
     }
 
-    /// Stops, waits for what is open, and tells.
+    /// Stops, waits for open requests, and returns the result.
     pub async fn stop(self) -> Tally {
         let _ = self.stop.send(());
         self.sending.await.expect("no panic")
@@ -80,7 +80,7 @@ async fn send(
     let failures = Arc::new(Mutex::new(Tally::default()));
     let mut open = JoinSet::new();
     let mut ticks = interval(period);
-    // What a busy machine delays is sent all the same: the rate holds on average.
+    // What a busy machine delays is sent later: the rate holds on average.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let (mut sent, mut late) = (0, Duration::ZERO);
     while stopped.try_recv().is_err() {

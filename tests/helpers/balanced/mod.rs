@@ -1,6 +1,6 @@
-//! Three instances of the demo behind a real HAProxy or Envoy, and the load that they stand under.
+//! Three instances of the demo behind a real HAProxy or Envoy, and the load on them.
 
-// The demo needs both; the test of gRPC has an app of its own.
+// The demo needs both; the test of gRPC has its own app.
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod balancer;
 mod envoy;

@@ -1,4 +1,4 @@
-//! Probers without mercy: each asks again as soon as it is answered.
+//! Probers that send the next request as soon as the last is answered.
 
 use std::{
     net::SocketAddr,
@@ -54,7 +54,7 @@ impl Storm {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Waits until nobody listens any more.
+    /// Waits until the server no longer listens.
     pub async fn end(self) -> Vec<Fate> {
         self.probers.join_all().await
     }

@@ -13,12 +13,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// Shows everybody everything.
+    /// Shows every caller the details.
     pub async fn open(health: &Health) -> Self {
         Self::of(pages(health).details(Access::everybody())).await
     }
 
-    /// Shows everybody the status.
+    /// Shows every caller the status.
     pub async fn closed(health: &Health) -> Self {
         Self::of(pages(health)).await
     }
