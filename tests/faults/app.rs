@@ -1,4 +1,4 @@
-//! The app beside the check: its pool, its requests and its load; and one run of the check.
+//! One run of a check, and the app that shares the pool with it: its requests and its load.
 
 use std::{
     sync::{
@@ -8,38 +8,50 @@ use std::{
     time::Duration,
 };
 
+use bb8::{ManageConnection, Pool, PooledConnection};
 use bb8_postgres::PostgresConnectionManager;
+use bb8_redis::{
+    RedisConnectionManager,
+    redis::{aio::MultiplexedConnection, cmd},
+};
 use tokio::{
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 use tokio_postgres::{Client, Config, NoTls};
-use tower_health::{Check, Reason, checks::ConnectTimeoutManager};
+use tower_health::{Check, CheckResult, Reason, Status};
 
-use crate::answer::{Answer, answer, down};
+use crate::support::{Postgres, Redis, judged_on_time, wait_until};
 
-/// The timeout of a dependency by default, which is a run's deadline.
+/// The default timeout of a dependency, which is the deadline of a run.
 pub const RUN: Duration = Duration::from_millis(800);
 
 /// How long a condition is awaited on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// Status and reason of one run.
+pub type Answer = (Status, Option<Reason>);
+
+pub const UP: Answer = (Status::Up, None);
+
 pub type PostgresManager = PostgresConnectionManager<NoTls>;
 
-/// A pool with or without a test at checkout.
-pub fn postgres_pool(config: Config, size: u32, tested: bool) -> bb8::Pool<PostgresManager> {
-    bb8::Pool::builder()
-        .max_size(size)
-        .test_on_check_out(tested)
-        .build_unchecked(PostgresConnectionManager::new(config, NoTls))
+pub fn down(reason: Reason) -> Answer {
+    (Status::Down, Some(reason))
 }
 
-/// `manager` with an end to its connects, by the default limit.
-pub fn with_connect_timeout<M>(manager: M) -> ConnectTimeoutManager<M> {
-    ConnectTimeoutManager::new(manager)
+pub fn degraded(reason: Reason) -> Answer {
+    (Status::Degraded, Some(reason))
 }
 
-/// One run as a dependency makes it: with the default timeout, dropped at its end.
+pub fn answer(result: &CheckResult) -> Answer {
+    match result {
+        Ok(outcome) => (outcome.status(), outcome.reason()),
+        Err(failure) => down(failure.reason()),
+    }
+}
+
+/// One run with the default timeout.
 pub async fn run(check: &impl Check) -> Answer {
     run_within(check, RUN).await
 }
@@ -47,117 +59,160 @@ pub async fn run(check: &impl Check) -> Answer {
 /// One run of a dependency with this timeout.
 pub async fn run_within(check: &impl Check, limit: Duration) -> Answer {
     let deadline = Instant::now() + limit;
-    match timeout_at(deadline, check.check_until(deadline)).await {
-        Ok(result) => answer(&result),
-        Err(_) => down(Reason::Timeout),
-    }
+    // On a busy machine the end may be late; the result is still that of the check.
+    let result = timeout(limit + SOON, check.check_until(deadline)).await;
+    answer(&result.expect("a run ends"))
 }
 
-/// Makes the pool open `count` connections, which then idle in it.
-pub async fn warm<M: bb8::ManageConnection>(pool: &bb8::Pool<M>, count: u32) {
+/// Asserts the answer of a run, unless the machine was late.
+pub async fn assert_run(check: &impl Check, expected: Answer, context: &str) {
+    let found = judged_on_time(async || run(check).await, |found| *found == expected).await;
+    assert_eq!(found, expected, "{context}");
+}
+
+pub fn pool<M: ManageConnection>(manager: M, size: u32, tested: bool) -> Pool<M> {
+    Pool::builder()
+        .max_size(size)
+        .test_on_check_out(tested)
+        .build_unchecked(manager)
+}
+
+/// A server with a password that costs no time: SCRAM keeps a busy machine busy for a whole run.
+pub async fn password_server(password: &str) -> Postgres {
+    let hba = "host all all 127.0.0.1/32 password";
+    Postgres::builder()
+        .password(password)
+        .hba(hba)
+        .start()
+        .await
+}
+
+/// A pool with or without a test at checkout.
+pub fn postgres_pool(config: Config, size: u32, tested: bool) -> Pool<PostgresManager> {
+    pool(PostgresConnectionManager::new(config, NoTls), size, tested)
+}
+
+/// A pool with or without a test at checkout.
+pub fn redis_pool(url: String, size: u32, tested: bool) -> Pool<RedisConnectionManager> {
+    pool(RedisConnectionManager::new(url).unwrap(), size, tested)
+}
+
+/// Makes the pool open `count` connections, which are idle afterwards.
+pub async fn warm<M: ManageConnection>(pool: &Pool<M>, count: u32) {
     drop(hold(pool, count).await);
 }
 
-/// `count` checkouts at once.
-pub async fn hold<M: bb8::ManageConnection>(
-    pool: &bb8::Pool<M>,
+/// `count` checkouts at the same time.
+pub async fn hold<M: ManageConnection>(
+    pool: &Pool<M>,
     count: u32,
-) -> Vec<bb8::PooledConnection<'static, M>> {
+) -> Vec<PooledConnection<'static, M>> {
     let mut held = Vec::new();
     for _ in 0..count {
-        let checkout = timeout(SOON, pool.get_owned()).await;
-        held.push(checkout.expect("in time").expect("a connection"));
+        wait_until("a connection is checked out", SOON, async || {
+            let checkout = pool.get_owned().await.ok();
+            let is_some = checkout.is_some();
+            held.extend(checkout);
+            is_some
+        })
+        .await;
     }
     held
 }
 
-/// Whether a request of the app's is answered within a second.
-pub async fn is_served<M>(pool: &bb8::Pool<M>) -> bool
-where
-    M: bb8::ManageConnection<Connection = Client>,
-{
-    let request = async {
-        let connection = pool.get().await.ok()?;
-        connection.simple_query("SELECT 1").await.ok()
-    };
-    timeout(Duration::from_secs(1), request)
-        .await
-        .is_ok_and(|answer| answer.is_some())
+/// Runs a command whose words are separated by spaces.
+pub async fn command(server: &Redis, text: &str) {
+    command_of(server, &text.split(' ').collect::<Vec<_>>()).await;
 }
 
-/// The same for a Redis.
-pub async fn redis_is_served<M>(pool: &bb8::Pool<M>) -> bool
-where
-    M: bb8::ManageConnection<Connection = bb8_redis::redis::aio::MultiplexedConnection>,
-{
+pub async fn command_of(server: &Redis, words: &[&str]) {
+    let mut command = cmd(words[0]);
+    command.arg(&words[1..]);
+    let mut connection = server.connection().await;
+    command.exec_async(&mut connection).await.unwrap();
+}
+
+/// A connection that answers requests of the app.
+pub trait Served {
+    fn serve(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+impl Served for Client {
+    async fn serve(&mut self) -> bool {
+        self.simple_query("SELECT 1").await.is_ok()
+    }
+}
+
+impl Served for MultiplexedConnection {
+    async fn serve(&mut self) -> bool {
+        cmd("GET").arg("key").exec_async(self).await.is_ok()
+    }
+}
+
+/// Whether a request of the app is served within a second.
+pub async fn is_served<M: ManageConnection<Connection: Served>>(pool: &Pool<M>) -> bool {
     let request = async {
         let mut connection = pool.get().await.ok()?;
-        let get = bb8_redis::redis::cmd("GET")
-            .arg("a key")
-            .to_owned()
-            .exec_async(&mut *connection)
-            .await;
-        get.ok()
+        Some(connection.serve().await)
     };
-    timeout(Duration::from_secs(1), request)
-        .await
-        .is_ok_and(|answer| answer.is_some())
+    timeout(Duration::from_secs(1), request).await == Ok(Some(true))
 }
 
-/// The app's load: tasks that check out a connection and query, again and again.
+/// How many of five requests of the app at the same time are served.
+pub async fn served<M: ManageConnection<Connection: Served>>(pool: &Pool<M>) -> u32 {
+    let mut requests = JoinSet::new();
+    for _ in 0..5 {
+        let pool = pool.clone();
+        requests.spawn(async move { is_served(&pool).await });
+    }
+    requests.join_all().await.into_iter().map(u32::from).sum()
+}
+
+/// Requests of the app: tasks that check out a connection and send a query, until this is dropped.
 #[derive(Debug)]
 pub struct Load {
-    counts: Arc<Counts>,
-    // Dropped, it ends the tasks.
+    served: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    served: AtomicU64,
-}
-
 impl Load {
-    /// Starts `tasks` tasks on `pool`, each with `sql`.
-    pub fn start<M>(pool: &bb8::Pool<M>, tasks: usize, sql: &'static str) -> Self
+    pub fn start<M>(pool: &Pool<M>, tasks: usize, sql: &'static str) -> Self
     where
-        M: bb8::ManageConnection<Connection = Client>,
+        M: ManageConnection<Connection = Client>,
     {
-        let counts = Arc::new(Counts::default());
+        let served = Arc::new(AtomicU64::new(0));
         let mut set = JoinSet::new();
         for _ in 0..tasks {
-            let (pool, counts) = (pool.clone(), counts.clone());
+            let (pool, served) = (pool.clone(), served.clone());
             set.spawn(async move {
                 loop {
-                    counts.request(&pool, sql).await;
+                    if let Ok(connection) = pool.get().await
+                        && connection.simple_query(sql).await.is_ok()
+                    {
+                        served.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // A request that fails at once must not use the processor alone.
+                    tokio::task::yield_now().await;
                 }
             });
         }
         Self {
-            counts,
+            served,
             _tasks: set,
         }
     }
-}
 
-impl Load {
-    /// Requests that were answered so far.
+    /// Requests served so far.
     pub fn served(&self) -> u64 {
-        self.counts.served.load(Ordering::Relaxed)
+        self.served.load(Ordering::Relaxed)
     }
-}
 
-impl Counts {
-    async fn request<M>(&self, pool: &bb8::Pool<M>, sql: &str)
-    where
-        M: bb8::ManageConnection<Connection = Client>,
-    {
-        if let Ok(connection) = pool.get().await
-            && connection.simple_query(sql).await.is_ok()
-        {
-            self.served.fetch_add(1, Ordering::Relaxed);
-        }
-        // A request that fails at once must not take the processor for itself.
-        tokio::task::yield_now().await;
+    /// Waits until `count` more requests are served.
+    pub async fn until_served(&self, count: u64) {
+        let before = self.served();
+        wait_until("requests are served", SOON, async || {
+            self.served() >= before + count
+        })
+        .await;
     }
 }

@@ -1,20 +1,18 @@
-//! Servers that are frozen, and answers that come after them.
+//! Servers that are frozen, and answers that arrive after a test was abandoned.
 
 use std::time::Duration;
 
-use bb8::ManageConnection;
-use bb8_postgres::PostgresConnectionManager;
+use bb8::{ManageConnection, Pool};
 use bb8_redis::{RedisConnectionManager, redis::cmd};
 use tokio_postgres::{Client, NoTls};
 use tower_health::{Reason, checks};
 
 use crate::{
-    answer::{UP, down},
-    app::{PostgresManager, SOON, hold, is_served, redis_is_served, run, warm},
-    support::{Postgres, Redis, judged_on_time, wait_until},
+    app::{PostgresManager, SOON, UP, assert_run, down, hold, is_served, pool, run, warm},
+    support::{Postgres, Redis, wait_until},
 };
 
-/// A real manager whose test at checkout asks nothing.
+/// A real manager whose test at checkout does nothing.
 #[derive(Clone, Debug)]
 struct TestsNothing(PostgresManager);
 
@@ -36,19 +34,18 @@ impl ManageConnection for TestsNothing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_is_down_where_the_test_asks_nothing() {
+async fn a_frozen_server_is_down_where_the_test_does_nothing() {
     let server = Postgres::start().await;
-    let manager = TestsNothing(PostgresConnectionManager::new(server.config(), NoTls));
-    let pool = bb8::Pool::builder().max_size(4).build_unchecked(manager);
+    let manager = TestsNothing(PostgresManager::new(server.config(), NoTls));
+    let pool = pool(manager, 4, true);
     warm(&pool, 4).await;
     let check = checks::postgres(pool.clone());
-    let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
-    assert_eq!(found, UP);
+    assert_run(&check, UP, "before").await;
     server.freeze();
     for _ in 0..3 {
         assert_eq!(run(&check).await, down(Reason::Timeout), "idle");
     }
-    // Requests of the app's that hang, and one connection that idles.
+    // A request of the app that hangs, while connections are idle.
     let held = hold(&pool, 1).await;
     let busy = tokio::spawn(async move { held[0].simple_query("SELECT 1").await.is_ok() });
     for _ in 0..2 {
@@ -59,37 +56,34 @@ async fn a_frozen_server_is_down_where_the_test_asks_nothing() {
     wait_until("up again", SOON, async || run(&check).await == UP).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_late_answer_to_an_abandoned_test_is_discarded() {
-    let server = Postgres::start().await;
-    let pool = bb8::Pool::builder()
+/// A pool of one that abandons a test at checkout soon.
+fn hasty_pool<M: ManageConnection>(manager: M) -> Pool<M> {
+    Pool::builder()
         .max_size(1)
         .connection_timeout(Duration::from_millis(200))
-        .build_unchecked(PostgresConnectionManager::new(server.config(), NoTls));
-    let pid = {
-        let connection = hold(&pool, 1).await;
-        let row = connection[0]
-            .query_one("SELECT pg_backend_pid()", &[])
-            .await;
-        row.unwrap().get::<_, i32>(0)
+        .build_unchecked(manager)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_of_postgres_to_an_abandoned_test_is_discarded() {
+    let server = Postgres::start().await;
+    let pool = hasty_pool(PostgresManager::new(server.config(), NoTls));
+    let numbered = async |number: i32| {
+        let connection = hold(&pool, 1).await.remove(0);
+        let sql = "SELECT pg_backend_pid(), $1::int";
+        let row = connection.query_one(sql, &[&number]).await.unwrap();
+        (row.get::<_, i32>(0), row.get::<_, i32>(1))
     };
+    let (pid, _) = numbered(0).await;
     server.freeze();
     for _ in 0..3 {
-        assert!(
-            pool.get().await.is_err(),
-            "the test ends at the pool's timeout"
-        );
+        assert!(pool.get().await.is_err(), "the test is abandoned");
     }
     server.thaw();
     wait_until("the app is served", SOON, async || is_served(&pool).await).await;
-    let connection = hold(&pool, 1).await;
     for number in 0..5 {
-        let row = connection[0]
-            .query_one("SELECT pg_backend_pid(), $1::int", &[&number])
-            .await;
-        let row = row.unwrap();
         assert_eq!(
-            (row.get(0), row.get(1)),
+            numbered(number).await,
             (pid, number),
             "the same connection, its own answer"
         );
@@ -99,27 +93,19 @@ async fn a_late_answer_to_an_abandoned_test_is_discarded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_answer_of_redis_to_an_abandoned_test_is_discarded() {
     let server = Redis::start().await;
-    let pool = bb8::Pool::builder()
-        .max_size(1)
-        .connection_timeout(Duration::from_millis(200))
-        .build_unchecked(RedisConnectionManager::new(server.url()).unwrap());
+    let pool = hasty_pool(RedisConnectionManager::new(server.url()).unwrap());
     let id = async || {
         let mut connection = hold(&pool, 1).await.remove(0);
-        let id: Result<u64, _> = cmd("CLIENT").arg("ID").query_async(&mut *connection).await;
-        id.unwrap()
+        let id = cmd("CLIENT").arg("ID").query_async(&mut *connection).await;
+        let id: u64 = id.unwrap();
+        id
     };
     let before = id().await;
     server.freeze();
     // Shorter than the limit of the driver, at which the test would fail.
-    assert!(
-        pool.get().await.is_err(),
-        "the test ends at the pool's timeout"
-    );
+    assert!(pool.get().await.is_err(), "the test is abandoned");
     server.thaw();
-    wait_until("the app is served", SOON, async || {
-        redis_is_served(&pool).await
-    })
-    .await;
+    wait_until("the app is served", SOON, async || is_served(&pool).await).await;
     assert_eq!(id().await, before, "the same connection");
     let mut connection = hold(&pool, 1).await.remove(0);
     for number in 0..5_u32 {

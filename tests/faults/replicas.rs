@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use bb8::Pool;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
 use tokio_postgres::error::SqlState;
-use tower_health::{Reason, checks};
+use tower_health::{
+    Reason,
+    checks::{self, PostgresCheck},
+};
 
 use crate::{
-    answer::{UP, degraded, down},
-    app::{PostgresManager, SOON, hold, postgres_pool, run, warm},
-    support::{Postgres, judged_on_time, wait_until},
+    app::{PostgresManager, SOON, UP, assert_run, degraded, hold, postgres_pool, run},
+    support::{Postgres, wait_until},
 };
 
 /// Further behind than a busy machine makes a standby.
@@ -21,14 +24,18 @@ const MOST_LAG: Duration = Duration::from_secs(2);
 /// A primary with a table, and a standby that has replayed it.
 async fn replicated() -> (Postgres, Postgres) {
     let primary = Postgres::start().await;
-    let sql = "CREATE TABLE written (number int)";
-    primary.client().await.batch_execute(sql).await.unwrap();
+    create_table(&primary).await;
     let standby = Postgres::builder().standby_of(&primary).start().await;
     wait_until("the standby replays", SOON, async || {
         rows_of(&standby).await == Some(0)
     })
     .await;
     (primary, standby)
+}
+
+async fn create_table(server: &Postgres) {
+    let sql = "CREATE TABLE written (number int)";
+    server.client().await.batch_execute(sql).await.unwrap();
 }
 
 /// Committed rows as the server has them.
@@ -59,52 +66,85 @@ async fn a_standby_is_up_during_one_long_transaction() {
     let _writes = one_long_transaction(&primary).await;
     let received = async || {
         let sql = "SELECT pg_last_wal_receive_lsn()::text";
-        observer
-            .query_one(sql, &[])
-            .await
-            .unwrap()
-            .get::<_, String>(0)
+        let row = observer.query_one(sql, &[]).await.unwrap();
+        row.get::<_, String>(0)
     };
-    // Nothing was committed for longer than the limit, while changes keep coming.
+    // Nothing was committed for longer than the limit, while changes arrive.
     let began = Instant::now();
     let first = received().await;
-    wait_until("changes come in", SOON, async || {
+    wait_until("changes arrive", SOON, async || {
         began.elapsed() > MOST_LAG + Duration::from_millis(500) && received().await != first
     })
     .await;
-    let pool = standby.pool(1);
-    let check = checks::postgres(pool)
+    let check = checks::postgres(standby.pool(1))
         .replica()
         .max_replication_lag(MOST_LAG);
-    for round in 0..30 {
-        let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
-        assert_eq!(found, UP, "run {round}");
+    for _ in 0..20 {
+        assert_run(&check, UP, "one long transaction").await;
         sleep(Duration::from_millis(50)).await;
     }
-    // What was received is not replayed from here on.
-    let pause = "SELECT pg_wal_replay_pause()";
-    observer.batch_execute(pause).await.unwrap();
-    wait_until("the standby is behind", SOON, async || {
-        run(&check).await == degraded(Reason::Behind)
-    })
-    .await;
-    let resume = "SELECT pg_wal_replay_resume()";
-    observer.batch_execute(resume).await.unwrap();
-    wait_until("the standby has caught up", SOON, async || {
-        run(&check).await == UP
-    })
-    .await;
+    // What arrives from here on is not replayed.
+    for (sql, expected) in [
+        ("SELECT pg_wal_replay_pause()", degraded(Reason::Behind)),
+        ("SELECT pg_wal_replay_resume()", UP),
+    ] {
+        observer.batch_execute(sql).await.unwrap();
+        wait_until(sql, SOON, async || run(&check).await == expected).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standby_of_a_primary_without_writes_is_level() {
+async fn a_standby_of_a_primary_without_writes_is_not_behind() {
     let (_primary, standby) = replicated().await;
-    let check = checks::postgres(standby.pool(1)).max_replication_lag(MOST_LAG);
-    for round in 0..12 {
-        let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
-        assert_eq!(found, UP, "run {round}");
+    let check = checks::postgres(standby.pool(1)).max_replication_lag(MOST_LAG / 2);
+    let end = Instant::now() + MOST_LAG;
+    while Instant::now() < end {
+        assert_run(&check, UP, "no writes").await;
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Checks of each kind that does not need a role.
+fn checks_on(pool: &Pool<PostgresManager>) -> [PostgresCheck<PostgresManager>; 4] {
+    let plain = || checks::postgres(pool.clone());
+    [
+        plain(),
+        plain().read_write(),
+        plain().query("SELECT 1"),
+        plain().query("SELECT 1").expect_value("1"),
+    ]
+}
+
+/// `statement_timeout` as the transaction on the connection has it, and that transaction.
+async fn limit_and_transaction(pool: &Pool<PostgresManager>) -> (String, String) {
+    let connection = hold(pool, 1).await;
+    let sql = "SELECT current_setting('statement_timeout'), pg_current_xact_id()::text";
+    let row = connection[0].query_one(sql, &[]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_left_open_stays_as_it_is() {
+    let server = Postgres::start().await;
+    create_table(&server).await;
+    for tested in [true, false] {
+        // The setting of the session, and the limit of its transaction.
+        for (setting, limit) in [("", "0"), ("SET statement_timeout = '17s'", "17s")] {
+            let context = format!("tested {tested}, limit {limit}");
+            let pool = postgres_pool(server.config(), 1, tested);
+            let open = format!("{setting}; BEGIN; INSERT INTO written VALUES (1)");
+            hold(&pool, 1).await[0].batch_execute(&open).await.unwrap();
+            let before = limit_and_transaction(&pool).await;
+            assert_eq!(before.0, limit);
+            for check in checks_on(&pool) {
+                assert_run(&check, UP, &context).await;
+                assert_eq!(limit_and_transaction(&pool).await, before, "{context}");
+            }
+            let commit = hold(&pool, 1).await[0].batch_execute("COMMIT").await;
+            assert!(commit.is_ok(), "{context}: {commit:?}");
+        }
+    }
+    assert_eq!(rows_of(&server).await, Some(4), "all were committed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,78 +152,13 @@ async fn a_transaction_left_read_only_is_not_a_read_only_server() {
     let server = Postgres::start().await;
     for tested in [true, false] {
         let pool = postgres_pool(server.config(), 1, tested);
-        warm(&pool, 1).await;
-        let check = checks::postgres(pool.clone()).read_write();
         let left = "BEGIN READ ONLY";
         hold(&pool, 1).await[0].batch_execute(left).await.unwrap();
-        for round in 0..2 {
-            let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
-            assert_eq!(found, UP, "tested {tested}, run {round}");
+        let check = checks::postgres(pool).read_write();
+        for _ in 0..2 {
+            assert_run(&check, UP, &format!("tested {tested}")).await;
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_default_is_read_only() {
-    let server = Postgres::builder()
-        .setting("default_transaction_read_only", "on")
-        .start()
-        .await;
-    let check = checks::postgres(server.pool(1)).read_write();
-    let is_right = |found: &_| *found == down(Reason::ReadOnly);
-    let found = judged_on_time(async || run(&check).await, is_right).await;
-    assert_eq!(found, down(Reason::ReadOnly));
-}
-
-/// The setting as the transaction on the pool's one connection has it, and that transaction.
-async fn limit_and_transaction(pool: &bb8::Pool<PostgresManager>) -> (String, String) {
-    let connection = hold(pool, 1).await;
-    let sql = "SELECT current_setting('statement_timeout'), pg_current_xact_id()::text";
-    let row = connection[0].query_one(sql, &[]).await.unwrap();
-    (row.get(0), row.get(1))
-}
-
-/// Checks a connection on which the app left a transaction open, after `setting`.
-async fn transaction_left_open(setting: &str, limit: &str) {
-    let server = Postgres::start().await;
-    let table = "CREATE TABLE written (number int)";
-    server.client().await.batch_execute(table).await.unwrap();
-    for tested in [true, false] {
-        let pool = postgres_pool(server.config(), 1, tested);
-        let open = format!("{setting}; BEGIN; INSERT INTO written VALUES (1)");
-        hold(&pool, 1).await[0].batch_execute(&open).await.unwrap();
-        let before = limit_and_transaction(&pool).await;
-        assert_eq!(before.0, limit);
-        for check in [
-            checks::postgres(pool.clone()),
-            checks::postgres(pool.clone()).read_write(),
-            checks::postgres(pool.clone()).query("SELECT 1"),
-            checks::postgres(pool.clone())
-                .query("SELECT 1")
-                .expect_value("1"),
-        ] {
-            let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
-            assert_eq!(found, UP, "tested {tested}");
-            assert_eq!(
-                limit_and_transaction(&pool).await,
-                before,
-                "tested {tested}"
-            );
-        }
-        let commit = hold(&pool, 1).await[0].batch_execute("COMMIT").await;
-        assert!(commit.is_ok(), "tested {tested}: {commit:?}");
-    }
-    assert_eq!(rows_of(&server).await, Some(2), "both were committed");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_left_open_gets_no_limit() {
-    transaction_left_open("", "0").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_left_open_keeps_the_limit_of_its_session() {
-    transaction_left_open("SET statement_timeout = '17s'", "17s").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,18 +168,10 @@ async fn a_failed_transaction_left_open_is_not_rolled_back() {
     let failed = "BEGIN; SELECT 1 / 0";
     let error = hold(&pool, 1).await[0].batch_execute(failed).await;
     assert!(error.is_err());
-    for check in [
-        checks::postgres(pool.clone()),
-        checks::postgres(pool.clone()).query("SELECT 1"),
-        checks::postgres(pool.clone()).read_write(),
-    ] {
+    for check in checks_on(&pool) {
         run(&check).await;
         let statement = hold(&pool, 1).await[0].batch_execute("SELECT 1").await;
-        let code = statement.unwrap_err().code().cloned();
-        assert_eq!(
-            code,
-            Some(SqlState::IN_FAILED_SQL_TRANSACTION),
-            "the transaction is still the one that the app left"
-        );
+        let error = statement.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::IN_FAILED_SQL_TRANSACTION));
     }
 }

@@ -8,27 +8,25 @@ use std::{
     time::Duration,
 };
 
-use bb8::ManageConnection;
-use bb8_postgres::PostgresConnectionManager;
-use tokio::time::{sleep, timeout};
+use bb8::{ManageConnection, Pool};
+use tokio::time::sleep;
 use tokio_postgres::{Client, NoTls};
-use tower_health::{Reason, Status, checks};
+use tower_health::{Reason, Status, checks, checks::ConnectTimeoutManager};
 
 use crate::{
-    answer::{Answer, UP, degraded, down},
     app::{
-        Load, PostgresManager, SOON, hold, is_served, postgres_pool, run, warm,
-        with_connect_timeout,
+        Load, PostgresManager, SOON, UP, assert_run, degraded, down, hold, is_served, pool,
+        postgres_pool, run, warm,
     },
     support::{Mode, Postgres, Proxy, judged_on_time, wait_until},
 };
 
 const SIZE: u32 = 2;
 
-/// A pool of two warm connections over a distance.
+/// A pool of two warm connections to a server far away.
 struct Distant {
     _proxy: Proxy,
-    pool: bb8::Pool<PostgresManager>,
+    pool: Pool<PostgresManager>,
     context: String,
 }
 
@@ -37,114 +35,100 @@ impl Distant {
         let proxy = Proxy::start(server.port()).await;
         let pool = postgres_pool(server.config_through(proxy.port()), SIZE, tested);
         warm(&pool, SIZE).await;
-        let round_trip = Duration::from_millis(round_trip);
-        proxy.set(Mode::Distant(round_trip)).await;
+        let distance = Duration::from_millis(round_trip);
+        proxy.set(Mode::Distant(distance)).await;
         Self {
             _proxy: proxy,
             pool,
-            context: format!("{round_trip:?}, tested {tested}"),
+            context: format!("{round_trip} ms, tested {tested}"),
         }
     }
 }
 
-/// Runs after moments with all connections in use: those that are not up while the app is served.
-async fn false_downs(distant: Distant) -> Vec<Answer> {
+/// Asserts that runs after moments with all connections in use are up.
+async fn assert_up_when_idle_again(distant: Distant) {
     let check = checks::postgres(distant.pool.clone());
-    let mut wrong = Vec::new();
     for _ in 0..2 {
         let held = hold(&distant.pool, SIZE).await;
-        let in_use = run(&check).await;
+        run(&check).await;
         drop(held);
         for _ in 0..6 {
-            assert!(is_served(&distant.pool).await, "{}", distant.context);
-            let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
-            if found != UP {
-                println!("{}: {in_use:?}, then {found:?}", distant.context);
-                wrong.push(found);
-            }
+            wait_until("the app is served", SOON, async || {
+                is_served(&distant.pool).await
+            })
+            .await;
+            assert_run(&check, UP, &distant.context).await;
         }
     }
-    wrong
 }
 
-async fn idle_again(server: &Postgres) {
-    let wrong = tokio::join!(
-        false_downs(Distant::to(server, 86, true).await),
-        false_downs(Distant::to(server, 86, false).await),
-        false_downs(Distant::to(server, 180, true).await),
-        false_downs(Distant::to(server, 180, false).await),
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_is_idle_again_is_up_with_trust_and_scram() {
+    let (trust, scram) = tokio::join!(
+        Postgres::start(),
+        Postgres::builder().password("word").start()
     );
-    let none = Vec::new();
-    assert_eq!(wrong, (none.clone(), none.clone(), none.clone(), none));
+    for server in [trust, scram] {
+        tokio::join!(
+            assert_up_when_idle_again(Distant::to(&server, 86, true).await),
+            assert_up_when_idle_again(Distant::to(&server, 86, false).await),
+            assert_up_when_idle_again(Distant::to(&server, 180, true).await),
+            assert_up_when_idle_again(Distant::to(&server, 180, false).await),
+        );
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pool_that_idles_again_is_up_with_trust() {
-    idle_again(&Postgres::start().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pool_that_idles_again_is_up_with_scram() {
-    idle_again(&Postgres::builder().password("word").start().await).await;
-}
-
-/// The first runs of a pool whose connections are all in use.
-async fn all_in_use(distant: Distant) {
+/// Asserts the first runs of a pool whose connections are all in use.
+async fn assert_saturated(distant: Distant) {
     let check = checks::postgres(distant.pool.clone());
-    let healthy = judged_on_time(async || run(&check).await, |found| *found == UP).await;
-    assert_eq!(healthy, UP, "{}", distant.context);
+    assert_run(&check, UP, &distant.context).await;
     let _held = hold(&distant.pool, SIZE).await;
-    let saturated = degraded(Reason::Saturated);
-    for round in 0..3 {
-        let found = judged_on_time(async || run(&check).await, |found| *found == saturated).await;
-        assert_eq!(found, saturated, "{}: run {round}", distant.context);
+    for _ in 0..3 {
+        assert_run(&check, degraded(Reason::Saturated), &distant.context).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_connections_in_use_at_86_ms_with_scram_is_saturated() {
-    let server = Postgres::builder().password("word").start().await;
-    for tested in [true, false] {
-        all_in_use(Distant::to(&server, 86, tested).await).await;
-    }
+async fn all_connections_in_use_far_away_is_saturated() {
+    let (trust, scram) = tokio::join!(
+        Postgres::start(),
+        Postgres::builder().password("word").start()
+    );
+    tokio::join!(
+        assert_saturated(Distant::to(&scram, 86, true).await),
+        assert_saturated(Distant::to(&scram, 86, false).await),
+        assert_saturated(Distant::to(&trust, 180, true).await),
+        assert_saturated(Distant::to(&trust, 180, false).await),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_connections_in_use_at_180_ms_with_trust_is_saturated() {
-    let server = Postgres::start().await;
-    for tested in [true, false] {
-        all_in_use(Distant::to(&server, 180, tested).await).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_comes_back_late_is_not_down() {
+async fn a_connection_that_is_returned_late_is_not_down() {
     let server = Postgres::start().await;
     for tested in [true, false] {
         let pool = postgres_pool(server.config(), 1, tested);
         warm(&pool, 1).await;
         let check = checks::postgres(pool.clone()).query("SELECT pg_sleep(0.25)");
-        for held in [450, 600] {
+        for millis in [450, 600] {
             let in_use = async || {
                 let connection = hold(&pool, 1).await;
-                let back = async {
-                    sleep(Duration::from_millis(held)).await;
+                let returned = async {
+                    sleep(Duration::from_millis(millis)).await;
                     drop(connection);
                 };
-                tokio::join!(run(&check), back).0
+                tokio::join!(run(&check), returned).0
             };
             let found = judged_on_time(in_use, |found| found.0 != Status::Down).await;
-            println!("tested {tested}, in use for {held} ms: {found:?}");
             assert!(
                 [UP, degraded(Reason::Saturated)].contains(&found),
-                "tested {tested}, in use for {held} ms: {found:?}"
+                "tested {tested}, in use for {millis} ms: {found:?}"
             );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_at_240_ms_are_up_beside_traffic() {
+async fn idle_connections_at_240_ms_are_up_during_traffic() {
     let server = Postgres::start().await;
     let proxy = Proxy::start(server.port()).await;
     for tested in [true, false] {
@@ -152,21 +136,20 @@ async fn idle_connections_at_240_ms_are_up_beside_traffic() {
         let pool = postgres_pool(server.config_through(proxy.port()), 10, tested);
         warm(&pool, 10).await;
         proxy.set(Mode::Distant(Duration::from_millis(240))).await;
-        // Six idle; four serve, at times of their own.
+        // Six are idle; four are in use, at random times.
         let load = Load::start(&pool, 4, "SELECT pg_sleep(random() / 5)");
-        wait_until("requests are served", SOON, async || load.served() > 4).await;
-        for round in 0..4 {
-            // It knows nothing of the distance at its first run.
+        load.until_served(4).await;
+        for _ in 0..4 {
+            // Its first run does not know the distance.
             let check = checks::postgres(pool.clone());
             for _ in 0..2 {
-                let found = judged_on_time(async || run(&check).await, |found| *found == UP).await;
-                assert_eq!(found, UP, "tested {tested}, check {round}");
+                assert_run(&check, UP, &format!("tested {tested}")).await;
             }
         }
     }
 }
 
-/// The real manager, with logins that take 2.3 s, as with cold TLS or tokens of a cloud.
+/// The real manager, with logins that take 2.3 s, as with a cold TLS cache or cloud tokens.
 #[derive(Clone, Debug)]
 struct SlowLogin {
     manager: PostgresManager,
@@ -195,56 +178,55 @@ impl ManageConnection for SlowLogin {
     }
 }
 
-/// Runs until the check is up, which are at most one after the first login has ended.
-async fn up_after_a_slow_login<M>(pool: bb8::Pool<M>, ended: Arc<AtomicU32>, context: &str)
+/// Asserts that the check is up at the second run after a login has ended, or before.
+async fn assert_up_after_a_login<M>(pool: Pool<M>, ended: Arc<AtomicU32>, context: &str)
 where
     M: ManageConnection<Connection = Client>,
 {
     let check = checks::postgres(pool.clone());
     let before = ended.load(Ordering::SeqCst);
     let mut late = 0;
-    wait_until(context, SOON / 2, async || {
-        let can_be_up = ended.load(Ordering::SeqCst) > before;
-        let found = run(&check).await;
-        if found == UP {
-            return true;
-        }
-        println!("{context}: {found:?}, a login has ended: {can_be_up}");
-        assert_eq!(found, down(Reason::Timeout), "{context}");
-        late += u32::from(can_be_up);
-        false
+    wait_until(context, SOON, async || {
+        let has_ended = ended.load(Ordering::SeqCst) > before;
+        let found = match has_ended {
+            true => judged_on_time(async || run(&check).await, |found| *found == UP).await,
+            false => run(&check).await,
+        };
+        assert!(
+            [UP, down(Reason::Timeout)].contains(&found),
+            "{context}: {found:?}"
+        );
+        late += u32::from(has_ended && found != UP);
+        found == UP
     })
     .await;
-    assert!(late <= 1, "{context}: {late} runs");
+    assert!(
+        late <= 1,
+        "{context}: {late} runs were down after the login"
+    );
     for _ in 0..3 {
-        assert_eq!(run(&check).await, UP, "{context}");
+        assert_run(&check, UP, context).await;
     }
-    let served = timeout(SOON, pool.get()).await;
-    assert!(served.is_ok(), "{context}");
-}
-
-fn pool_of<M: ManageConnection>(manager: M) -> bb8::Pool<M> {
-    bb8::Pool::builder().max_size(SIZE).build_unchecked(manager)
+    warm(&pool, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_of_2300_ms_is_up_once_it_has_ended() {
     let mut server = Postgres::start().await;
     let slow = || SlowLogin {
-        manager: PostgresConnectionManager::new(server.config(), NoTls),
+        manager: PostgresManager::new(server.config(), NoTls),
         ended: Arc::default(),
     };
     let (plain, bounded, restarted) = (slow(), slow(), slow());
     let ended = [&plain, &bounded, &restarted].map(|manager| manager.ended.clone());
-    let plain = pool_of(plain);
-    let bounded = pool_of(with_connect_timeout(bounded).connect_timeout(Duration::from_secs(5)));
-    let restarted = pool_of(restarted);
+    let bounded = ConnectTimeoutManager::new(bounded).connect_timeout(Duration::from_secs(5));
+    let restarted = pool(restarted, SIZE, true);
     warm(&restarted, SIZE).await;
     server.restart().await;
     let [one, two, three] = ended;
     tokio::join!(
-        up_after_a_slow_login(plain, one, "plain"),
-        up_after_a_slow_login(bounded, two, "connect timeout"),
-        up_after_a_slow_login(restarted, three, "restarted"),
+        assert_up_after_a_login(pool(plain, SIZE, true), one, "plain"),
+        assert_up_after_a_login(pool(bounded, SIZE, true), two, "connect timeout"),
+        assert_up_after_a_login(restarted, three, "restarted"),
     );
 }

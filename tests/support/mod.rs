@@ -38,7 +38,7 @@ mod wait;
 pub use binaries::{installed, postgres_is_installed, redis_is_installed, wheel};
 pub use client::{ask, becomes, get, get_from, post};
 pub use family::is_alive;
-pub use lateness::{judged, judged_on_time, time_waited};
+pub use lateness::{Waits, judged_on_time};
 #[cfg(feature = "postgres")]
 pub use pgbouncer::PgBouncer;
 pub use ports::unused_port;

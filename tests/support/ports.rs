@@ -15,24 +15,24 @@ const LAST: u16 = 31_999;
 
 static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
-/// A port on 127.0.0.1 on which nobody listens, and which no other caller in this process gets.
+/// A port on 127.0.0.1 without a listener, which no other caller in this process gets.
 pub fn unused_port() -> u16 {
     let mut taken = TAKEN.lock().unwrap();
     loop {
         let span = u64::from(LAST - FIRST) + 1;
         let port = FIRST + (RandomState::new().hash_one(0) % span) as u16;
-        if !taken.contains(&port) && is_dead(port) {
+        if !taken.contains(&port) && is_closed(port) {
             taken.insert(port);
             return port;
         }
     }
 }
 
-/// Found out by calling, not by listening: a program that another thread starts just then inherits
-/// the socket, and holds the port until it has left our image.
-pub(super) fn is_dead(port: u16) -> bool {
+/// Whether no process listens. A connect, because a program that another thread starts at this moment
+/// would inherit a listener, and hold the port until it is executed.
+pub(super) fn is_closed(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    // Refusals come at once; who takes this long has a listener.
+    // Refusals come at once; a port that takes this long has a listener.
     let called = TcpStream::connect_timeout(&address, Duration::from_secs(1));
     called.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }

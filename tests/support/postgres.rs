@@ -16,7 +16,7 @@ use super::{binaries, dirs, ports, template};
 const HOST: &str = "127.0.0.1";
 const ATTEMPTS: u32 = 5;
 
-/// A server of its own, on 127.0.0.1, with the superuser and the database `postgres`.
+/// A private server on 127.0.0.1 with the superuser and the database `postgres`.
 #[derive(Debug)]
 pub struct Postgres {
     process: Process,
@@ -45,15 +45,15 @@ impl PostgresBuilder {
         self
     }
 
-    /// A line of `pg_hba.conf`. The first one replaces the default, which trusts everybody.
+    /// A line of `pg_hba.conf`. The first one replaces the default, which trusts every client.
     #[must_use]
     pub fn hba(mut self, line: &str) -> Self {
         self.hba.push(line.into());
         self
     }
 
-    /// Gives the superuser a password and asks for it (SCRAM), unless [`hba`](Self::hba) says
-    /// otherwise. Costs 60 ms per connection in a debug build.
+    /// Requires a password of the superuser (SCRAM), unless [`hba`](Self::hba) overrides it. Costs
+    /// 60 ms per connection in a debug build.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.into());
@@ -80,7 +80,7 @@ impl PostgresBuilder {
         self
     }
 
-    /// Stays in recovery for ever: reads are answered, writes are refused.
+    /// Stays in recovery: reads are answered, writes are refused.
     #[must_use]
     pub fn standby(mut self) -> Self {
         self.standby = true;
@@ -118,7 +118,7 @@ impl PostgresBuilder {
         };
         server.configure(&self);
         if let Some(password) = &self.password {
-            // The role must have one before it can be asked for.
+            // The role must have one before the server requires it.
             server.start_process().await;
             let sql = format!(
                 "ALTER ROLE postgres PASSWORD '{}'",
@@ -212,7 +212,7 @@ impl Postgres {
             .build_unchecked(manager)
     }
 
-    /// A connection of the test's own, for asking the server.
+    /// A connection for the test itself.
     pub async fn client(&self) -> Client {
         let (client, connection) = self.config().connect(NoTls).await.expect("a connection");
         tokio::spawn(connection);
@@ -264,12 +264,6 @@ impl Postgres {
         self.process.kill();
     }
 
-    /// Fast shutdown (`SIGINT`): connections are told and closed. Waits for the end.
-    pub async fn terminate_fast(&mut self) {
-        self.process.signal(Signal::SIGINT);
-        self.wait_for_end().await;
-    }
-
     /// Begins a smart shutdown (`SIGTERM`): connections live on, new ones are refused, and the
     /// server ends with the last of them.
     pub async fn stop_smart(&self) {
@@ -282,7 +276,7 @@ impl Postgres {
         .await;
     }
 
-    /// Waits until the server has ended of its own accord.
+    /// Waits until the server has ended by itself.
     pub async fn wait_for_end(&mut self) {
         wait_until("postgres has ended", MAXIMUM_WAIT, async || {
             self.process.has_ended()
@@ -307,7 +301,7 @@ impl Postgres {
             .arg(self.data())
             .arg("-p")
             .arg(self.port.to_string())
-            // Not the tests' business, and each changes what a connection sees.
+            // Each changes what a connection sees.
             .env_remove("PGOPTIONS")
             .env_remove("PGDATA");
         self.process.spawn(&mut command);
@@ -318,7 +312,7 @@ impl Postgres {
         !self.process.has_ended()
     }
 
-    // Line 8 of postmaster.pid, if the file is this process's own and not a dead one's.
+    // Line 8 of postmaster.pid, if this process wrote the file, and not one before it.
     fn status(&self) -> Option<String> {
         let text = read_to_string(self.pid_file()).ok()?;
         let mut lines = text.lines();
@@ -374,7 +368,7 @@ impl Postgres {
             .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
             .args(["-subj", "/CN=localhost"])
             .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-            // A server's and no authority's: rustls takes no authority for a server.
+            // Of a server, not of an authority, which rustls rejects for a server.
             .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .args(["-keyout", "server.key", "-out", "server.crt"])
             .current_dir(self.process.directory())

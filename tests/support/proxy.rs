@@ -1,7 +1,7 @@
 //! A TCP proxy for the faults that signals cannot make: sockets that fall silent, a route that
 //! comes back for new connections only, resets, and latency.
 //!
-//! It runs on a thread of its own, so that a test which blocks its runtime does not block the route.
+//! It runs on its own thread, so that a test which blocks its runtime does not block the route.
 
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
@@ -28,17 +28,15 @@ const CHUNK: usize = 16 * 1024;
 pub enum Mode {
     /// Forwards everything.
     Pass,
-    /// Forwards everything this much later, in each direction.
-    Delay(Duration),
     /// Forwards as over a distance with this round trip: a connect takes one, each direction half of one.
     Distant(Duration),
     /// Forwards nothing. New connections are accepted; nothing is lost when the mode ends.
     Stall,
-    /// Silences the connections that exist now for ever; forwards new ones.
+    /// Silences the connections that exist now permanently; forwards new ones.
     StallExisting,
     /// Forwards everything, also of silenced connections, as after a late retransmission.
     ResumeSilenced,
-    /// Resets the connections that were silenced for ever; forwards all others.
+    /// Resets the connections that were silenced permanently; forwards all others.
     ResetSilenced,
     /// Resets every connection, those that exist and new ones once they are accepted.
     Reset,
@@ -61,8 +59,6 @@ struct Counters {
     connections: AtomicU64,
     open: AtomicU64,
     round_trips: AtomicU64,
-    bytes_sent: AtomicU64,
-    bytes_received: AtomicU64,
 }
 
 impl Proxy {
@@ -112,19 +108,9 @@ impl Proxy {
         self.counters.open.load(Ordering::Relaxed)
     }
 
-    /// How often a client spoke first or after the server had spoken: what latency multiplies.
+    /// How often a client sent first or after the server had sent: what latency multiplies.
     pub fn round_trips(&self) -> u64 {
         self.counters.round_trips.load(Ordering::Relaxed)
-    }
-
-    /// Bytes forwarded from clients to the server.
-    pub fn bytes_sent(&self) -> u64 {
-        self.counters.bytes_sent.load(Ordering::Relaxed)
-    }
-
-    /// Bytes forwarded from the server to clients.
-    pub fn bytes_received(&self) -> u64 {
-        self.counters.bytes_received.load(Ordering::Relaxed)
     }
 }
 
@@ -151,7 +137,7 @@ impl Route {
         ready: oneshot::Sender<()>,
     ) {
         let mut current = watch::Sender::new(Mode::Pass);
-        // A sender per generation: those of silenced connections are kept, and say `Stall` for ever.
+        // A sender per generation: those of silenced connections are kept, in mode `Stall`.
         let mut silenced = Vec::<watch::Sender<Mode>>::new();
         let mut connections = JoinSet::new();
         let mut listener = Some(self.listen().await);
@@ -197,7 +183,7 @@ impl Route {
                             while connections.join_next().await.is_some() {}
                             silenced.clear();
                         }
-                        Mode::Pass | Mode::Delay(_) | Mode::Distant(_) | Mode::Stall => {
+                        Mode::Pass | Mode::Distant(_) | Mode::Stall => {
                             current.send_replace(mode);
                         }
                     }
@@ -216,11 +202,11 @@ impl Route {
         }
     }
 
-    /// A program that another thread starts just then inherits what we have closed, and holds it
-    /// until it has left our image.
+    /// A program that another thread starts at this moment inherits what we have closed, and holds it
+    /// until it is executed.
     async fn let_go(&self) {
         wait_until("the port is closed", MAXIMUM_WAIT, async || {
-            ports::is_dead(self.port)
+            ports::is_closed(self.port)
         })
         .await;
     }
@@ -261,8 +247,8 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 /// Counts a connection as open while it lives.
 struct Open {
     counters: Arc<Counters>,
-    // Whether the server was the last to speak; true at first, for clients that begin.
-    server_spoke: AtomicBool,
+    // Whether the server was the last to send; true at first, for clients that begin.
+    server_sent: AtomicBool,
 }
 
 impl Open {
@@ -270,25 +256,18 @@ impl Open {
         counters.open.fetch_add(1, Ordering::Relaxed);
         Self {
             counters,
-            server_spoke: AtomicBool::new(true),
+            server_sent: AtomicBool::new(true),
         }
     }
 
-    fn count(&self, direction: Direction, bytes: usize) {
-        let bytes = bytes as u64;
+    fn count(&self, direction: Direction) {
         match direction {
             Direction::ToServer => {
-                self.counters.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
-                if self.server_spoke.swap(false, Ordering::Relaxed) {
+                if self.server_sent.swap(false, Ordering::Relaxed) {
                     self.counters.round_trips.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Direction::ToClient => {
-                self.counters
-                    .bytes_received
-                    .fetch_add(bytes, Ordering::Relaxed);
-                self.server_spoke.store(true, Ordering::Relaxed);
-            }
+            Direction::ToClient => self.server_sent.store(true, Ordering::Relaxed),
         }
     }
 }
@@ -375,7 +354,7 @@ async fn pump(
             if chunk.is_empty() {
                 break;
             }
-            open.count(direction, chunk.len());
+            open.count(direction);
             to.write_all(&chunk).await?;
         }
         to.shutdown().await
@@ -386,9 +365,8 @@ async fn pump(
 
 /// Waits while the mode stalls, and returns the latency that is in force then.
 async fn delay(mode: &mut watch::Receiver<Mode>) -> Duration {
-    let passes = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Delay(_) | Mode::Distant(_));
+    let passes = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Distant(_));
     match mode.wait_for(passes).await.map(|mode| *mode) {
-        Ok(Mode::Delay(latency)) => latency,
         Ok(Mode::Distant(round_trip)) => round_trip / 2,
         Ok(_) => Duration::ZERO,
         // The proxy is about to end, and this connection with it.

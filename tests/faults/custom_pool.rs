@@ -1,4 +1,4 @@
-//! `checks::pool` on a manager that the crate knows nothing of.
+//! `checks::pool` on a manager that the crate does not know, on a paused clock.
 
 use std::{
     io,
@@ -9,19 +9,16 @@ use std::{
     time::Duration,
 };
 
-use crate::answer::{Answer, UP, look_within};
-use bb8::ManageConnection;
+use bb8::{ManageConnection, Pool};
 use tokio::time::timeout;
 use tower_health::{
-    Check, Reason, Status,
+    Check, Reason,
     checks::{self, ConnectTimeoutManager, PingFuture},
 };
 
-fn answers<E: Send + 'static>(_: &mut u32) -> PingFuture<'_, E> {
-    Box::pin(async { Ok(()) })
-}
+use crate::app::{Answer, UP, answer, degraded, down, hold, pool};
 
-/// A broker in this process, and what is wrong with it.
+/// A broker in this process, and its faults.
 #[derive(Clone, Default)]
 struct Broker {
     refuses: Arc<AtomicBool>,
@@ -56,56 +53,56 @@ impl ManageConnection for Broker {
     }
 }
 
-/// On a paused clock: nothing but the check itself takes time.
-async fn look(check: &impl Check) -> Answer {
-    look_within(check, Duration::from_secs(1)).await
+fn answers<E: Send + 'static>(_: &mut u32) -> PingFuture<'_, E> {
+    Box::pin(async { Ok(()) })
 }
 
-fn pool(broker: &Broker, tested: bool) -> bb8::Pool<Broker> {
-    bb8::Pool::builder()
-        .max_size(2)
-        .test_on_check_out(tested)
-        .build_unchecked(broker.clone())
+fn resets(_: &mut u32) -> PingFuture<'_, io::Error> {
+    Box::pin(async { Err(io::ErrorKind::ConnectionReset.into()) })
+}
+
+/// One run; on a paused clock only the check itself takes time.
+async fn run(check: &impl Check) -> Answer {
+    let result = timeout(Duration::from_secs(1), check.check()).await;
+    answer(&result.expect("a run ends by its deadline"))
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_manager_says_is_the_verdict() {
+async fn what_the_manager_reports_is_the_result() {
     let broker = Broker::default();
-    let check = checks::pool(pool(&broker, true), answers);
+    let check = checks::pool(pool(broker.clone(), 2, true), answers);
     assert_eq!(check.kind(), Some("pool"));
     broker.refuses.store(true, Ordering::SeqCst);
-    assert_eq!(look(&check).await, (Status::Down, Some(Reason::Refused)));
+    assert_eq!(run(&check).await, down(Reason::Refused));
     broker.refuses.store(false, Ordering::SeqCst);
-    assert_eq!(look(&check).await, UP);
+    assert_eq!(run(&check).await, UP);
     assert_eq!(
         broker.made.load(Ordering::SeqCst),
         1,
-        "the one that told the truth serves on"
+        "it is given to the pool"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connect_that_hangs_is_a_timeout_and_does_not_wedge_the_pool() {
+async fn a_connect_that_hangs_does_not_block_the_pool() {
     let broker = Broker::default();
-    let pool = pool(&broker, true);
+    let pool = pool(broker.clone(), 2, true);
     let check = checks::pool(pool.clone(), answers);
     broker.hangs.store(true, Ordering::SeqCst);
-    assert_eq!(look(&check).await, (Status::Down, Some(Reason::Timeout)));
+    assert_eq!(run(&check).await, down(Reason::Timeout));
     broker.hangs.store(false, Ordering::SeqCst);
-    assert_eq!(look(&check).await, UP);
-    assert!(timeout(Duration::from_secs(1), pool.get()).await.is_ok());
+    assert_eq!(run(&check).await, UP);
+    hold(&pool, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn connections_that_fail_their_test_do_not_make_a_storm() {
     let broker = Broker::default();
     broker.rejects.store(true, Ordering::SeqCst);
-    let check = checks::pool(pool(&broker, true), |_| {
-        Box::pin(async { Err(io::ErrorKind::ConnectionReset.into()) })
-    });
+    let check = checks::pool(pool(broker.clone(), 2, true), resets);
     for _ in 0..3 {
         let before = broker.made.load(Ordering::SeqCst);
-        assert_eq!(look(&check).await, (Status::Down, Some(Reason::Reset)));
+        assert_eq!(run(&check).await, down(Reason::Reset));
         tokio::task::yield_now().await;
         assert!(broker.made.load(Ordering::SeqCst) - before <= 3);
     }
@@ -113,47 +110,39 @@ async fn connections_that_fail_their_test_do_not_make_a_storm() {
 
 #[tokio::test(start_paused = true)]
 async fn all_connections_in_use_is_saturated() {
-    let broker = Broker::default();
-    let pool = pool(&broker, true);
+    let pool = pool(Broker::default(), 2, true);
     let check = checks::pool(pool.clone(), answers);
-    let held = (pool.get().await.unwrap(), pool.get().await.unwrap());
-    assert_eq!(
-        look(&check).await,
-        (Status::Degraded, Some(Reason::Saturated))
-    );
+    let held = hold(&pool, 2).await;
+    assert_eq!(run(&check).await, degraded(Reason::Saturated));
     drop(held);
-    assert_eq!(look(&check).await, UP);
+    assert_eq!(run(&check).await, UP);
     assert_eq!(pool.state().connections, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_does_not_test_needs_a_ping_to_prove_anything() {
-    let broker = Broker::default();
-    let check = checks::pool(pool(&broker, false), |_| {
-        Box::pin(async { Err(io::Error::other("out of order")) })
-    })
-    .classify_errors(|_| Reason::Busy);
-    assert_eq!(look(&check).await, (Status::Down, Some(Reason::Busy)));
+async fn a_ping_that_fails_has_the_reason_of_classify_errors() {
+    let check = checks::pool(pool(Broker::default(), 2, false), resets);
+    let check = check.classify_errors(|_| Reason::Busy);
+    assert_eq!(run(&check).await, down(Reason::Busy));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guarded_connect_ends() {
+async fn a_connect_timeout_ends_a_connect_that_hangs() {
     let broker = Broker::default();
     broker.hangs.store(true, Ordering::SeqCst);
-    let manager =
-        ConnectTimeoutManager::new(broker.clone()).connect_timeout(Duration::from_millis(100));
-    let pool = bb8::Pool::builder().max_size(1).build_unchecked(manager);
+    let manager = ConnectTimeoutManager::new(broker.clone());
+    let pool = pool(manager.connect_timeout(Duration::from_millis(100)), 1, true);
     let check = checks::pool(pool.clone(), answers);
-    assert_eq!(look(&check).await, (Status::Down, Some(Reason::Timeout)));
+    assert_eq!(run(&check).await, down(Reason::Timeout));
     broker.hangs.store(false, Ordering::SeqCst);
-    // Nobody but the pool itself: without the guard this would wait for 30 s.
+    // Without the limit the pool would wait for 30 s.
     assert!(timeout(Duration::from_secs(5), pool.get()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_dropped_anywhere_leaks_nothing() {
+async fn a_run_dropped_at_any_time_leaks_no_connection() {
     let broker = Broker::default();
-    let pool = pool(&broker, true);
+    let pool: Pool<Broker> = pool(broker.clone(), 2, true);
     let check = checks::pool(pool.clone(), answers);
     for hangs in [false, true] {
         broker.hangs.store(hangs, Ordering::SeqCst);
@@ -162,16 +151,8 @@ async fn a_run_that_is_dropped_anywhere_leaks_nothing() {
         }
     }
     broker.hangs.store(false, Ordering::SeqCst);
-    assert_eq!(look(&check).await, UP);
-    let first = timeout(Duration::from_secs(5), pool.get())
-        .await
-        .unwrap()
-        .unwrap();
-    let second = timeout(Duration::from_secs(5), pool.get())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(pool.state().connections, 2);
-    drop((first, second));
-    assert_eq!(pool.state().idle_connections, 2);
+    assert_eq!(run(&check).await, UP);
+    drop(hold(&pool, 2).await);
+    let state = pool.state();
+    assert_eq!((state.connections, state.idle_connections), (2, 2));
 }
