@@ -1,4 +1,4 @@
-//! One question over HTTP, as a prober asks it: on a connection of its own.
+//! One request over HTTP, as a prober sends it: on its own connection.
 
 use std::net::IpAddr;
 

@@ -27,7 +27,7 @@ children() {
     ps -A -o pid=,ppid= | while read -r id parent; do [ "$parent" = "$server" ] && echo "$id"; done
   fi
 }
-# A dead process that nobody waits for, as in a container without an init, answers `kill -0`.
+# An ended process without a parent that waits, as in a container without an init, answers `kill -0`.
 alive() {
   if [ -r /proc/self/stat ]; then
     { read -r _ _ state _ <"/proc/$server/stat"; } 2>/dev/null && [ "$state" != Z ]

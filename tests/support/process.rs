@@ -54,7 +54,7 @@ impl Process {
             .unwrap();
         let child = command
             .current_dir(&self.directory)
-            // Ctrl-C is for the program under test, which may want its servers for a last word.
+            // Ctrl-C is for the program under test, which may use its servers until its end.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -183,7 +183,7 @@ impl Drop for Process {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             let tail = &lines[lines.len().saturating_sub(15)..];
-            eprintln!("last words of {}:\n{}", self.name, tail.join("\n"));
+            eprintln!("last lines of {}:\n{}", self.name, tail.join("\n"));
         }
         self.end();
         let _ = fs::remove_dir_all(&self.directory);

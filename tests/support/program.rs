@@ -1,4 +1,4 @@
-//! A program under test that runs until it is told to end, such as an example or a balancer.
+//! A program under test that runs until it is ended, such as an example or a balancer.
 
 use std::collections::HashMap;
 use std::env::{current_exe, vars_os};
@@ -34,14 +34,14 @@ impl Program {
         Self { name, process }
     }
 
-    /// Starts the example `name` with these variables and none of the caller's.
+    /// Starts the example `name` with these environment variables only.
     pub fn example(name: &'static str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(example(name));
         command.env_clear().envs(variables.iter().copied());
         Self::start(name, &mut command)
     }
 
-    /// A directory of its own, gone with this value.
+    /// A private directory, removed with this value.
     pub fn directory(&self) -> &Path {
         self.process.directory()
     }
@@ -101,7 +101,7 @@ impl Program {
     }
 }
 
-/// Runs the example `name` to its end, with these variables and none of the caller's.
+/// Runs the example `name` to its end, with these environment variables only.
 pub fn run_example(name: &'static str, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
     let output = Command::new(example(name))
         .env_clear()
@@ -128,8 +128,8 @@ pub fn example(name: &'static str) -> PathBuf {
 
 fn build(name: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    // What cargo tells a test of its package, the build scripts of others (ring's) would take for
-    // news, and all that depends on them would be built again, here and by the next cargo outside.
+    // Cargo describes its package to a test. Build scripts of other packages, such as `ring`, would
+    // see a change, and all that depends on them would be built again, here and by the next cargo.
     for (variable, _) in vars_os() {
         let text = variable.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

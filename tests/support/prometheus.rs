@@ -13,7 +13,7 @@ use super::process::Process;
 use super::wait::{MAXIMUM_WAIT, wait_until};
 use super::{binaries, dirs, ports};
 
-/// A server of its own, on 127.0.0.1, that scrapes one target and evaluates one file of rules, each
+/// A private server on 127.0.0.1 that scrapes one target and evaluates one file of rules, each
 /// five times a second.
 #[derive(Debug)]
 pub struct Prometheus {

@@ -17,7 +17,7 @@ use super::{binaries, dirs, ports};
 const HOST: &str = "127.0.0.1";
 const ATTEMPTS: u32 = 5;
 
-/// A server of its own, on 127.0.0.1, that keeps nothing on disk.
+/// A private server on 127.0.0.1 that keeps nothing on disk.
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
@@ -132,7 +132,7 @@ impl Redis {
             .build_unchecked(manager)
     }
 
-    /// A connection of the test's own, for asking the server.
+    /// A connection for the test itself.
     pub async fn connection(&self) -> MultiplexedConnection {
         // The defaults (1 s, 500 ms) are too short for a machine that is busy with tests.
         let config = AsyncConnectionConfig::new()

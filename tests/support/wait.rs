@@ -14,7 +14,7 @@ pub(super) const POLL: Duration = Duration::from_millis(2);
 ///
 /// # Panics
 ///
-/// After `limit`, naming `what`. A poll that is under way at the limit is given up.
+/// After `limit`, naming `what`. A poll in flight at the limit is abandoned.
 pub async fn wait_until(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let poll = async {
         while !condition().await {
