@@ -1,4 +1,4 @@
-//! An allocator that counts, for each thread apart: a test has its thread, and its runtime no other.
+//! An allocator that counts for each thread: a test has its own, and its runtime adds none.
 #![allow(unsafe_code)] // The crate itself forbids unsafe code.
 
 use std::{
@@ -9,14 +9,14 @@ use std::{
 struct Counting;
 
 thread_local! {
-    /// Calls that ask for memory.
+    /// Calls that request memory.
     pub static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    /// Bytes asked for and not given back.
+    /// Bytes that are allocated and not freed.
     pub static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
 fn count(bytes: usize) {
-    // Gone only while the thread itself goes.
+    // Inaccessible only while the thread itself ends.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
     let _ = HELD.try_with(|held| held.set(held.get().wrapping_add(bytes)));
 }
@@ -25,7 +25,7 @@ fn free(bytes: usize) {
     let _ = HELD.try_with(|held| held.set(held.get().wrapping_sub(bytes)));
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());

@@ -1,10 +1,8 @@
-//! What the layer costs in memory, counted by an allocator of this binary.
+//! The memory of the layer and of the gRPC service, counted by the allocator of this binary.
 #![allow(unreachable_pub)] // Modules of a test binary share their items.
 
 mod counting;
 #[cfg(feature = "grpc")]
 mod grpc;
-#[cfg(feature = "metrics")]
-mod metrics;
-mod pass_through;
+mod layer;
 mod waiters;

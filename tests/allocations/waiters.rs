@@ -1,10 +1,9 @@
-//! What each caller costs in memory who waits for a run, counted by the allocator.
+//! The memory of a caller that waits for a run.
 
 use std::{
     convert::Infallible,
     future::{Future, Ready, pending},
-    iter,
-    pin::pin,
+    pin::Pin,
     task::{Context, Poll, Waker},
 };
 
@@ -12,28 +11,25 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use tower::{Layer, Service};
-use tower_health::{Health, HealthLayer, Outcome, Probe};
+use tower_health::{Health, HealthLayer, Probe};
 
 use super::counting::HELD;
 
 const CALLERS: usize = 10_000;
-/// The most that the contract grants to a waiter.
-const MOST: usize = 400;
+/// The limit of the contract, for one waiter.
+const MAXIMUM: usize = 400;
 
-/// A handle whose one run does not end.
-fn health_that_hangs() -> Health {
+/// A handle whose run does not end.
+fn health() -> Health {
     Health::builder()
-        .check("database", async || {
-            pending::<()>().await;
-            Ok(Outcome::up())
-        })
+        .check("database", async || pending().await)
         .build()
 }
 
-/// An app that nobody reaches. Its future is smaller than the layer's own, so that what is counted is the layer's.
-struct Nowhere;
+/// An app that no request reaches. Its future is smaller than the layer's, so that the layer's is measured.
+struct Unreachable;
 
-impl Service<Request<()>> for Nowhere {
+impl Service<Request<()>> for Unreachable {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -47,45 +43,39 @@ impl Service<Request<()>> for Nowhere {
     }
 }
 
-/// What each caller keeps once all of them wait: its future with the timer in it, and its place in the queue.
+/// Asserts the memory of each caller once all wait: its future with the timer, and its place in the queue.
 ///
-/// Not the request: what that brought along would be there without the layer, too.
-fn kept_by_each<A, F: Future + Unpin>(
-    asked: impl IntoIterator<Item = A>,
-    mut ask: impl FnMut(A) -> F,
-) -> usize {
-    let asked: Vec<A> = asked.into_iter().collect();
+/// `inputs` are not counted: they would exist without the layer.
+fn assert_memory<I, F: Future>(inputs: Vec<I>, mut call: impl FnMut(I) -> Pin<Box<F>>) {
     let mut cx = Context::from_waker(Waker::noop());
-    let mut waiting = Vec::with_capacity(CALLERS);
+    let mut waiting = Vec::with_capacity(inputs.len());
+    let callers = inputs.len();
     let before = HELD.get();
-    for asked in asked {
-        let mut asking = ask(asked);
-        assert!(pin!(&mut asking).poll(&mut cx).is_pending());
-        waiting.push(asking);
+    for input in inputs {
+        let mut future = call(input);
+        assert!(future.as_mut().poll(&mut cx).is_pending());
+        waiting.push(future);
     }
-    (HELD.get() - before) / CALLERS
+    let each = (HELD.get() - before) / callers;
+    assert!((1..=MAXIMUM).contains(&each), "{each} bytes");
 }
 
 #[tokio::test]
-async fn a_caller_of_the_handle_costs_400_bytes_at_most() {
-    let asking = iter::repeat_n(health_that_hangs(), CALLERS);
-    let kept = kept_by_each(asking, |health| {
+async fn a_waiting_caller_of_the_handle_holds_at_most_400_bytes() {
+    assert_memory(vec![health(); CALLERS], |health| {
         Box::pin(async move { health.report_for(&Probe::Readiness).await })
     });
-    println!("{kept} bytes for each of {CALLERS} that wait for a report");
-    assert!((1..=MOST).contains(&kept), "{kept} bytes");
 }
 
 #[tokio::test]
-async fn a_prober_of_the_layer_costs_400_bytes_at_most() {
-    let mut service = HealthLayer::new(health_that_hangs()).layer(Nowhere);
-    // Without memory of its own: a request is dropped before the wait.
-    let requests = (0..CALLERS).map(|_| {
+async fn a_waiting_caller_of_the_layer_holds_at_most_400_bytes() {
+    let mut service = HealthLayer::new(health()).layer(Unreachable);
+    // These requests allocate nothing: each is dropped before the wait.
+    let request = |_| {
         let mut request = Request::new(());
         *request.uri_mut() = Uri::from_static("/readyz");
         request
-    });
-    let kept = kept_by_each(requests, |request| Box::pin(service.call(request)));
-    println!("{kept} bytes for each of {CALLERS} that wait for a response");
-    assert!((1..=MOST).contains(&kept), "{kept} bytes");
+    };
+    let requests: Vec<_> = (0..CALLERS).map(request).collect();
+    assert_memory(requests, |request| Box::pin(service.call(request)));
 }
