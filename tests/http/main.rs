@@ -8,47 +8,31 @@ mod support;
 
 #[cfg(feature = "axum")]
 mod access;
-#[cfg(feature = "axum")]
-mod access_proxies;
-#[cfg(feature = "axum")]
-mod announce_draining;
-mod busy;
 #[cfg(all(feature = "axum", feature = "tracing"))]
 mod custom_render;
-#[cfg(feature = "axum")]
-mod drain_signal;
+mod draining;
+mod endpoints;
 mod format_cache;
-#[cfg(feature = "axum")]
-mod format_custom;
 #[cfg(all(feature = "axum", feature = "postgres"))]
 mod format_openmetrics;
-#[cfg(feature = "axum")]
 mod format_query;
 #[cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
-mod format_schema;
-#[cfg(all(feature = "axum", feature = "postgres"))]
-mod format_shapes;
-#[cfg(feature = "axum")]
+mod format_schemas;
 mod formats;
 mod hostile;
-mod hostile_http;
-#[cfg(feature = "hyper")]
-mod hyper_service;
-mod one_dependency;
 #[cfg(feature = "html")]
 mod page_markup;
 mod pass_through;
 mod placement_http;
 mod placement_limits;
-#[cfg(all(feature = "axum", feature = "tracing"))]
+#[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]
 mod placement_ports;
-#[cfg(feature = "axum")]
 mod placement_servers;
 #[cfg(feature = "tracing")]
 mod probe_marks;
+mod server;
 #[cfg(feature = "axum")]
 mod unauthorized_caller;
 mod with_axum;
 mod with_hyper;
 mod with_tonic;
-mod with_tower;

@@ -1,26 +1,35 @@
-//! What is no probe reaches the inner service, and its response comes back, untouched.
+//! A request that is not a probe reaches the inner service unchanged, and so does its response the caller.
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    pin::{Pin, pin},
+    future::pending,
+    pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_health::{Access, Health, HealthLayer};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_health::{
+    Access, Health, HealthLayer,
+    service::{ResponseBody, mode::KeepBody},
+};
+use tower_test::mock;
+
+use super::server::up;
+
+type Reply = Response<Full<Bytes>>;
+type Step = Poll<Option<Result<Frame<Bytes>, &'static str>>>;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Marker(&'static str);
 
-type Step = Poll<Option<Result<Frame<Bytes>, &'static str>>>;
-
-/// A body that says of itself what it was told to say.
+/// A body with these steps, which may contradict its size hint and its end.
 struct StatedBody {
     steps: VecDeque<Step>,
     ends: bool,
@@ -44,16 +53,23 @@ impl Body for StatedBody {
     }
 }
 
-fn stated_body(ends: bool, hint: SizeHint) -> StatedBody {
-    StatedBody {
-        steps: VecDeque::new(),
-        ends,
-        hint,
-    }
-}
-
 fn layer() -> HealthLayer {
     HealthLayer::new(Health::builder().build())
+}
+
+fn request(path: &str) -> Request<()> {
+    Request::builder().uri(path).body(()).expect("valid")
+}
+
+/// The body of the response to a request that passes through a layer around `steps`.
+async fn passed(steps: VecDeque<Step>, ends: bool, hint: SizeHint) -> ResponseBody<StatedBody> {
+    let mut body = Some(StatedBody { steps, ends, hint });
+    let inner = service_fn(move |_: Request<()>| {
+        let response = Response::new(body.take().expect("called once"));
+        async { Ok::<_, Infallible>(response) }
+    });
+    let Ok(response) = layer().layer(inner).oneshot(request("/")).await;
+    response.into_body()
 }
 
 fn odd_request(target: &str) -> Request<Full<Bytes>> {
@@ -67,70 +83,55 @@ fn odd_request(target: &str) -> Request<Full<Bytes>> {
         .extension(Marker("request"))
         .body(Full::from("body"))
         .expect("valid");
-    let mut raw = http::HeaderValue::from_bytes(b"\xff").expect("valid");
+    let mut raw = HeaderValue::from_bytes(b"\xff").expect("valid");
     raw.set_sensitive(true);
     request.headers_mut().insert("x-raw", raw);
     request
 }
 
-async fn assert_request_passes(layer: HealthLayer, target: &str) {
-    let expected = odd_request(target);
-    // The whole request goes back out, to be compared.
-    let inner = service_fn(async |request: Request<Full<Bytes>>| {
-        let mut response = Response::new(Full::<Bytes>::default());
-        response.extensions_mut().insert(Arc::new(request));
-        Ok::<_, Infallible>(response)
-    });
-    let response = layer
-        .layer(inner)
-        .oneshot(odd_request(target))
-        .await
-        .expect("passes");
-    let seen = response
-        .extensions()
-        .get::<Arc<Request<Full<Bytes>>>>()
-        .expect("the inner service was called");
-    assert_eq!(seen.method(), expected.method(), "{target}");
-    assert_eq!(seen.uri(), expected.uri(), "{target}");
-    assert_eq!(seen.uri().to_string(), expected.uri().to_string());
-    assert_eq!(seen.version(), expected.version(), "{target}");
-    assert_eq!(seen.headers(), expected.headers(), "{target}");
-    let order = |headers: &HeaderMap| headers.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(order(seen.headers()), order(expected.headers()));
-    assert!(seen.headers()["x-raw"].is_sensitive());
-    assert_eq!(seen.extensions().get(), Some(&Marker("request")));
-    assert_eq!(seen.extensions().len(), 1, "nothing is added");
-    let body = seen.body().clone().collect().await.expect("never fails");
-    assert_eq!(body.to_bytes(), "body");
-}
-
 #[tokio::test]
-async fn a_request_that_is_no_probe_arrives_untouched() {
-    for target in [
-        "/",
-        "/users?a=%20b&c",
-        "/readyz/",
-        "/health/a/b",
-        "/HEALTH",
-        "/%72eadyz",
-        "http://user@example.org:81/a%2Fb?x",
-        "example.org:443",
-        "*",
+async fn a_request_that_is_not_answered_arrives_unchanged() {
+    let plain = layer();
+    let forwards = layer().allow(Access::nobody()).forward_denied();
+    for (layer, target) in [
+        (&plain, "/"),
+        (&plain, "/users?a=%20b&c"),
+        (&plain, "/readyz/"),
+        (&plain, "/health/a/b"),
+        (&plain, "/%72eadyz"),
+        (&plain, "http://user@example.org:81/a%2Fb?x"),
+        (&plain, "example.org:443"),
+        (&plain, "*"),
+        (&forwards, "/readyz"),
+        (&forwards, "/health?x"),
+        (&forwards, "/health/database"),
     ] {
-        assert_request_passes(layer(), target).await;
+        let sent = odd_request(target);
+        // The response carries the request back.
+        let inner = service_fn(async |request: Request<Full<Bytes>>| {
+            let mut response = Reply::default();
+            response.extensions_mut().insert(Arc::new(request));
+            Ok::<_, Infallible>(response)
+        });
+        let Ok(response) = layer.layer(inner).oneshot(odd_request(target)).await;
+        let seen = response.extensions().get::<Arc<Request<Full<Bytes>>>>();
+        let seen = seen.expect("the inner service was called");
+        assert_eq!(seen.method(), sent.method(), "{target}");
+        assert_eq!(seen.uri().to_string(), sent.uri().to_string());
+        assert_eq!(seen.version(), sent.version(), "{target}");
+        assert_eq!(seen.headers(), sent.headers(), "{target}");
+        let order = |headers: &HeaderMap| headers.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(order(seen.headers()), order(sent.headers()));
+        assert!(seen.headers()["x-raw"].is_sensitive());
+        assert_eq!(seen.extensions().get(), Some(&Marker("request")));
+        assert_eq!(seen.extensions().len(), 1, "nothing is added");
+        let body = seen.body().clone().collect().await.expect("never fails");
+        assert_eq!(body.to_bytes(), "body");
     }
 }
 
 #[tokio::test]
-async fn a_concealed_probe_arrives_untouched() {
-    let layer = layer().allow(Access::nobody()).forward_denied();
-    for target in ["/readyz", "/health?x", "/health/database"] {
-        assert_request_passes(layer.clone(), target).await;
-    }
-}
-
-#[tokio::test]
-async fn the_head_of_a_response_comes_back_untouched() {
+async fn the_head_of_a_response_comes_back_unchanged() {
     let inner = service_fn(async |_: Request<()>| {
         Response::builder()
             .status(299)
@@ -139,62 +140,37 @@ async fn the_head_of_a_response_comes_back_untouched() {
             .header("cache-control", "max-age=1")
             .header("x-twice", "2")
             .extension(Marker("response"))
-            .body(stated_body(false, SizeHint::new()))
+            .body(Full::<Bytes>::default())
     });
-    let request = || {
-        let mut request = Request::new(());
-        *request.uri_mut() = Uri::from_static("/users");
-        request
-    };
-    let (bare, _) = inner.oneshot(request()).await.expect("valid").into_parts();
-    let (layered, _) = layer()
-        .layer(inner)
-        .oneshot(request())
-        .await
-        .expect("valid")
-        .into_parts();
-    assert_eq!(layered.status, bare.status);
-    assert_eq!(layered.version, bare.version);
-    assert_eq!(layered.headers, bare.headers);
-    assert_eq!(layered.headers.len(), 3);
-    assert_eq!(layered.extensions.get(), Some(&Marker("response")));
-    assert_eq!(layered.extensions.len(), 1);
+    let bare = inner.oneshot(request("/users")).await.expect("valid");
+    let layered = layer().layer(inner).oneshot(request("/users")).await;
+    let layered = layered.expect("valid");
+    assert_eq!(layered.status(), bare.status());
+    assert_eq!(layered.version(), bare.version());
+    assert_eq!(layered.headers(), bare.headers());
+    assert_eq!(layered.extensions().get(), Some(&Marker("response")));
+    assert_eq!(layered.extensions().len(), 1);
 }
 
 #[tokio::test]
-async fn a_body_says_of_itself_what_it_said_before() {
+async fn a_bodys_end_size_and_frames_are_unchanged() {
     let mut between = SizeHint::new();
     between.set_lower(3);
     between.set_upper(9);
-    let table = [
+    // The last one is inconsistent, which the layer must not correct.
+    for (ends, hint) in [
         (false, SizeHint::new()),
         (true, SizeHint::new()),
-        (false, SizeHint::with_exact(0)),
         (true, SizeHint::with_exact(0)),
         (false, SizeHint::with_exact(7)),
-        // A body that ends with a promise unkept: not the layer's to mend.
-        (true, SizeHint::with_exact(7)),
         (false, between),
-    ];
-    for (ends, hint) in table {
-        let inner = service_fn(|_: Request<()>| {
-            let body = stated_body(ends, hint);
-            async { Ok::<_, Infallible>(Response::new(body)) }
-        });
-        let body = layer()
-            .layer(inner)
-            .oneshot(Request::new(()))
-            .await
-            .expect("never fails")
-            .into_body();
+        (true, SizeHint::with_exact(7)),
+    ] {
+        let body = passed(VecDeque::new(), ends, hint).await;
         assert_eq!(body.is_end_stream(), ends, "{hint:?}");
-        assert_eq!(body.size_hint().lower(), hint.lower());
-        assert_eq!(body.size_hint().upper(), hint.upper());
+        let bounds = (body.size_hint().lower(), body.size_hint().upper());
+        assert_eq!(bounds, (hint.lower(), hint.upper()));
     }
-}
-
-#[tokio::test]
-async fn every_frame_comes_through_as_it_was() {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().expect("valid"));
     let steps = || {
@@ -207,20 +183,7 @@ async fn every_frame_comes_through_as_it_was() {
             Poll::Ready(None),
         ])
     };
-    let inner = service_fn(|_: Request<()>| {
-        let body = StatedBody {
-            steps: steps(),
-            ..stated_body(false, SizeHint::new())
-        };
-        async { Ok::<_, Infallible>(Response::new(body)) }
-    });
-    let body = layer()
-        .layer(inner)
-        .oneshot(Request::new(()))
-        .await
-        .expect("never fails")
-        .into_body();
-    let mut body = pin!(body);
+    let mut body = Box::pin(passed(steps(), false, SizeHint::new()).await);
     let mut cx = Context::from_waker(Waker::noop());
     for expected in steps() {
         let polled = body.as_mut().poll_frame(&mut cx);
@@ -229,40 +192,109 @@ async fn every_frame_comes_through_as_it_was() {
 }
 
 #[tokio::test]
-async fn an_answer_says_its_length_and_ends_with_it() {
-    let inner = service_fn(async |_: Request<()>| {
-        Ok::<_, Infallible>(Response::new(stated_body(false, SizeHint::new())))
-    });
-    let service = layer().layer(inner);
-    let request = |method, path: &'static str| {
-        let mut request = Request::new(());
-        *request.method_mut() = method;
-        *request.uri_mut() = Uri::from_static(path);
-        request
-    };
-    let mut body = service
-        .clone()
-        .oneshot(request(Method::GET, "/readyz"))
-        .await
-        .expect("never fails")
-        .into_body();
+async fn an_answer_knows_its_length_and_ends_with_it() {
+    let service = layer().layer(service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Reply::default())
+    }));
+    let Ok(response) = service.clone().oneshot(request("/readyz")).await;
+    let mut body = response.into_body();
     assert!(!body.is_end_stream());
     assert_eq!(body.size_hint().exact(), Some(15));
     let frame = body.frame().await.expect("a frame").expect("no error");
     assert_eq!(frame.into_data().expect("data"), r#"{"status":"up"}"#);
     assert!(body.is_end_stream());
     assert_eq!(body.size_hint().exact(), Some(0));
-    assert!(body.frame().await.is_none());
-    assert!(body.frame().await.is_none(), "and stays ended");
+    assert!(body.frame().await.is_none() && body.frame().await.is_none());
 
-    for (method, path) in [(Method::HEAD, "/readyz"), (Method::POST, "/readyz")] {
-        let body = service
-            .clone()
-            .oneshot(request(method, path))
-            .await
-            .expect("never fails")
-            .into_body();
-        assert!(body.is_end_stream());
-        assert_eq!(body.size_hint().exact(), Some(0));
+    for method in [Method::HEAD, Method::POST] {
+        let mut request = request("/readyz");
+        *request.method_mut() = method;
+        let Ok(response) = service.clone().oneshot(request).await;
+        assert!(response.body().is_end_stream());
+        assert_eq!(response.body().size_hint().exact(), Some(0));
     }
+}
+
+#[tokio::test]
+async fn readiness_is_that_of_the_inner_service() {
+    let (mut plain, mut handle) = mock::spawn_layer::<Request<()>, Reply, _>(layer());
+    handle.allow(0);
+    assert!(plain.poll_ready().is_pending());
+    handle.allow(1);
+    assert!(plain.is_woken(), "by the waker of the caller");
+    assert!(plain.poll_ready().is_ready());
+    handle.send_error("broken");
+    let Poll::Ready(Err(error)) = plain.poll_ready() else {
+        panic!("the error of the inner service");
+    };
+    assert_eq!(error.to_string(), "broken");
+
+    type Kept = HealthLayer<KeepBody>;
+    let kept = layer().keep_body_type();
+    let (mut kept, mut handle) = mock::spawn_layer::<Request<()>, Response<Vec<u8>>, Kept>(kept);
+    handle.allow(0);
+    assert!(kept.poll_ready().is_pending());
+    handle.allow(1);
+    assert!(kept.poll_ready().is_ready());
+}
+
+#[tokio::test]
+async fn a_probe_never_reaches_the_inner_service() {
+    let (service, mut handle) = mock::pair::<Request<()>, Reply>();
+    handle.allow(10);
+    let service = HealthLayer::new(up()).layer(service);
+    for path in ["/livez", "/readyz", "/startupz", "/health"] {
+        let response = service.clone().oneshot(request(path)).await;
+        assert_eq!(response.expect("answers").status(), 200, "{path}");
+    }
+    drop(service);
+    assert!(handle.next_request().await.is_none());
+}
+
+#[tokio::test]
+async fn a_dropped_future_drops_the_inner_call() {
+    let held = Arc::new(());
+    let inner = service_fn(|_: Request<()>| {
+        let held = held.clone();
+        async move {
+            let _held = held;
+            pending::<Result<Reply, Infallible>>().await
+        }
+    });
+    let mut service = layer().layer(inner);
+    let mut call = Box::pin(service.call(request("/users")));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(Arc::strong_count(&held), 2);
+    drop(call);
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[tokio::test]
+async fn errors_of_the_inner_service_keep_their_type() {
+    #[derive(Debug, PartialEq)]
+    struct OwnError(u32);
+
+    let inner = service_fn(async |_: Request<()>| Err::<Reply, _>(OwnError(7)));
+    let error: OwnError = layer()
+        .layer(inner)
+        .oneshot(request("/users"))
+        .await
+        .expect_err("fails");
+    assert_eq!(error, OwnError(7));
+    let probe: Result<_, OwnError> = layer().layer(inner).oneshot(request("/readyz")).await;
+    assert_eq!(probe.expect("answered").status(), 200);
+}
+
+#[tokio::test]
+async fn neither_service_nor_request_need_clone_or_send() {
+    let not_send = Rc::new(());
+    let mut service = layer().layer(service_fn(move |_: Request<Rc<()>>| {
+        let _held = &not_send;
+        async { Ok::<_, Infallible>(Reply::default()) }
+    }));
+    let service = ServiceExt::<Request<Rc<()>>>::ready(&mut service).await;
+    let probe = request("/readyz").map(Rc::new);
+    let Ok(response) = service.expect("ready").call(probe).await;
+    assert_eq!(response.headers()["cache-control"], "no-store");
 }

@@ -1,14 +1,12 @@
-//! tower-http's layers on both sides of ours: each does its work for the app, and what it does to a
-//! probe depends on the side.
+//! Layers of tower-http outside and inside ours: both work for the app; only an outer one sees probes.
 
-use std::{convert::Infallible, error::Error, future::pending, time::Duration};
+use std::{convert::Infallible, future::pending, time::Duration};
 
-use crate::helpers::gate::Gate;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
-use tower_health::{Access, Health, HealthLayer, Outcome};
+use tower_health::{Access, Health, HealthLayer};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
@@ -20,40 +18,52 @@ use tower_http::{
     validate_request::ValidateRequestHeaderLayer,
 };
 
-type Reply = Response<Full<Bytes>>;
-type Stack = BoxCloneService<Request<Full<Bytes>>, Seen, BoxError>;
+use super::server::up;
+use crate::helpers::gate::Gate;
 
-/// A response that was received whole.
+type Stack = BoxCloneService<Request<Full<Bytes>>, Received, BoxError>;
+
+/// A complete response.
 #[derive(Debug)]
-struct Seen {
+struct Received {
     code: u16,
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// The stacks with `$layer` around ours, and inside it.
+impl Received {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    fn is_probe(&self) -> bool {
+        self.header("cache-control") == Some("no-store")
+    }
+
+    fn is_compressed(&self) -> bool {
+        let encoded = self.header("content-encoding") == Some("gzip");
+        assert_eq!(encoded, self.body.starts_with(&[0x1f, 0x8b]), "{self:?}");
+        encoded
+    }
+}
+
+/// The stacks with `$layer` outside ours, and inside it.
 macro_rules! both_sides {
     ($layer:expr) => {{
-        // Twice: the response that a layer may make has another type on each side.
-        let around = ServiceBuilder::new().layer($layer).layer(probes());
-        let inside = ServiceBuilder::new().layer(probes()).layer($layer);
+        let probes = HealthLayer::new(up()).details(Access::everybody());
+        // The response of a layer has another type on each side.
+        let outside = ServiceBuilder::new().layer($layer).layer(probes.clone());
+        let inside = ServiceBuilder::new().layer(probes).layer($layer);
         (
-            erased(around.service(service_fn(app))),
+            erased(outside.service(service_fn(app))),
             erased(inside.service(service_fn(app))),
         )
     }};
 }
 
-fn probes() -> HealthLayer {
-    let health = Health::builder()
-        .check("database", async || Ok(Outcome::up()))
-        .build();
-    HealthLayer::new(health).details(Access::everybody())
-}
-
-async fn app(request: Request<Full<Bytes>>) -> Result<Reply, Infallible> {
+async fn app(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
     match request.uri().path() {
-        "/panic" => panic!("a bug of the app's"),
+        "/panic" => panic!("a bug of the app"),
         "/slow" => pending().await,
         _ => Ok(Response::new(Full::from("index ".repeat(100)))),
     }
@@ -71,7 +81,7 @@ where
         .map_err(Into::into)
         .and_then(async |response: Response<B>| {
             let (head, body) = response.into_parts();
-            Ok(Seen {
+            Ok(Received {
                 code: head.status.as_u16(),
                 headers: head.headers,
                 body: body.collect().await.map_err(Into::into)?.to_bytes(),
@@ -80,207 +90,36 @@ where
         .boxed_clone()
 }
 
-async fn ask(stack: &Stack, method: Method, path: &str, headers: &[(&str, &str)]) -> Seen {
-    let mut request = Request::builder().method(method).uri(path);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
+async fn send(stack: &Stack, method: Method, path: &str, accept: [&str; 2]) -> Received {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header("accept", accept[0]);
+    let request = request.header("accept-encoding", accept[1]);
     let request = request.body(Full::default()).expect("valid");
     stack.clone().oneshot(request).await.expect("answers")
 }
 
-async fn get(stack: &Stack, path: &str) -> Seen {
-    ask(stack, Method::GET, path, &[]).await
-}
-
-impl Seen {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    fn is_probe(&self) -> bool {
-        self.header("cache-control") == Some("no-store")
-    }
-}
-
-// The feature brings the crate that names a span.
-#[cfg(feature = "tracing")]
-#[tokio::test]
-async fn a_trace_sees_probes_from_outside_only() {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
-
-    let counting = || {
-        let count = Arc::new(AtomicUsize::new(0));
-        let counter = count.clone();
-        let layer = TraceLayer::new_for_http().on_request(
-            move |_: &Request<Full<Bytes>>, _: &tracing::Span| {
-                counter.fetch_add(1, Ordering::Relaxed);
-            },
-        );
-        (count, layer)
-    };
-    let (count, layer) = counting();
-    let (around, _) = both_sides!(layer.clone());
-    assert!(get(&around, "/readyz").await.is_probe());
-    assert!(!get(&around, "/").await.is_probe());
-    assert_eq!(count.load(Ordering::Relaxed), 2);
-
-    let (count, layer) = counting();
-    let (_, inside) = both_sides!(layer.clone());
-    assert!(get(&inside, "/readyz").await.is_probe());
-    assert_eq!(count.load(Ordering::Relaxed), 0);
-    assert!(!get(&inside, "/").await.is_probe());
-    assert_eq!(count.load(Ordering::Relaxed), 1);
+async fn get(stack: &Stack, path: &str) -> Received {
+    send(stack, Method::GET, path, ["*/*", "identity"]).await
 }
 
 #[tokio::test]
-async fn compression_around_squeezes_detailed_answers_and_inside_the_apps_alone() {
-    let (around, inside) = both_sides!(CompressionLayer::new());
-    let gzip = [("accept-encoding", "gzip")];
-    let squeezed = |seen: &Seen| {
-        let says = seen.header("content-encoding") == Some("gzip");
-        assert_eq!(says, seen.body.starts_with(&[0x1f, 0x8b]), "{seen:?}");
-        says
-    };
-    for (stack, probe_is_squeezed) in [(&around, true), (&inside, false)] {
-        assert!(squeezed(&ask(stack, Method::GET, "/", &gzip).await));
-        let seen = ask(stack, Method::GET, "/health", &gzip).await;
-        assert_eq!(squeezed(&seen), probe_is_squeezed);
-        assert!(seen.is_probe());
-        assert!(
-            !squeezed(&get(stack, "/health").await),
-            "nobody asked for it"
-        );
-        // An answer to a head has no body that a length could contradict.
-        let seen = ask(stack, Method::HEAD, "/health", &gzip).await;
-        assert!(seen.body.is_empty() && seen.is_probe());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_timeout_around_cuts_a_slow_probe_short_and_not_its_run() {
-    let limit = Duration::from_millis(100);
-    let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit);
-    let gate = Gate::new();
-    let health = Health::builder().check("database", gate.check()).build();
-    let layer = HealthLayer::new(health);
-    let around = ServiceBuilder::new().layer(timeout).layer(layer.clone());
-    let around = erased(around.service(service_fn(app)));
-    assert_eq!(get(&around, "/readyz").await.code, 504);
-    gate.pass.add_permits(1);
-    let inside = ServiceBuilder::new().layer(layer).layer(timeout);
-    let inside = erased(inside.service(service_fn(app)));
-    // The run that the first caller started, or a caller would wait here until the check's own end.
-    assert_eq!(get(&inside, "/readyz").await.code, 200);
-    assert_eq!(gate.runs(), 1);
-    for stack in [&around, &inside] {
-        assert_eq!(get(stack, "/slow").await.code, 504);
-    }
-}
-
-#[tokio::test]
-async fn cors_around_answers_preflights_of_probes_and_inside_they_are_no_get() {
-    let (around, inside) = both_sides!(CorsLayer::permissive());
-    let origin = ("origin", "https://status.example");
-    let preflight = [origin, ("access-control-request-method", "GET")];
-    let allowed = |seen: &Seen| seen.header("access-control-allow-origin").is_some();
-    for (stack, probe_allowed, code) in [(&around, true, 200), (&inside, false, 405)] {
-        let seen = ask(stack, Method::OPTIONS, "/readyz", &preflight).await;
-        assert_eq!((seen.code, allowed(&seen)), (code, probe_allowed));
-        let seen = ask(stack, Method::GET, "/readyz", &[origin]).await;
-        assert_eq!((seen.code, allowed(&seen)), (200, probe_allowed));
-        let seen = ask(stack, Method::OPTIONS, "/", &preflight).await;
-        assert_eq!((seen.code, allowed(&seen)), (200, true));
-    }
-}
-
-#[tokio::test]
-async fn a_caught_panic_is_the_apps_on_either_side_and_a_checks_never_gets_there() {
-    let (around, inside) = both_sides!(CatchPanicLayer::new());
-    for stack in [&around, &inside] {
-        assert_eq!(get(stack, "/panic").await.code, 500);
-        assert_eq!(get(stack, "/readyz").await.code, 200);
-    }
-    let health = Health::builder()
-        .check("database", async || panic!("a bug of the check's"))
-        .build();
-    let bare = ServiceBuilder::new().layer(HealthLayer::new(health));
-    let bare = erased(bare.service(service_fn(app)));
-    assert_eq!(get(&bare, "/readyz").await.code, 503);
-}
-
-#[tokio::test]
-async fn a_panic_in_the_apps_access_rule_refuses_the_caller_and_reaches_nobody() {
-    let rule = Access::predicate(|_| panic!("a bug"));
-    let layer = HealthLayer::new(Health::builder().build()).allow(rule);
-    let bare = erased(ServiceBuilder::new().layer(layer).service(service_fn(app)));
-    assert_eq!(get(&bare, "/readyz").await.code, 403);
-    assert_eq!(get(&bare, "/").await.code, 200);
-}
-
-#[tokio::test]
-async fn request_ids_reach_probes_from_outside_only() {
-    // Two layers that belong together, in the order that tower-http asks for.
+async fn usual_layers_together_work_on_either_side() {
     let ids = ServiceBuilder::new()
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .into_inner();
-    let (around, inside) = both_sides!(ids.clone());
-    for (stack, probe_has_one) in [(&around, true), (&inside, false)] {
-        for (path, has_one) in [("/readyz", probe_has_one), ("/", true)] {
-            let made = get(stack, path).await;
-            assert_eq!(made.header("x-request-id").is_some(), has_one, "{path}");
-            let given = ask(stack, Method::GET, path, &[("x-request-id", "own")]).await;
-            let expected = has_one.then_some("own");
-            assert_eq!(given.header("x-request-id"), expected, "{path}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_refuses_unauthorized_callers_refuses_probes_from_outside_only() {
-    // A rule for all requests, such as a token's: here a header stands for it.
-    let (around, inside) = both_sides!(ValidateRequestHeaderLayer::accept("text/plain"));
-    let refused = [("accept", "application/json")];
-    for (stack, code) in [(&around, 406), (&inside, 200)] {
-        let seen = ask(stack, Method::GET, "/readyz", &refused).await;
-        assert_eq!(seen.code, code);
-        let seen = ask(stack, Method::GET, "/", &refused).await;
-        assert_eq!(seen.code, 406);
-    }
-}
-
-#[tokio::test]
-async fn a_normaliser_of_paths_around_makes_more_paths_a_probes() {
-    let (around, inside) = both_sides!(NormalizePathLayer::trim_trailing_slash());
-    assert!(get(&around, "/readyz/").await.is_probe());
-    assert!(!get(&inside, "/readyz/").await.is_probe());
-    for stack in [&around, &inside] {
-        assert!(get(stack, "/readyz").await.is_probe());
-    }
-}
-
-/// As an app has them: all at once, on either side, and errors that are the timeout's own.
-#[tokio::test]
-async fn all_of_them_together_on_either_side_leave_probes_and_app_intact()
--> Result<(), Box<dyn Error>> {
-    let all = ServiceBuilder::new()
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::x_request_id());
+    let limit = Duration::from_secs(30);
+    let all = ids
         .layer(TraceLayer::new_for_http())
-        .layer(PropagateRequestIdLayer::x_request_id())
         .layer(CompressionLayer::new())
         .layer(CorsLayer::permissive())
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
-            Duration::from_secs(30),
+            limit,
         ))
         .layer(CatchPanicLayer::new())
         .into_inner();
-    let (around, inside) = both_sides!(all.clone());
-    for stack in [&around, &inside] {
+    let (outside, inside) = both_sides!(all.clone());
+    for (stack, is_outside) in [(&outside, true), (&inside, false)] {
         for path in [
             "/livez",
             "/readyz",
@@ -288,13 +127,75 @@ async fn all_of_them_together_on_either_side_leave_probes_and_app_intact()
             "/health",
             "/health/database",
         ] {
-            let seen = get(stack, path).await;
-            assert!(seen.code == 200 && seen.is_probe(), "{path}: {seen:?}");
-            let body: serde_json::Value = serde_json::from_slice(&seen.body)?;
-            assert_eq!(body["status"], "up", "{path}");
+            let probe = get(stack, path).await;
+            assert!(probe.code == 200 && probe.is_probe(), "{path}: {probe:?}");
+            assert!(
+                probe.body.starts_with(br#"{"status":"up""#),
+                "{path}: {probe:?}"
+            );
+            assert_eq!(probe.header("x-request-id").is_some(), is_outside, "{path}");
         }
+        // A preflight of CORS inside ours would be a method that is not allowed.
+        let preflight = send(stack, Method::OPTIONS, "/readyz", ["*/*"; 2]).await;
+        assert_eq!(preflight.code, if is_outside { 200 } else { 405 });
         assert_eq!(get(stack, "/panic").await.code, 500);
-        assert_eq!(&get(stack, "/").await.body[..5], b"index");
+        let index = get(stack, "/").await;
+        assert_eq!(&index.body[..5], b"index");
+        assert!(index.header("x-request-id").is_some());
     }
-    Ok(())
+}
+
+#[tokio::test]
+async fn compression_outside_compresses_details_too() {
+    let (outside, inside) = both_sides!(CompressionLayer::new());
+    for (stack, is_outside) in [(&outside, true), (&inside, false)] {
+        assert!(
+            send(stack, Method::GET, "/", ["*/*", "gzip"])
+                .await
+                .is_compressed()
+        );
+        let details = send(stack, Method::GET, "/health", ["*/*", "gzip"]).await;
+        assert!(details.is_probe());
+        assert_eq!(details.is_compressed(), is_outside);
+        assert!(!get(stack, "/health").await.is_compressed());
+        let head = send(stack, Method::HEAD, "/health", ["*/*", "gzip"]).await;
+        assert!(head.is_probe() && head.body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn only_an_outer_layer_rejects_or_rewrites_probes() {
+    // A rule for all requests, as of a token.
+    let (outside, inside) = both_sides!(ValidateRequestHeaderLayer::accept("text/plain"));
+    for (stack, code) in [(&outside, 406), (&inside, 200)] {
+        for (path, code) in [("/readyz", code), ("/", 406)] {
+            let accept = ["application/json", "identity"];
+            let answer = send(stack, Method::GET, path, accept).await;
+            assert_eq!(answer.code, code, "{path}");
+        }
+    }
+    let (outside, inside) = both_sides!(NormalizePathLayer::trim_trailing_slash());
+    assert!(get(&outside, "/readyz/").await.is_probe());
+    assert!(!get(&inside, "/readyz/").await.is_probe());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_outside_ends_a_slow_probe_but_not_its_run() {
+    let limit = Duration::from_millis(100);
+    let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit);
+    let gate = Gate::new();
+    let health = Health::builder().check("database", gate.check()).build();
+    let layer = HealthLayer::new(health);
+    let outside = ServiceBuilder::new().layer(timeout).layer(layer.clone());
+    let outside = erased(outside.service(service_fn(app)));
+    assert_eq!(get(&outside, "/readyz").await.code, 504);
+    gate.pass.add_permits(1);
+    let inside = ServiceBuilder::new().layer(layer).layer(timeout);
+    let inside = erased(inside.service(service_fn(app)));
+    // The next caller gets the result of the run that the first one started.
+    assert_eq!(get(&inside, "/readyz").await.code, 200);
+    assert_eq!(gate.runs(), 1);
+    for stack in [&outside, &inside] {
+        assert_eq!(get(stack, "/slow").await.code, 504);
+    }
 }

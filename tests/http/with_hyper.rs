@@ -1,35 +1,81 @@
-//! The layer around a tower service that plain hyper serves.
+//! The layer around tower and hyper services that plain hyper serves, in both versions of HTTP.
 
-use crate::helpers::wire;
 use std::{convert::Infallible, net::SocketAddr};
 
-use crate::helpers::wire::{Wire, soon};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
-    server::conn,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
-use tower::{Layer, ServiceExt, service_fn};
-use tower_health::{Access, Failure, Health, HealthLayer, Outcome, PeerAddr, Reason};
+use tokio::net::TcpStream;
+use tower::{Layer, service_fn};
+use tower_health::{Access, HealthLayer};
 
-#[derive(Clone, Copy, PartialEq)]
-enum Speaks {
-    Http1,
-    Http2,
+use super::server::{down, serve_hyper, up};
+use crate::helpers::wire::{self, soon};
+
+enum Client {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Client {
+    async fn both(address: SocketAddr) -> [Self; 2] {
+        [
+            Self::Http1(wire::http1(address).await),
+            Self::Http2(wire::http2(address).await),
+        ]
+    }
+
+    async fn send(&mut self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        self.send_with(method, path, HeaderMap::new()).await
+    }
+
+    /// The response without its date. The request's body is `hello`.
+    async fn send_with(
+        &mut self,
+        method: &Method,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Response<Full<Bytes>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://localhost{path}"))
+            .body(Full::from("hello"))
+            .expect("valid");
+        request.headers_mut().extend(headers);
+        let response = soon(async {
+            match self {
+                Self::Http1(client) => {
+                    client.ready().await?;
+                    client.send_request(request).await
+                }
+                Self::Http2(client) => client.send_request(request).await,
+            }
+        });
+        let (mut head, body) = response.await.expect("answered").into_parts();
+        head.headers.remove("date");
+        let body = soon(body.collect()).await.expect("a body");
+        if let Some(trailers) = body.trailers().cloned() {
+            head.extensions.insert(trailers);
+        }
+        Response::from_parts(head, Full::new(body.to_bytes()))
+    }
+}
+
+async fn text(response: Response<Full<Bytes>>) -> String {
+    let body = response.into_body().collect().await.expect("infallible");
+    String::from_utf8(body.to_bytes().into()).expect("text")
 }
 
 /// An app that echoes, with trailers.
-async fn serve(layer: HealthLayer, speaks: Speaks) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-    let address = listener.local_addr().expect("bound");
+async fn serve(layer: HealthLayer) -> SocketAddr {
     let app = layer.layer(service_fn(async |request: Request<Incoming>| {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-end", "true".parse().expect("valid"));
@@ -38,173 +84,145 @@ async fn serve(layer: HealthLayer, speaks: Speaks) -> SocketAddr {
             .with_trailers(async { Some(Ok(trailers)) });
         Ok::<_, Infallible>(Response::new(body.boxed_unsync()))
     }));
-    tokio::spawn(async move {
-        while let Ok((stream, peer)) = listener.accept().await {
-            let service = app.clone().map_request(move |mut request: Request<_>| {
-                request.extensions_mut().insert(PeerAddr(peer));
-                request
-            });
-            let service = TowerToHyperService::new(service);
-            let stream = TokioIo::new(stream);
-            tokio::spawn(async move {
-                match speaks {
-                    Speaks::Http1 => {
-                        let builder = conn::http1::Builder::new();
-                        builder.serve_connection(stream, service).await
-                    }
-                    Speaks::Http2 => {
-                        let builder = conn::http2::Builder::new(TokioExecutor::new());
-                        builder.serve_connection(stream, service).await
-                    }
-                }
-            });
-        }
-    });
-    address
-}
-
-enum Client {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
-}
-
-impl Client {
-    async fn connect(address: SocketAddr, speaks: Speaks) -> Self {
-        match speaks {
-            Speaks::Http1 => Self::Http1(wire::http1(address).await),
-            Speaks::Http2 => Self::Http2(wire::http2(address).await),
-        }
-    }
-
-    async fn send(&mut self, method: Method, path: &str, body: &'static str) -> Response<Incoming> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://localhost{path}"))
-            .body(Full::from(body))
-            .expect("valid");
-        soon(async {
-            match self {
-                Self::Http1(client) => {
-                    client.ready().await?;
-                    client.send_request(request).await
-                }
-                Self::Http2(client) => {
-                    client.ready().await?;
-                    client.send_request(request).await
-                }
-            }
-        })
-        .await
-        .expect("answered")
-    }
-}
-
-fn health() -> Health {
-    Health::builder()
-        .check("database", async || Ok(Outcome::up()))
-        .build()
+    serve_hyper(TowerToHyperService::new(app)).await
 }
 
 #[tokio::test]
-async fn probes_are_answered_beside_the_app_in_both_versions() {
-    for speaks in [Speaks::Http1, Speaks::Http2] {
-        let address = serve(HealthLayer::new(health()), speaks).await;
-        let mut client = Client::connect(address, speaks).await;
+async fn probes_are_answered_and_requests_pass() {
+    let address = serve(HealthLayer::new(up())).await;
+    for mut client in Client::both(address).await {
+        let is_http2 = matches!(client, Client::Http2(_));
         for path in ["/readyz", "/livez", "/startupz", "/health?x"] {
-            let response = client.send(Method::GET, path, "").await;
+            let response = client.send(&Method::GET, path).await;
             assert_eq!(response.status(), StatusCode::OK, "{path}");
-            assert_eq!(response.headers()["content-length"], "15");
-            assert_eq!(response.headers()["cache-control"], "no-store");
-            assert_eq!(response.headers()["content-type"], "application/json");
-            let expected = match speaks {
-                Speaks::Http1 => Version::HTTP_11,
-                Speaks::Http2 => Version::HTTP_2,
+            let headers = response.headers();
+            assert_eq!(headers["content-length"], "15");
+            assert_eq!(headers["cache-control"], "no-store");
+            assert_eq!(headers["content-type"], "application/json");
+            assert_eq!(headers.len(), 3, "each header has its price: {headers:?}");
+            let version = if is_http2 {
+                Version::HTTP_2
+            } else {
+                Version::HTTP_11
             };
-            assert_eq!(response.version(), expected);
-            let body = response.collect().await.expect("a body");
-            assert_eq!(body.to_bytes(), r#"{"status":"up"}"#);
+            assert_eq!(response.version(), version);
+            assert_eq!(text(response).await, r#"{"status":"up"}"#);
         }
-        let echo = client.send(Method::POST, "/echo", "hello").await;
+        let echo = client.send(&Method::POST, "/echo").await;
         assert!(!echo.headers().contains_key("cache-control"));
-        let body = echo.collect().await.expect("a body");
-        if speaks == Speaks::Http2 {
-            assert_eq!(body.trailers().expect("trailers")["x-end"], "true");
+        if is_http2 {
+            let trailers = echo.extensions().get::<HeaderMap>().expect("trailers");
+            assert_eq!(trailers["x-end"], "true");
         }
-        assert_eq!(body.to_bytes(), "hello");
+        assert_eq!(text(echo).await, "hello");
     }
 }
 
 #[tokio::test]
-async fn head_and_refusals_are_alike_in_both_versions() {
-    for speaks in [Speaks::Http1, Speaks::Http2] {
-        // No ages: with them lengths differ.
-        let layer = HealthLayer::new(health()).without_measurements();
-        let layer = layer.details(Access::everybody());
-        let address = serve(layer, speaks).await;
-        let mut client = Client::connect(address, speaks).await;
-        for path in ["/livez", "/health/database"] {
-            let mut heads = Vec::new();
-            for method in [Method::GET, Method::HEAD] {
-                let response = client.send(method.clone(), path, "").await;
-                let (mut parts, body) = response.into_parts();
-                let body = body.collect().await.expect("a body").to_bytes();
-                assert!(method == Method::GET || body.is_empty(), "{path}");
-                parts.headers.remove("date");
-                heads.push((parts.status, parts.headers));
+async fn head_has_the_headers_of_get_and_no_body() {
+    let allowed = Access::predicate(|head| !head.headers().contains_key("x-unauthorized"));
+    // Without ages, which would change the length.
+    let layer = |health| {
+        HealthLayer::new(health)
+            .allow(allowed.clone())
+            .details(Access::everybody())
+            .without_measurements()
+    };
+    let mut unauthorized = HeaderMap::new();
+    unauthorized.insert("x-unauthorized", "1".parse().expect("valid"));
+    for health in [up(), down()] {
+        for mut client in Client::both(serve(layer(health)).await).await {
+            for (path, headers) in [
+                ("/livez", HeaderMap::new()),
+                ("/readyz", HeaderMap::new()),
+                ("/health/database", HeaderMap::new()),
+                ("/health", unauthorized.clone()),
+            ] {
+                let get = client.send_with(&Method::GET, path, headers.clone()).await;
+                let head = client.send_with(&Method::HEAD, path, headers).await;
+                assert_eq!(head.status(), get.status(), "{path}");
+                assert_eq!(head.headers(), get.headers(), "{path}");
+                assert_eq!(text(head).await, "", "{path}");
             }
-            assert_eq!(heads[0], heads[1], "{path}");
-        }
-        let refused = client.send(Method::POST, "/readyz", "body").await;
-        assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(refused.headers()["allow"], "GET, HEAD");
-        let after = client.send(Method::GET, "/readyz", "").await;
-        assert_eq!(after.status(), StatusCode::OK, "the connection goes on");
-    }
-}
-
-#[tokio::test]
-async fn a_failing_probe_leaves_the_connection_open() {
-    let broken = Health::builder()
-        .check("database", async || Err(Failure::new(Reason::Refused)))
-        .build();
-    for speaks in [Speaks::Http1, Speaks::Http2] {
-        let address = serve(HealthLayer::new(broken.clone()), speaks).await;
-        let mut client = Client::connect(address, speaks).await;
-        for _ in 0..3 {
-            let response = client.send(Method::GET, "/readyz", "").await;
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(response.headers()["retry-after"], "1");
-            let body = response.collect().await.expect("a body");
-            assert_eq!(body.to_bytes(), r#"{"status":"down"}"#);
         }
     }
 }
 
 #[tokio::test]
-async fn a_local_peer_that_the_server_notes_sees_details() {
-    for speaks in [Speaks::Http1, Speaks::Http2] {
-        let layer = HealthLayer::new(health()).details(Access::loopback());
-        let address = serve(layer, speaks).await;
-        let mut client = Client::connect(address, speaks).await;
-        let response = client.send(Method::GET, "/health", "").await;
-        let body = response.collect().await.expect("a body").to_bytes();
-        let text = String::from_utf8_lossy(&body);
-        assert!(
-            text.contains(r#""checks":{"database":{"status":"up""#),
-            "{text}"
-        );
-        let one = client.send(Method::GET, "/health/database", "").await;
+async fn failures_and_rejections_keep_the_connection() {
+    let address = serve(HealthLayer::new(down())).await;
+    for mut client in Client::both(address).await {
+        for _ in 0..2 {
+            let failure = client.send(&Method::GET, "/readyz").await;
+            assert_eq!(failure.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(failure.headers()["retry-after"], "1");
+            assert!(!failure.headers().contains_key("connection"));
+            assert_eq!(text(failure).await, r#"{"status":"down"}"#);
+
+            let rejection = client.send(&Method::POST, "/readyz").await;
+            assert_eq!(rejection.status(), StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(rejection.headers()["allow"], "GET, HEAD");
+            assert_eq!(rejection.headers()["cache-control"], "no-store");
+            assert_eq!(text(rejection).await, "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_local_peer_gets_details_by_its_peer_addr() {
+    let layer = HealthLayer::new(up()).details(Access::loopback());
+    for mut client in Client::both(serve(layer).await).await {
+        let details = text(client.send(&Method::GET, "/health").await).await;
+        let part = r#""checks":{"database":{"status":"up""#;
+        assert!(details.contains(part), "{details}");
+        let one = client.send(&Method::GET, "/health/database").await;
         assert_eq!(one.status(), StatusCode::OK);
     }
 }
 
 #[tokio::test]
-async fn a_prober_without_a_host_is_answered() {
-    let address = serve(HealthLayer::new(health()), Speaks::Http1).await;
-    let mut wire = Wire::connect(address).await;
-    wire.send("GET /readyz HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
-        .await;
-    let answer = wire.answer().await;
-    assert_eq!((answer.code, &*answer.version), (200, "HTTP/1.0"));
-    assert_eq!(wire.get("/readyz").await.code, 200, "kept, as asked");
+async fn an_http2_body_without_end_is_not_waited_for() {
+    let address = serve(HealthLayer::new(up())).await;
+    let stream = TokioIo::new(TcpStream::connect(address).await.expect("connects"));
+    let handshake = http2::handshake(TokioExecutor::new(), stream);
+    let (mut client, connection) = soon(handshake).await.expect("shakes hands");
+    tokio::spawn(connection);
+    for (method, code) in [("GET", 200), ("POST", 405)] {
+        let endless = tokio_stream::pending::<Result<hyper::body::Frame<Bytes>, Infallible>>();
+        let request = Request::builder()
+            .method(method)
+            .uri("http://localhost/readyz")
+            .body(StreamBody::new(endless))
+            .expect("valid");
+        let response = soon(client.send_request(request)).await.expect("answered");
+        assert_eq!(response.status(), code, "{method}");
+        soon(response.collect()).await.expect("a whole body");
+    }
+}
+
+/// With the feature, `HealthService` is itself a hyper service, around another one.
+#[cfg(feature = "hyper")]
+#[tokio::test]
+async fn hyper_services_are_wrapped_without_an_adapter() {
+    let echo = hyper::service::service_fn(async |request: Request<Incoming>| {
+        let body = request.into_body().collect().await.expect("arrives");
+        Ok::<_, Infallible>(Response::new(Full::new(body.to_bytes())))
+    });
+    let router = axum::Router::new().route("/work", axum::routing::post(async |body: Bytes| body));
+    let layer = HealthLayer::new(down());
+    for address in [
+        serve_hyper(layer.layer(echo)).await,
+        serve_hyper(layer.layer(TowerToHyperService::new(router))).await,
+    ] {
+        for mut client in Client::both(address).await {
+            for _ in 0..2 {
+                let probe = client.send(&Method::GET, "/readyz").await;
+                assert_eq!(probe.status(), StatusCode::SERVICE_UNAVAILABLE);
+                assert_eq!(text(probe).await, r#"{"status":"down"}"#);
+                let work = client.send(&Method::POST, "/work").await;
+                assert_eq!(work.status(), StatusCode::OK);
+                assert_eq!(text(work).await, "hello");
+            }
+        }
+    }
 }

@@ -1,0 +1,351 @@
+//! An unauthorized caller tries every path, format, query and header, and learns the status only.
+//!
+//! Two apps in the same state get the same requests: one has secrets, the other has none. The answers must not
+//! differ by a byte. An effect of a secret on the text, length, headers or code of an answer would show.
+
+use std::{future::pending, net::SocketAddr, time::Duration};
+
+use axum::{Router, routing::get};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use tower_health::{
+    Access, Check, CheckResult, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe,
+    Reason,
+    render::{Render, View},
+    report::PoolStats,
+};
+
+use super::server::{serve_axum, serve_axum_with_peers};
+use crate::helpers::wire;
+
+/// The beginning of every secret text, and a part of every secret number.
+const SECRET: [&str; 3] = ["zq", "7313", "mismatch"];
+const NUMBER: u32 = 7_313;
+const TOKEN: &str = "zq-token";
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Up,
+    Degraded,
+    Down,
+    Starting,
+    Draining,
+    Maintenance,
+}
+use State::{Degraded, Down, Draining, Maintenance, Starting, Up};
+
+const STATES: [State; 6] = [Up, Degraded, Down, Starting, Draining, Maintenance];
+
+/// A check with a secret target.
+struct Targeted<F>(F);
+
+impl<F, R> Check for Targeted<F>
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: Future<Output = CheckResult> + Send,
+{
+    fn check(&self) -> impl Future<Output = CheckResult> + Send {
+        (self.0)()
+    }
+
+    fn target(&self) -> Option<String> {
+        Some("zq-host:7313".to_owned())
+    }
+}
+
+/// An app in `state`, with every kind of secret or with none.
+fn app(state: State, has_secrets: bool) -> Health {
+    let up = move || async move {
+        if !has_secrets {
+            return Ok(Outcome::up());
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        Ok(Outcome::up()
+            .message("zq-message")
+            .observe("zq-observation", NUMBER)
+            .pool(PoolStats::new(NUMBER, NUMBER, NUMBER)))
+    };
+    let down = move || async move {
+        if !has_secrets {
+            return Err(Failure::new(Reason::Failed));
+        }
+        Err(Failure::new(Reason::Mismatch)
+            .message("zq-failure 7313")
+            .caused_by("zq-cause")
+            .observe("zq-observation", "zq-value")
+            .pool(PoolStats::new(NUMBER, 0, 0)))
+    };
+    let grouped = |dependency: Dependency| match has_secrets {
+        true => dependency
+            .group("zq-group")
+            .kind("zq-kind")
+            .group("storage"),
+        false => dependency.group("storage"),
+    };
+    // The names differ too: a path or query with a name of one app must not show that the app has it.
+    let named = |secret, plain| if has_secrets { secret } else { plain };
+    let (database, search) = (named("zq-database", "a"), named("zq-search", "b"));
+    let mut builder = Health::builder();
+    if has_secrets {
+        builder = builder
+            .add(grouped(Dependency::new("zq\"<b>\u{e9}", up)))
+            .info("zq-field", "zq-9.8.7")
+            .info("version", "zq-7313");
+    }
+    builder = builder.add(grouped(Dependency::new(database, Targeted(up))));
+    let hour = Duration::from_secs(3_600);
+    builder = match state {
+        Degraded => builder.add(grouped(Dependency::new(search, down)).optional()),
+        Down => builder.add(grouped(Dependency::new(search, down))),
+        Starting => builder
+            .add(grouped(Dependency::new(search, async || pending().await)).timeout(hour))
+            .answer_within(Duration::from_nanos(1)),
+        _ => builder,
+    };
+    let health = builder.build();
+    match state {
+        Starting => {}
+        Draining => health.set_draining(true),
+        Maintenance => health.enter_maintenance(named("zq-maintenance 7313", "x")),
+        _ => health.set_started(),
+    }
+    health
+}
+
+/// Writes all that a renderer can read.
+struct Everything;
+
+impl Render for Everything {
+    fn content_type(&self) -> &'static str {
+        "application/x-all"
+    }
+
+    fn render(&self, view: &View<'_>) -> Vec<u8> {
+        let entries = view.entries().iter().map(|entry| {
+            let observations: Vec<_> = entry.observations().collect();
+            format!("{entry:?} {observations:?} {:?}", view.checked_at(entry))
+        });
+        let entries: String = entries.collect();
+        let texts = (view.reason(), view.message(), view.info(), view.groups());
+        format!("{view:?} {texts:?} {:?} {entries}", view.created_at()).into_bytes()
+    }
+}
+
+/// The probe paths, one path for each format, and a route of the app.
+const PATHS: &str = "/livez /readyz /startupz /health /storage /json /health-json /spring /text \
+    /openmetrics /everything /page /route";
+
+async fn serve(health: Health) -> SocketAddr {
+    let operators = Access::networks(["203.0.113.0/24"])
+        .and_then(|access| access.trusted_proxies(["198.51.100.7"]))
+        .expect("valid");
+    let mut layer = HealthLayer::new(health)
+        .details(Access::bearer([TOKEN]).or(operators))
+        .path("/storage", Probe::group("storage"));
+    for (path, format) in [
+        ("/json", Format::json()),
+        ("/health-json", Format::health_json()),
+        ("/spring", Format::spring()),
+        ("/text", Format::text()),
+        ("/openmetrics", Format::openmetrics()),
+        ("/everything", Format::custom(Everything)),
+        #[cfg(feature = "html")]
+        ("/page", Format::html()),
+    ] {
+        layer = layer.path_with_format(path, Probe::Readiness, format);
+    }
+    let router = Router::new().route("/route", get(async || "the app's"));
+    serve_axum_with_peers(router.layer(layer)).await
+}
+
+/// A request with at most one header.
+#[derive(Clone, Debug)]
+struct Attempt {
+    method: &'static str,
+    target: String,
+    header: Option<(&'static str, &'static str)>,
+}
+
+/// Everything that an unauthorized caller may try.
+fn attempts() -> Vec<Attempt> {
+    let below = "/zq-database /zq%2Ddatabase /zq%22%3Cb%3E%C3%A9 /unknown / /a/b";
+    let queries = "?verbose ?exclude=zq-search ?verbose=1&exclude=zq-group&exclude=unknown";
+    let accepts = "*/* application/json application/health+json text/plain text/html image/png \
+        application/vnd.spring-boot.actuator.v3+json application/openmetrics-text";
+    let headers = [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("forwarded", "for=203.0.113.9"),
+        ("x-real-ip", "203.0.113.9"),
+        ("x-forwarded-for", "203.0.113.9, 198.51.100.7"),
+        ("authorization", "Bearer"),
+        ("authorization", "Bearer zq-toke"),
+        ("authorization", "Bearer zq-tokens"),
+        ("authorization", "Basic enEtdG9rZW4="),
+        ("authorization", "zq-token"),
+        ("cookie", "authorization=Bearer zq-token"),
+        ("range", "bytes=0-1"),
+        ("if-none-match", "*"),
+        ("origin", "https://example.org"),
+    ];
+    let methods = [
+        "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "ZQ",
+    ];
+    let mut attempts = Vec::new();
+    for path in PATHS.split(' ') {
+        for suffix in [""]
+            .into_iter()
+            .chain(below.split(' '))
+            .chain(queries.split(' '))
+        {
+            let mut push = |method, header| {
+                let target = format!("{path}{suffix}");
+                attempts.push(Attempt {
+                    method,
+                    target,
+                    header,
+                });
+            };
+            push("GET", None);
+            if suffix.is_empty() || suffix == "?verbose" {
+                for accept in accepts.split_whitespace() {
+                    push("GET", Some(("accept", accept)));
+                }
+            }
+            if suffix.is_empty() || suffix == "/zq-database" {
+                for method in methods {
+                    push(method, None);
+                }
+                for header in headers {
+                    push("GET", Some(header));
+                }
+            }
+        }
+    }
+    attempts
+}
+
+/// An answer without its date.
+type Answer = (StatusCode, HeaderMap, Bytes);
+
+async fn send(connection: &mut SendRequest<Full<Bytes>>, attempt: &Attempt) -> Answer {
+    let request = Request::builder()
+        .method(attempt.method)
+        .uri(&attempt.target);
+    let mut request = request.header("host", "test");
+    if let Some((name, value)) = attempt.header {
+        request = request.header(name, value);
+    }
+    let request = request.body(Full::default()).expect("valid");
+    let response = wire::soon(connection.send_request(request)).await;
+    let (mut head, body) = response.expect("answers").into_parts();
+    head.headers.remove("date");
+    let body = wire::soon(body.collect()).await.expect("a body");
+    (head.status, head.headers, body.to_bytes())
+}
+
+async fn send_all(address: SocketAddr, attempts: &[Attempt]) -> Vec<Answer> {
+    let mut connection = wire::http1(address).await;
+    let mut answers = Vec::new();
+    for attempt in attempts {
+        answers.push(send(&mut connection, attempt).await);
+    }
+    answers
+}
+
+fn has_secret(answer: &Answer) -> bool {
+    let body = String::from_utf8_lossy(&answer.2);
+    let text = format!("{:?} {body}", answer.1).to_lowercase();
+    SECRET.iter().any(|secret| text.contains(secret))
+}
+
+#[tokio::test]
+async fn an_unauthorized_caller_learns_the_status_only() {
+    let attempts = attempts();
+    for state in STATES {
+        let answers = send_all(serve(app(state, true)).await, &attempts).await;
+        let expected = send_all(serve(app(state, false)).await, &attempts).await;
+        let mut statuses = 0;
+        for ((attempt, answer), expected) in attempts.iter().zip(&answers).zip(&expected) {
+            assert!(!has_secret(answer), "{state:?} {attempt:?} {answer:?}");
+            assert_eq!(answer, expected, "{state:?} {attempt:?}");
+            statuses += usize::from(answer.2.starts_with(br#"{"status":"#));
+        }
+        // Two apps without any answer would not differ either.
+        assert!(statuses > 100, "{state:?}: {statuses}");
+    }
+}
+
+/// The secrets that the test above looks for are there, in every format.
+#[tokio::test]
+async fn an_operator_gets_the_secrets_but_no_causes() {
+    let mut connection = wire::http1(serve(app(Down, true)).await).await;
+    let mut get = async |path: &str| {
+        let header = Some(("authorization", "Bearer zq-token"));
+        let target = path.to_owned();
+        let attempt = Attempt {
+            method: "GET",
+            target,
+            header,
+        };
+        send(&mut connection, &attempt).await
+    };
+    for path in PATHS.split(' ') {
+        let answer = get(path).await;
+        let is_known = path != "/route" && (cfg!(feature = "html") || path != "/page");
+        assert_eq!(has_secret(&answer), is_known, "{path} {answer:?}");
+    }
+    let mut text = String::new();
+    for path in [
+        "/everything",
+        "/health/zq-database",
+        "/everything/zq-search",
+    ] {
+        text += &String::from_utf8_lossy(&get(path).await.2);
+    }
+    let secrets = "zq-database zq-search zq-group zq-kind zq-host:7313 zq-field zq-9.8.7 zq-7313 \
+        zq-observation zq-value zq-failure 7313, Mismatch";
+    for secret in secrets.split_whitespace() {
+        assert!(text.contains(secret), "{secret} in {text}");
+    }
+    // Raw texts of errors are for the log.
+    assert!(!text.contains("zq-cause"), "{text}");
+}
+
+#[tokio::test]
+async fn a_denied_caller_does_not_learn_the_status() {
+    let is_probe = |attempt: &Attempt| attempt.target.split('?').next() == Some("/readyz");
+    let mut attempts = attempts();
+    attempts.retain(|attempt| attempt.target.starts_with("/readyz"));
+    let mut others = Vec::new();
+    for state in STATES {
+        let layer = HealthLayer::new(app(state, true)).allow(Access::bearer([TOKEN]));
+        for (layer, code) in [(layer.clone(), 403), (layer.forward_denied(), 404)] {
+            let address = serve_axum(Router::new().layer(layer)).await;
+            let answers = send_all(address, &attempts).await;
+            for (attempt, answer) in attempts.iter().zip(&answers) {
+                // What is below a probe path reaches the app.
+                let code = if is_probe(attempt) { code } else { 404 };
+                let found = (answer.0.as_u16(), answer.2.len());
+                assert_eq!(found, (code, 0), "{attempt:?}");
+                assert!(!has_secret(answer), "{attempt:?} {answer:?}");
+            }
+            others.push(answers);
+        }
+    }
+    // No state differs from another one.
+    assert!(
+        others
+            .iter()
+            .step_by(2)
+            .all(|answers| *answers == others[0])
+    );
+    assert!(
+        others
+            .iter()
+            .skip(1)
+            .step_by(2)
+            .all(|answers| *answers == others[1])
+    );
+}
