@@ -7,7 +7,6 @@ pub mod dashboard;
 pub mod gate;
 #[cfg(feature = "grpc")]
 pub mod grpc;
-pub mod http_app;
 pub mod layer_client;
 pub mod peers;
 pub mod stuck;
