@@ -3,7 +3,8 @@
 //! [`Heartbeat`], [`Switch`] and [`RuntimeLag`] read the state of this process: a worker, a state that the app
 //! sets, and the runtime. Liveness may use these three. [`blocking`] runs a synchronous check.
 //!
-//! `checks::postgres`, `checks::redis` and `checks::pool` check a `bb8::Pool` of the app. A run collects
+//! `checks::postgres`, `checks::redis` and `checks::pool` check a `bb8::Pool` of the app. `checks::connection_pool`
+//! checks any other pool through the trait `ConnectionPool`. A run collects
 //! evidence, and one pure function chooses the result. The rules:
 //!
 //! 1. The check opens at most one connection outside the pool, per check value; clones share it. One that
@@ -23,7 +24,7 @@
 //!    Otherwise the check sends a separate ping.
 //!
 //! The dedicated connection is opened when the pool does not answer in time. Its error is the true
-//! cause, since `bb8` reports every fault as a timeout. While the pool does not answer, it is
+//! cause, since most pools report every fault as a timeout. While the pool does not answer, it is
 //! kept. It is added to the pool if the pool has room and no idle connection.
 //!
 //! The first row that fits is the result:
@@ -84,5 +85,8 @@ pub use self::{
 #[cfg(feature = "pool")]
 pub use self::{
     connect_timeout::{ConnectTimeoutError, ConnectTimeoutManager},
-    pool::{PingFuture, PoolCheck, pool},
+    pool::{
+        CheckoutTest, ConnectionPool, ConnectionPoolCheck, PingError, PingFuture, PoolCheck,
+        PoolCounters, connection_pool, pool,
+    },
 };

@@ -9,6 +9,7 @@ mod support;
 
 mod app;
 mod callers;
+mod checks_connection_pool;
 mod checks_postgres;
 mod checks_redis;
 mod credentials;

@@ -19,7 +19,10 @@ use hyper::body::Incoming;
 use tonic::body::Body as TonicBody;
 use tower::{Layer, Service};
 #[cfg(feature = "pool")]
-use tower_health::checks::{ConnectTimeoutError, ConnectTimeoutManager, PingFuture, PoolCheck};
+use tower_health::checks::{
+    CheckoutTest, ConnectTimeoutError, ConnectTimeoutManager, ConnectionPool, ConnectionPoolCheck,
+    PingError, PingFuture, PoolCheck, PoolCounters,
+};
 use tower_health::{
     Access, Check, CheckResult, Dependency, Failure, Format, Health, HealthBuilder, HealthLayer,
     InProcessCheck, InvalidDependencyName, Outcome, PeerAddr, Probe, Reason, Status,
@@ -79,7 +82,7 @@ fn public_types_cross_threads_and_clone() {
     plain::<CheckRun>();
     plain::<Status>();
     plain::<ConfigWarningKind>();
-    // Each holds something that is nobody else's: checks, or an error's source.
+    // Not `Clone`: each holds checks, or the source of an error.
     shared::<HealthBuilder>();
     shared::<Failure>();
     shared::<CheckResult>();
@@ -130,6 +133,36 @@ fn checks_of_pools_cross_threads() {
     error::<ConnectTimeoutError<std::fmt::Error>>();
     fn sent<T: Send + Unpin>() {}
     sent::<PingFuture<'static, std::io::Error>>();
+    plain::<CheckoutTest>();
+    plain::<PoolCounters>();
+    shared::<PingError>();
+    cloned::<ConnectionPoolCheck<NoPool>>();
+}
+
+/// The least that an app implements.
+#[cfg(all(feature = "postgres", feature = "redis"))]
+struct NoPool;
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+impl ConnectionPool for NoPool {
+    type Connection = ();
+    type Checkout = Box<()>;
+
+    async fn check_out(&self) -> Result<Box<()>, Option<Failure>> {
+        Err(None)
+    }
+
+    async fn connect(&self) -> Result<(), Failure> {
+        Err(Reason::Refused.into())
+    }
+
+    async fn ping(&self, (): &mut ()) -> Result<(), PingError> {
+        Err(PingError::NoReply)
+    }
+
+    fn counters(&self) -> PoolCounters {
+        PoolCounters::default()
+    }
 }
 
 #[cfg(feature = "grpc")]

@@ -12,11 +12,11 @@ use crate::{
     report::Failure,
 };
 
-/// A kind of server: how to ping it, and what its errors mean.
+/// A kind of server behind a `bb8` pool: how to ping it, and what its errors mean.
 pub(in crate::checks) trait Server<M: ManageConnection>:
     Send + Sync + 'static
 {
-    /// Whether the manager calls no connection broken, so that `bb8` keeps it.
+    /// Whether the manager never reports a connection as broken, so that `bb8` keeps it.
     const KEEPS_BROKEN: bool = false;
 
     /// Makes one round trip to the server itself.
@@ -25,7 +25,7 @@ pub(in crate::checks) trait Server<M: ManageConnection>:
         connection: &mut M::Connection,
     ) -> impl Future<Output = Result<(), PingError>> + Send;
 
-    /// Says why no connection can be opened.
+    /// Returns why no connection can be opened.
     fn connect_failure(&self, error: M::Error) -> Failure;
 
     /// As [`ConnectionPool::has_proof`].
@@ -86,7 +86,7 @@ impl<M: ManageConnection, S: Server<M>> ConnectionPool for Bb8<M, S> {
     fn checkout_test(&self) -> CheckoutTest {
         match self.pool.config().test_on_check_out {
             false => CheckoutTest::None,
-            true if asks_server(type_name::<M>()) => CheckoutTest::AsksServer,
+            true if tests_by_round_trip(type_name::<M>()) => CheckoutTest::ServerAnswered,
             true => CheckoutTest::Unknown,
         }
     }
@@ -97,7 +97,7 @@ impl<M: ManageConnection, S: Server<M>> ConnectionPool for Bb8<M, S> {
 
     fn add(&self, connection: M::Connection) -> Result<(), M::Connection> {
         match self.pool.add(connection) {
-            // A broken one is closed, and leaves nothing to keep.
+            // `bb8` closes a broken one, so nothing is left to keep.
             Ok(()) | Err(AddError::Broken(_)) => Ok(()),
             Err(AddError::NoCapacity(connection)) => Err(connection),
         }
@@ -116,11 +116,11 @@ impl<M: ManageConnection, S: Server<M>> ConnectionPool for Bb8<M, S> {
     }
 }
 
-/// Whether the manager of this type name is known to ask the server in `is_valid`.
+/// Whether `is_valid` of the manager with this type name is known to make a round trip to the server.
 ///
 /// By name, because the managers are generic over their TLS connector. A manager that is not
-/// recognised costs one more round trip and nothing else.
-fn asks_server(manager: &str) -> bool {
+/// recognized costs one more round trip and nothing else.
+fn tests_by_round_trip(manager: &str) -> bool {
     let wrapper = type_name::<ConnectTimeoutManager<()>>();
     let wrapper = wrapper.strip_suffix("()>").unwrap_or(wrapper);
     let manager = manager.strip_prefix(wrapper).unwrap_or(manager);
@@ -136,10 +136,10 @@ mod tests {
     use bb8_redis::RedisConnectionManager;
     use tokio_postgres::NoTls;
 
-    use super::{ConnectTimeoutManager, asks_server};
+    use super::{ConnectTimeoutManager, tests_by_round_trip};
 
     #[test]
-    fn known_managers_are_recognised_by_name() {
+    fn known_managers_are_recognized_by_name() {
         type Postgres = PostgresConnectionManager<NoTls>;
         for (name, known) in [
             (type_name::<Postgres>(), true),
@@ -152,7 +152,7 @@ mod tests {
             (type_name::<ConnectTimeoutManager<u8>>(), false),
             ("app::PostgresConnectionManager<NoTls>", false),
         ] {
-            assert_eq!(asks_server(name), known, "{name}");
+            assert_eq!(tests_by_round_trip(name), known, "{name}");
         }
     }
 }

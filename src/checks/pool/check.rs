@@ -1,11 +1,16 @@
-//! The check for a manager that this crate does not know.
+//! The checks on pools that this crate does not know.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use bb8::{ManageConnection, Pool};
 use tokio::time::Instant;
 
-use super::{bb8::Server, connection_pool::PingError, core::PoolCore, options::pool_options};
+use super::{
+    bb8::Server,
+    connection_pool::{ConnectionPool, PingError},
+    core::{Bb8Core, PoolCore},
+    options::pool_options,
+};
 use crate::{
     check::{Check, CheckResult},
     checks::driver_error::unknown_error,
@@ -13,19 +18,19 @@ use crate::{
     report::{Failure, Reason},
 };
 
-/// A check on any `bb8` pool, with the app's ping.
+/// A check on any `bb8` pool, with a custom ping.
 ///
 /// For Postgres and Redis use [`postgres`](crate::checks::postgres) and [`redis`](crate::checks::redis), which
-/// know what the errors mean. The rules are those of [the module](crate::checks). Clones share their
+/// derive the reason from the driver's errors. The rules are those of [the module](crate::checks). Clones share their
 /// connections. Cancel-safe.
 pub struct PoolCheck<M: ManageConnection> {
-    core: PoolCore<M, ForeignServer<M>>,
+    core: Bb8Core<M, ForeignServer<M>>,
 }
 
 /// Checks that `pool` delivers connections on which `ping` succeeds.
 ///
-/// `ping` makes one round trip to the server. It is called on a pooled connection, and on the
-/// dedicated one; it may hang, and is then awaited. Its future is never dropped while it runs.
+/// `ping` makes one round trip to the server. The check calls it on a pooled connection and on the
+/// dedicated one. It may hang, and is then awaited: its future is never dropped while it runs.
 ///
 /// ```no_run
 /// # use tower_health::{Health, checks};
@@ -44,7 +49,7 @@ where
     F: for<'a> Fn(&'a mut M::Connection) -> PingFuture<'a, M::Error> + Send + Sync + 'static,
 {
     PoolCheck {
-        core: PoolCore::new(
+        core: Bb8Core::of_bb8(
             pool,
             ForeignServer {
                 ping: Arc::new(ping),
@@ -130,6 +135,57 @@ impl<M: ManageConnection> Clone for PoolCheck<M> {
 impl<M: ManageConnection> fmt::Debug for PoolCheck<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolCheck")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A check on any connection pool, by the app's implementation of [`ConnectionPool`].
+///
+/// The rules are those of [the module](crate::checks). Clones share their connections. Cancel-safe.
+pub struct ConnectionPoolCheck<P: ConnectionPool> {
+    core: PoolCore<P>,
+}
+
+/// Checks that `pool` delivers connections on which its ping succeeds.
+///
+/// For a `bb8` pool use [`pool`](crate::checks::pool), `checks::postgres` or `checks::redis`. The example is at [`ConnectionPool`];
+/// adapters for `sqlx`, `deadpool` and others are in `examples/pools`.
+pub fn connection_pool<P: ConnectionPool>(pool: P) -> ConnectionPoolCheck<P> {
+    ConnectionPoolCheck {
+        core: PoolCore::new(pool),
+    }
+}
+
+impl<P: ConnectionPool> ConnectionPoolCheck<P> {
+    pool_options!();
+}
+
+impl<P: ConnectionPool> Check for ConnectionPoolCheck<P> {
+    fn check(&self) -> impl Future<Output = CheckResult> + Send {
+        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
+    }
+
+    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
+        self.core.run(deadline)
+    }
+
+    fn kind(&self) -> Option<&'static str> {
+        Some("pool")
+    }
+}
+
+impl<P: ConnectionPool> Clone for ConnectionPoolCheck<P> {
+    fn clone(&self) -> Self {
+        Self {
+            core: self.core.clone(),
+        }
+    }
+}
+
+impl<P: ConnectionPool> fmt::Debug for ConnectionPoolCheck<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionPoolCheck")
             .field("core", &self.core)
             .finish_non_exhaustive()
     }

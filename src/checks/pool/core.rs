@@ -1,39 +1,34 @@
-//! What the checks on pools are made of: a pool, options, and the tasks that runs share.
+//! What the checks on pools consist of: options, and the tasks that runs share.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, future::Future, sync::Arc};
 
 use bb8::{ManageConnection, Pool};
 use tokio::time::Instant;
 
 use super::{
     bb8::{Bb8, Server},
+    connection_pool::ConnectionPool,
     gather::{self, PoolOptions},
     lanes::Lanes,
 };
 use crate::check::CheckResult;
 
-type SharedLanes<M, S> = Arc<Lanes<Bb8<M, S>>>;
+/// The core of a check on a `bb8` pool of a kind of server.
+pub(in crate::checks) type Bb8Core<M, S> = PoolCore<Bb8<M, S>>;
 
-/// A check on a `bb8` pool of a kind of server.
+/// A check on a pool.
 ///
-/// Clones share the tasks, and so the limits on connections, until an option is changed.
-pub(in crate::checks) struct PoolCore<M: ManageConnection, S: Server<M>> {
-    pool: Pool<M>,
-    server: S,
+/// Clones share the tasks, and so the limits on connections, until the server's settings are changed.
+pub(in crate::checks) struct PoolCore<P: ConnectionPool> {
+    lanes: Arc<Lanes<P>>,
     options: PoolOptions,
-    lanes: Arc<OnceLock<SharedLanes<M, S>>>,
 }
 
-impl<M: ManageConnection, S: Server<M> + Clone> PoolCore<M, S> {
-    pub(in crate::checks) fn new(pool: Pool<M>, server: S) -> Self {
+impl<P: ConnectionPool> PoolCore<P> {
+    pub(in crate::checks) fn new(pool: P) -> Self {
         Self {
-            pool,
-            server,
+            lanes: Arc::new(Lanes::new(pool)),
             options: PoolOptions::default(),
-            lanes: Arc::default(),
         }
     }
 
@@ -41,34 +36,41 @@ impl<M: ManageConnection, S: Server<M> + Clone> PoolCore<M, S> {
         &mut self.options
     }
 
-    pub(in crate::checks) fn server_mut(&mut self) -> &mut S {
-        self.lanes = Arc::default();
-        &mut self.server
-    }
-
-    pub(in crate::checks) async fn run(&self, deadline: Instant) -> CheckResult {
-        let lanes = self.lanes.get_or_init(|| {
-            Arc::new(Lanes::new(Bb8 {
-                pool: self.pool.clone(),
-                server: self.server.clone(),
-            }))
-        });
-        gather::run(lanes, self.options, deadline).await
+    pub(in crate::checks) fn run(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = CheckResult> + Send {
+        gather::run(&self.lanes, self.options, deadline)
     }
 }
 
-impl<M: ManageConnection, S: Server<M> + Clone> Clone for PoolCore<M, S> {
+impl<M: ManageConnection, S: Server<M> + Clone> PoolCore<Bb8<M, S>> {
+    pub(in crate::checks) fn of_bb8(pool: Pool<M>, server: S) -> Self {
+        Self::new(Bb8 { pool, server })
+    }
+
+    pub(in crate::checks) fn server_mut(&mut self) -> &mut S {
+        // Tasks in progress belong to the settings of before, and so do the clones.
+        self.lanes = Arc::new(Lanes::new(Bb8 {
+            pool: self.lanes.pool.pool.clone(),
+            server: self.lanes.pool.server.clone(),
+        }));
+        let lanes = Arc::get_mut(&mut self.lanes);
+        // Created above, and cloned nowhere.
+        &mut lanes.expect("the only handle").pool.server
+    }
+}
+
+impl<P: ConnectionPool> Clone for PoolCore<P> {
     fn clone(&self) -> Self {
         Self {
-            pool: self.pool.clone(),
-            server: self.server.clone(),
-            options: self.options,
             lanes: self.lanes.clone(),
+            options: self.options,
         }
     }
 }
 
-impl<M: ManageConnection, S: Server<M>> fmt::Debug for PoolCore<M, S> {
+impl<P: ConnectionPool> fmt::Debug for PoolCore<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolCore")
             .field("options", &self.options)

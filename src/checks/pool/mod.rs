@@ -12,9 +12,15 @@ mod judge;
 mod judge_tests;
 mod lanes;
 mod options;
+mod sqlstate_code;
 
-pub use self::check::{PingFuture, PoolCheck, pool};
+#[cfg(feature = "postgres")]
+pub(super) use self::sqlstate_code::{
+    describe, is_of_connection as code_is_of_connection, reason_of_code,
+};
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(super) use self::{
-    bb8::Server, connection_pool::PingError, core::PoolCore, options::pool_options,
+pub(super) use self::{bb8::Server, core::Bb8Core, options::pool_options};
+pub use self::{
+    check::{ConnectionPoolCheck, PingFuture, PoolCheck, connection_pool, pool},
+    connection_pool::{CheckoutTest, ConnectionPool, PingError, PoolCounters},
 };

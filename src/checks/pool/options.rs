@@ -5,7 +5,7 @@ macro_rules! pool_options {
     () => {
         /// Sets a share of connections in use above which the pool is degraded (`saturated`). Default: off.
         ///
-        /// As in `0.9`. A pool with all connections in use is degraded without this option, too,
+        /// `0.9` means above 90 %. A pool with all connections in use is degraded without this option, too,
         /// unless it serves callers promptly.
         ///
         /// # Panics
@@ -24,9 +24,9 @@ macro_rules! pool_options {
 
         /// Lets the check replace a broken connection that it holds. Default: the check replaces nothing.
         ///
-        /// `bb8-redis` calls no connection broken: without `test_on_check_out` the pool keeps the connections
-        /// of a server that was restarted. With this option the check puts a new
-        /// connection in the place of one that returned an error; never in the place of one that is silent.
+        /// `bb8-redis` never reports a connection as broken: without `test_on_check_out` the pool keeps the
+        /// connections of a server that was restarted. With this option the check replaces a connection
+        /// that returned an error by a new one. It never replaces one that is silent.
         #[must_use]
         pub fn repair_pool(mut self) -> Self {
             self.core.options_mut().repair = true;

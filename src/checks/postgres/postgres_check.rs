@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use super::{replication::Role, requirements::PostgresRequirements};
 use crate::{
     check::{Check, CheckResult},
-    checks::pool::{PoolCore, pool_options},
+    checks::pool::{Bb8Core, pool_options},
     dependency::DEFAULT_TIMEOUT,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 /// The rules are those of [the module](crate::checks). Clones share their connections.
 /// Cancel-safe: a run that is dropped leaves its query to end on the server by its own time limit.
 pub struct PostgresCheck<M: ManageConnection<Connection = Client>> {
-    core: PoolCore<M, PostgresRequirements>,
+    core: Bb8Core<M, PostgresRequirements>,
 }
 
 /// Checks that `pool` delivers connections on which the server answers.
@@ -42,7 +42,7 @@ where
     M: ManageConnection<Connection = Client>,
 {
     PostgresCheck {
-        core: PoolCore::new(pool, PostgresRequirements::default()),
+        core: Bb8Core::of_bb8(pool, PostgresRequirements::default()),
     }
 }
 

@@ -39,7 +39,7 @@ type TextRow = Vec<Option<String>>;
 impl<M: ManageConnection<Connection = Client>> Server<M> for PostgresRequirements {
     async fn ping(&self, connection: &mut Client) -> Result<(), PingError> {
         let pinged = connection.check_connection().await;
-        pinged.map_err(sqlstate::ping_error)
+        pinged.map_err(PingError::from)
     }
 
     fn connect_failure(&self, error: M::Error) -> Failure {

@@ -10,7 +10,7 @@ use tokio_postgres::{
 use crate::{
     checks::{
         driver_error::{DriverError, connect_timed_out, driver_error, unknown_error},
-        pool::PingError,
+        pool::{PingError, code_is_of_connection, describe, reason_of_code},
     },
     report::{Failure, Reason, reason_of_connect},
 };
@@ -24,12 +24,14 @@ pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
     }
 }
 
-/// Returns what an error on an open connection means.
-pub(super) fn ping_error(error: Error) -> PingError {
-    if is_of_connection(&error) {
-        PingError::Broken(failure(error))
-    } else {
-        PingError::CannotServe(failure(error))
+/// Its reason by SQLSTATE, or by the kind of `io` error.
+impl From<Error> for PingError {
+    fn from(error: Error) -> Self {
+        if is_of_connection(&error) {
+            Self::Broken(failure(error))
+        } else {
+            Self::CannotServe(failure(error))
+        }
     }
 }
 
@@ -42,7 +44,7 @@ pub(super) fn is_of_connection(error: &Error) -> bool {
     };
     match error.code() {
         Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => false,
-        Some(code) => code.code().starts_with("57P") || is_fatal(),
+        Some(code) => code_is_of_connection(code.code()) || is_fatal(),
         None => true,
     }
 }
@@ -51,38 +53,10 @@ pub(super) fn is_of_connection(error: &Error) -> bool {
 pub(super) fn failure(error: Error) -> Failure {
     let reason = reason(&error);
     let failure = match error.code() {
-        Some(code) => Failure::new(reason).message(match name(code.code()) {
-            Some(name) => format!("the server answers {} {name}", code.code()),
-            None => format!("the server answers {}", code.code()),
-        }),
+        Some(code) => Failure::new(reason).message(describe(code.code())),
         None => Failure::new(reason),
     };
     failure.caused_by(error)
-}
-
-/// Returns the meaning of common codes, and the action where it differs from that of the reason.
-fn name(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "53300" => "too many connections: raise max_connections or shrink the pools",
-        "53200" => "out of memory: check the server's memory",
-        "53100" => "disk full: free disk space on the server",
-        "53400" => "configuration limit exceeded",
-        "28P01" => "wrong password",
-        "28000" => "no pg_hba entry for this user, host and encryption",
-        "3D000" => "the database does not exist",
-        "57P01" => "terminated by an administrator",
-        "57P02" => "crash of another server process",
-        "57P03" => "starting up, shutting down or recovering",
-        "57014" => "query canceled: statement_timeout",
-        "08P01" => {
-            "protocol violation: a pooler in front cannot reach the server, or the port is wrong"
-        }
-        "25006" => "read-only transaction",
-        "42501" => "insufficient privilege",
-        "42P01" => "undefined table",
-        "42883" => "undefined function",
-        _ => return None,
-    })
 }
 
 fn reason(error: &Error) -> Reason {
@@ -130,51 +104,5 @@ fn reason_of_session_attrs(error: &io::Error) -> Reason {
         Reason::Mismatch
     } else {
         Reason::ReadOnly
-    }
-}
-
-/// Returns the reason by code or by class, as in appendix A of the Postgres manual.
-fn reason_of_code(code: &str) -> Reason {
-    match code {
-        "57P03" | "57P01" | "57P02" => Reason::Loading,
-        "57P04" | "3D000" | "3F000" | "42P01" | "42703" | "42883" => Reason::NotFound,
-        "57014" => Reason::Timeout,
-        "25006" => Reason::ReadOnly,
-        "42501" => Reason::Rejected,
-        _ => match code.get(..2) {
-            Some("28") => Reason::Auth,
-            Some("53") => Reason::Exhausted,
-            // Postgres itself sends this class for a protocol violation of the client, which the driver
-            // does not commit. A proxy sends it if it cannot reach the server.
-            Some("08") => Reason::Unreachable,
-            Some("40" | "55") => Reason::Busy,
-            Some("58" | "F0" | "XX") => Reason::Failed,
-            _ => Reason::Rejected,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Reason, reason_of_code};
-
-    #[test]
-    fn each_code_has_its_reason() {
-        for (code, reason) in [
-            ("28P01", Reason::Auth),
-            ("28000", Reason::Auth),
-            ("3D000", Reason::NotFound),
-            ("53300", Reason::Exhausted),
-            ("57P03", Reason::Loading),
-            ("57014", Reason::Timeout),
-            ("25006", Reason::ReadOnly),
-            ("42501", Reason::Rejected),
-            ("42601", Reason::Rejected),
-            ("08P01", Reason::Unreachable),
-            ("XX000", Reason::Failed),
-            ("", Reason::Rejected),
-        ] {
-            assert_eq!(reason_of_code(code), reason, "{code}");
-        }
     }
 }

@@ -27,13 +27,15 @@ pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
     }
 }
 
-/// Says what an error on an existing connection means.
-pub(super) fn ping_error(error: RedisError) -> PingError {
-    match error.code() {
-        None if error.is_timeout() => PingError::NoReply,
-        None => PingError::Broken(failure(error)),
-        Some("NOPERM") => PingError::Forbidden,
-        Some(_) => PingError::CannotServe(failure(error)),
+/// Its reason by the server's code, or by the kind of `io` error.
+impl From<RedisError> for PingError {
+    fn from(error: RedisError) -> Self {
+        match error.code() {
+            None if error.is_timeout() => Self::NoReply,
+            None => Self::Broken(failure(error)),
+            Some("NOPERM") => Self::Forbidden,
+            Some(_) => Self::CannotServe(failure(error)),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::requirements::{Queue, RedisRequirements};
 use crate::{
     check::{Check, CheckResult},
-    checks::pool::{PoolCore, pool_options},
+    checks::pool::{Bb8Core, pool_options},
     dependency::DEFAULT_TIMEOUT,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 pub struct RedisCheck<
     M: ManageConnection<Connection = MultiplexedConnection> = RedisConnectionManager,
 > {
-    core: PoolCore<M, RedisRequirements>,
+    core: Bb8Core<M, RedisRequirements>,
 }
 
 /// Checks that `pool` delivers connections on which the server answers.
@@ -43,7 +43,7 @@ where
     M: ManageConnection<Connection = MultiplexedConnection>,
 {
     RedisCheck {
-        core: PoolCore::new(pool, RedisRequirements::default()),
+        core: Bb8Core::of_bb8(pool, RedisRequirements::default()),
     }
 }
 

@@ -43,7 +43,7 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for Redi
 
     async fn ping(&self, connection: &mut MultiplexedConnection) -> Result<(), PingError> {
         let pinged = cmd("PING").exec_async(connection).await;
-        pinged.map_err(error_code::ping_error)
+        pinged.map_err(PingError::from)
     }
 
     fn connect_failure(&self, error: M::Error) -> Failure {

@@ -70,7 +70,7 @@ async fn drop_runs(test: CheckoutTest, idle: u32) -> InMemoryPool {
 
 #[tokio::test(start_paused = true)]
 async fn dropped_runs_keep_the_limits_on_connections() {
-    for test in [CheckoutTest::AsksServer, CheckoutTest::None] {
+    for test in [CheckoutTest::ServerAnswered, CheckoutTest::None] {
         for idle in [0, 4] {
             let pool = drop_runs(test, idle).await;
             pool.with(|state| {
@@ -92,7 +92,7 @@ async fn dropped_runs_keep_the_limits_on_connections() {
 
 #[tokio::test(start_paused = true)]
 async fn a_healthy_pool_needs_no_new_connection() {
-    for test in [CheckoutTest::AsksServer, CheckoutTest::None] {
+    for test in [CheckoutTest::ServerAnswered, CheckoutTest::None] {
         let pool = InMemoryPool::new(4, 2, test);
         let lanes = Arc::new(Lanes::new(pool.clone()));
         for _ in 0..5 {
@@ -104,7 +104,7 @@ async fn a_healthy_pool_needs_no_new_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn in_a_full_pool_the_check_does_not_queue() {
-    let pool = InMemoryPool::new(2, 2, CheckoutTest::AsksServer);
+    let pool = InMemoryPool::new(2, 2, CheckoutTest::ServerAnswered);
     let lanes = Arc::new(Lanes::new(pool.clone()));
     let held = (pool.check_out().await.ok(), pool.check_out().await.ok());
     pool.with(|state| state.checked_out = Gauge::default());
@@ -142,7 +142,7 @@ async fn an_answer_between_two_runs_is_not_evidence() {
 
 #[tokio::test(start_paused = true)]
 async fn concurrent_runs_join_one_checkout() {
-    let pool = InMemoryPool::new(2, 2, CheckoutTest::AsksServer);
+    let pool = InMemoryPool::new(2, 2, CheckoutTest::ServerAnswered);
     let lanes = Arc::new(Lanes::new(pool.clone()));
     pool.with(|state| state.pings = Behavior::Answers(Duration::from_millis(100)));
     for _ in 0..20 {
@@ -154,7 +154,7 @@ async fn concurrent_runs_join_one_checkout() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_in_its_proof_is_not_evidence() {
-    let pool = InMemoryPool::new(2, 2, CheckoutTest::AsksServer);
+    let pool = InMemoryPool::new(2, 2, CheckoutTest::ServerAnswered);
     let lanes = Arc::new(Lanes::new(pool.clone()));
     pool.with(|state| state.broken_proofs = Some(1));
     assert_eq!(once(&lanes).await, (Status::Up, None));
@@ -170,7 +170,7 @@ fn a_checkout_on_a_stopped_runtime_is_superseded() {
             .build()
             .expect("a runtime")
     };
-    let pool = InMemoryPool::new(4, 4, CheckoutTest::AsksServer);
+    let pool = InMemoryPool::new(4, 4, CheckoutTest::ServerAnswered);
     let lanes = Arc::new(Lanes::new(pool.clone()));
     pool.with(|state| (state.pings, state.connects) = (Behavior::Hangs, Behavior::Hangs));
     // From here on it is alive and not driven, with a checkout and a login that hang.
@@ -191,7 +191,7 @@ fn a_checkout_on_a_stopped_runtime_is_superseded() {
 
 #[tokio::test(start_paused = true)]
 async fn concurrent_runs_in_a_full_pool_use_one_checkout() {
-    let pool = InMemoryPool::new(4, 4, CheckoutTest::AsksServer);
+    let pool = InMemoryPool::new(4, 4, CheckoutTest::ServerAnswered);
     let lanes = Arc::new(Lanes::new(pool.clone()));
     let held: Vec<_> = [pool.check_out().await, pool.check_out().await].into();
     let others: Vec<_> = [pool.check_out().await, pool.check_out().await].into();

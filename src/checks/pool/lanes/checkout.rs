@@ -79,7 +79,7 @@ impl<P: ConnectionPool> CheckoutLane<P> {
                 Err(_) if answered.is_some() => break,
                 Err(end) => return end,
             };
-            let ping = if pool.checkout_test() == CheckoutTest::AsksServer {
+            let ping = if pool.checkout_test() == CheckoutTest::ServerAnswered {
                 Ok(())
             } else {
                 self.set_step(shared, CheckoutStep::Holding(Instant::now()));

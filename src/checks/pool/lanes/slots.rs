@@ -67,7 +67,7 @@ impl<P: ConnectionPool> Lanes<P> {
     /// `own`: checkouts of this check.
     pub(crate) fn served_others(&self, counters: &PoolCounters, own: u64) -> Option<u64> {
         let is_tested = match self.pool.checkout_test() {
-            CheckoutTest::AsksServer => true,
+            CheckoutTest::ServerAnswered => true,
             CheckoutTest::Unknown => {
                 self.shared.saw_test.load(Ordering::Relaxed)
                     && !self.shared.saw_no_test.load(Ordering::Relaxed)
