@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What is slow or rarely changes: pairs of features, docs.rs, the package, the oldest compiler and the least
-# versions, licences, long tests, a long soak, fuzzing. `.ci/run` is the rest.
+# versions, licences, the adapters of other pools, long tests, a long soak, fuzzing. `.ci/run` is the rest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Tools that are no part of Rust are built once, and kept with what else was built.
@@ -22,6 +22,7 @@ have_tool() {
 
 step tests/setup.sh
 step cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
+step cargo fmt --check --manifest-path examples/pools/Cargo.toml
 
 mapfile -t features < <(sed -n '/^\[features\]/,/^\[dependencies\]/s/^\([a-z][a-z-]*\) = .*/\1/p' Cargo.toml | grep -v '^default$')
 for ((one = 0; one < ${#features[@]}; one++)); do
@@ -36,7 +37,7 @@ if cargo +nightly --version >/dev/null 2>&1; then nightly=(+nightly); fi
 step env RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="-D warnings --cfg docsrs" CARGO_TARGET_DIR=target/docsrs \
   cargo "${nightly[@]}" doc --no-deps --all-features --quiet
 
-# What is published builds from what is packed, and without this folder and the fuzz targets.
+# What is published builds from what is packed, and without this folder, the fuzz targets and the adapters of other pools.
 step cargo package --all-features --allow-dirty --quiet
 packed=target/package/$(basename target/package/tower-health-*.crate .crate)
 
@@ -85,6 +86,13 @@ if tag=$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null); then
 else
   unproved "that nothing breaks what was promised: there is no tag of a release yet"
 fi
+
+# The adapters of `examples/pools` on real servers. One pool at a time: each has many rows at a time.
+pools() {
+  env CARGO_TARGET_DIR=target/pools cargo "$@" --manifest-path examples/pools/Cargo.toml
+}
+step pools clippy --all-targets --quiet -- -D warnings
+step pools test --quiet -- --test-threads 1
 
 # The tests that take a minute each, and the soak for two minutes.
 step cargo test --all-features --no-fail-fast -- --ignored
