@@ -7,7 +7,7 @@ use tokio::{
     task::{JoinSet, LocalSet},
     time::timeout,
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, NoTls};
 use tower_health::{Check, Reason, Status};
 use tower_health_pools::{diesel_bb8, sqlx_postgres::SqlxPool};
 
@@ -99,7 +99,7 @@ struct Rig<P: PostgresPool> {
     slots: Vec<Client>,
     /// The app's requests: always more than the pool has connections.
     load: JoinSet<()>,
-    _bouncer: Option<PgBouncer>,
+    bouncer: Option<PgBouncer>,
 }
 
 impl<P: PostgresPool> Rig<P> {
@@ -137,7 +137,7 @@ impl<P: PostgresPool> Rig<P> {
             session,
             slots: Vec::new(),
             load: JoinSet::new(),
-            _bouncer: bouncer,
+            bouncer,
         };
         if warm {
             drop(rig.hold_all().await);
@@ -147,9 +147,13 @@ impl<P: PostgresPool> Rig<P> {
 
     async fn hold_all(&self) -> Vec<P::Checkout> {
         let mut held = Vec::new();
-        for _ in 0..SIZE {
-            let checkout = timeout(SOON, self.pool.get()).await;
-            held.push(checkout.expect("in time").expect("a connection"));
+        for count in 1..=SIZE as usize {
+            // An app tries again: a server that has just recovered may refuse a login once more.
+            wait_until("a connection", SOON, async || {
+                held.extend(timeout(SOON, self.pool.get()).await.ok().flatten());
+                held.len() == count
+            })
+            .await;
         }
         held
     }
@@ -216,7 +220,7 @@ impl<P: PostgresPool> Rig<P> {
             Fault::DatabaseMissing => {
                 let mut config = self.server.config();
                 config.dbname("template1");
-                let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+                let (client, connection) = config.connect(NoTls).await.unwrap();
                 tokio::spawn(connection);
                 self.close_others(&client).await;
                 let rename = "ALTER DATABASE postgres RENAME TO moved";
@@ -224,7 +228,7 @@ impl<P: PostgresPool> Rig<P> {
                 self.session = Some(client);
             }
             Fault::SlotsUsed => loop {
-                let connected = self.server.config().connect(tokio_postgres::NoTls).await;
+                let connected = self.server.config().connect(NoTls).await;
                 let Ok((client, connection)) = connected else {
                     break;
                 };
@@ -256,12 +260,19 @@ impl<P: PostgresPool> Rig<P> {
             session.batch_execute(sql).await.unwrap();
         }
         self.slots.clear();
-        wait_until("the server accepts logins", SOON, async || {
-            let login = self.server.config();
-            matches!(
-                timeout(SOON, login.connect(tokio_postgres::NoTls)).await,
-                Ok(Ok(_))
-            )
+        // PgBouncer refuses logins for a second after one of its own failed.
+        let port = self
+            .bouncer
+            .as_ref()
+            .map_or(self.server.port(), PgBouncer::port);
+        let config = self.server.config_through(port);
+        wait_until("the server serves a new session", SOON, async || {
+            let session = async {
+                let (client, connection) = config.connect(NoTls).await.ok()?;
+                tokio::spawn(connection);
+                client.simple_query("SELECT 1").await.ok()
+            };
+            matches!(timeout(SOON, session).await, Ok(Some(_)))
         })
         .await;
     }
@@ -349,7 +360,7 @@ const UNLEARNED: &[Miss<Fault>] = &[Miss {
 
 #[tokio::test]
 async fn bb8_is_the_reference() {
-    type Pool = bb8::Pool<bb8_postgres::PostgresConnectionManager<tokio_postgres::NoTls>>;
+    type Pool = bb8::Pool<bb8_postgres::PostgresConnectionManager<NoTls>>;
     all_rows::<Pool>(&[]).await;
 }
 

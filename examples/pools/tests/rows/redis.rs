@@ -123,9 +123,13 @@ impl<P: RedisPool> Rig<P> {
 
     async fn hold_all(&self) -> Vec<P::Checkout> {
         let mut held = Vec::new();
-        for _ in 0..SIZE {
-            let checkout = timeout(SOON, self.pool.get()).await;
-            held.push(checkout.expect("in time").expect("a connection"));
+        for count in 1..=SIZE as usize {
+            // An app tries again: a server that has just recovered may refuse a login once more.
+            wait_until("a connection", SOON, async || {
+                held.extend(timeout(SOON, self.pool.get()).await.ok().flatten());
+                held.len() == count
+            })
+            .await;
         }
         held
     }
