@@ -135,7 +135,7 @@
 //! | write a check, probe a worker | [`guide::custom_checks`] |
 //! | gate the start, drain, enter maintenance | [`guide::lifecycle`] |
 //! | serve several gRPC services, serve behind a proxy, use TLS | [`guide::serving`] |
-//! | check sqlx, deadpool or another pool | [`guide::other_pools`] |
+//! | check sqlx, deadpool, diesel-async or another pool | [`guide::pools`] |
 //! | export metrics, alert, log | [`guide::monitoring`] |
 //! | test my wiring | [`guide::testing`] |
 //! | place the layer | [`guide::placement`] |

@@ -8,7 +8,7 @@
 //! | serve several gRPC services | [`serving`] |
 //! | serve behind a proxy | [`serving`](serving#behind-a-proxy) |
 //! | use TLS | [`serving`](serving#tls) |
-//! | check sqlx, deadpool or another pool | [`other_pools`] |
+//! | check sqlx, deadpool, diesel-async or another pool | [`pools`] |
 //! | export metrics, alert, log | [`monitoring`] |
 //! | test my wiring | [`testing`] |
 //! | place the layer in axum, tonic, hyper and among other layers | [`placement`] |
@@ -25,8 +25,8 @@ pub mod lifecycle {}
 #[doc = include_str!("serving.md")]
 pub mod serving {}
 
-#[doc = include_str!("other_pools.md")]
-pub mod other_pools {}
+#[doc = include_str!("pools.md")]
+pub mod pools {}
 
 #[doc = include_str!("monitoring.md")]
 pub mod monitoring {}

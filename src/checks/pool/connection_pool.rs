@@ -114,6 +114,9 @@ pub trait ConnectionPool: Send + Sync + 'static {
     fn counters(&self) -> PoolCounters;
 
     /// Returns what a finished checkout proves. Default: nothing, so the check pings.
+    ///
+    /// A pool that tests at checkout must return another value. Only then does the check await a checkout
+    /// in its test, where the pool has become full meanwhile.
     fn checkout_test(&self) -> CheckoutTest {
         CheckoutTest::None
     }
@@ -161,9 +164,11 @@ pub trait ConnectionPool: Send + Sync + 'static {
 pub enum CheckoutTest {
     /// The pool does not test, so nothing.
     None,
-    /// The pool tests, perhaps without the server. The check pings, and judges the test by its time.
+    /// The pool tests, perhaps without the server or not each connection. The check pings.
+    ///
+    /// The pool's counters are evidence once a test has taken time, unless a checkout took none.
     Unknown,
-    /// The server answered: the check sends no ping after a checkout.
+    /// The server answered, at each checkout, also of a connection that was just opened. The check sends no ping.
     ServerAnswered,
 }
 
