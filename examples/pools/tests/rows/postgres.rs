@@ -158,9 +158,10 @@ impl<P: PostgresPool> Rig<P> {
         held
     }
 
-    async fn close_others(&self, client: &Client) {
-        client.simple_query(CLOSE_OTHERS).await.unwrap();
+    async fn close_others(client: &Client) {
         wait_until("all others ended", SOON, async || {
+            // Again each time: the pool may have been opening one.
+            client.simple_query(CLOSE_OTHERS).await.unwrap();
             let row = client.query_one(OTHERS, &[]).await.unwrap();
             row.get::<_, i64>(0) == 0
         })
@@ -201,7 +202,7 @@ impl<P: PostgresPool> Rig<P> {
             Fault::StoppingSmartly => self.server.stop_smart().await,
             Fault::IdleClosed => {
                 let client = self.server.client().await;
-                self.close_others(&client).await;
+                Self::close_others(&client).await;
             }
             Fault::Saturated => return self.hold_all().await,
             Fault::TransactionAborted => {
@@ -214,7 +215,7 @@ impl<P: PostgresPool> Rig<P> {
                 let session = self.session.take().expect("opened before");
                 let change = "ALTER USER postgres PASSWORD 'other'";
                 session.batch_execute(change).await.unwrap();
-                self.close_others(&session).await;
+                Self::close_others(&session).await;
                 self.session = Some(session);
             }
             Fault::DatabaseMissing => {
@@ -222,7 +223,7 @@ impl<P: PostgresPool> Rig<P> {
                 config.dbname("template1");
                 let (client, connection) = config.connect(NoTls).await.unwrap();
                 tokio::spawn(connection);
-                self.close_others(&client).await;
+                Self::close_others(&client).await;
                 let rename = "ALTER DATABASE postgres RENAME TO moved";
                 client.batch_execute(rename).await.unwrap();
                 self.session = Some(client);
@@ -289,7 +290,16 @@ async fn row<P: PostgresPool>(turns: Rc<Semaphore>, fault: Fault, warm: bool, no
     let found = runs(&check, now).await;
     drop(held);
     rig.recover(fault).await;
-    let recovered = run(&check, UP).await;
+    let mut recovered = run(&check, UP).await;
+    if fault == Fault::FrozenBehindPgBouncer {
+        // PgBouncer refuses clients for a second after its own login failed.
+        wait_until("the check is up", SOON, async || {
+            recovered = run(&check, UP).await;
+            recovered == UP
+        })
+        .await;
+    }
+    println!("{fault:?}, warm: {warm}: {found:?}, then {recovered:?}");
     works_for_the_app(&rig, &check).await;
     Row {
         fault: format!("{fault:?}"),

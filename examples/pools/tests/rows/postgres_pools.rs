@@ -6,6 +6,7 @@ use diesel_async::RunQueryDsl;
 use sqlx::{
     Executor, PgPool, Postgres as Database,
     pool::{PoolConnection, PoolOptions},
+    postgres::PgConnectOptions,
 };
 use tokio_postgres::NoTls;
 use tower_health::{Check, checks};
@@ -57,9 +58,12 @@ impl PostgresPool for SqlxPool {
     type Checkout = PoolConnection<Database>;
 
     fn new(server: &Postgres, port: u16) -> Self {
-        let options = PoolOptions::<Database>::new().max_connections(SIZE);
         let url = server.url_through(port);
-        Self(options.connect_lazy(&url).expect("a valid URL"))
+        // PgBouncer refuses this startup parameter, unless it is set to ignore it.
+        let options = url.parse::<PgConnectOptions>().expect("a valid URL");
+        let options = options.extra_float_digits(None);
+        let pool = PoolOptions::<Database>::new().max_connections(SIZE);
+        Self(pool.connect_lazy_with(options))
     }
 
     fn check(&self) -> impl Check {

@@ -267,6 +267,7 @@ async fn row<P: RedisPool>(turns: Rc<Semaphore>, fault: Fault, warm: bool, now: 
     drop(held);
     rig.recover(fault).await;
     let recovered = run(&check, UP).await;
+    println!("{fault:?}, warm: {warm}: {found:?}, then {recovered:?}");
     works_for_the_app(&rig, &check).await;
     Row {
         fault: format!("{fault:?}"),
