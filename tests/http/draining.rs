@@ -11,11 +11,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::{sync::Notify, task::JoinSet};
 use tower::{Layer, Service, service_fn};
 use tower_health::{
-    Health, HealthLayer,
+    Access, Health, HealthLayer,
     service::{AnnounceDrainLayer, BusyService},
 };
 
-use super::server::{serve_hyper, up};
+use super::server::{degraded, down, serve_axum, serve_hyper, up};
 use crate::helpers::wire::{self, Answer, Wire, soon};
 
 const ENVOY: &str = "x-envoy-immediate-health-check-fail";
@@ -131,6 +131,37 @@ async fn responses_are_marked_in_every_mode_of_the_layer() {
     ] {
         let answer = wire::get(address, "/work").await;
         assert_eq!(marks(&answer), (Some("close"), Some("true")));
+    }
+}
+
+#[tokio::test]
+async fn envoy_headers_are_on_readiness_only_if_enabled() {
+    let draining = up();
+    draining.set_draining(true);
+    const DEGRADED: &str = "x-envoy-degraded";
+    for (health, path, expected) in [
+        (&degraded(), "/readyz", Some(DEGRADED)),
+        (&degraded(), "/health", None),
+        (&degraded(), "/readyz/cache", None),
+        (&draining, "/readyz", Some(ENVOY)),
+        (&draining, "/livez", None),
+        (&up(), "/readyz", None),
+        (&down(), "/readyz", None),
+    ] {
+        for is_enabled in [true, false] {
+            let layer = HealthLayer::new(health.clone()).details(Access::everybody());
+            let layer = if is_enabled {
+                layer.envoy_headers()
+            } else {
+                layer
+            };
+            let address = serve_axum(Router::new().layer(layer)).await;
+            let answer = wire::get(address, path).await;
+            let header = [DEGRADED, ENVOY]
+                .into_iter()
+                .find(|name| answer.header(name).is_some());
+            assert_eq!(header, expected.filter(|_| is_enabled), "{path}");
+        }
     }
 }
 
