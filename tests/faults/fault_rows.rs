@@ -53,6 +53,10 @@ pub trait Fault: Copy + Debug + Send + 'static {
 
     /// The mode of the route, for a fault of the route.
     fn route(self) -> Option<Mode>;
+    /// The mode that ends a fault of the route.
+    fn route_afterwards(self) -> Mode {
+        Mode::Pass
+    }
     /// Whether each row needs its own server.
     fn is_of_the_server(self) -> bool;
     /// Whether the app connects without the proxy, which accepts even if the server is down.
@@ -173,7 +177,8 @@ async fn row<F: Fault>(fault: F, shape: Shape, shared: Option<Arc<F::Server>>) {
 
     drop(held);
     if fault.route().is_some() {
-        rig.proxy.set(Mode::Pass).await;
+        // Directly: a login that passes in between would be silenced after it.
+        rig.proxy.set(fault.route_afterwards()).await;
     }
     fault.end(&mut rig).await;
     let allowed = fault.recovered(shape);

@@ -97,6 +97,13 @@ impl Fault for OfRedis {
         }
     }
 
+    fn route_afterwards(self) -> Mode {
+        match self {
+            SilentForGood => Mode::StallExisting,
+            _ => Mode::Pass,
+        }
+    }
+
     fn is_of_the_server(self) -> bool {
         self.route().is_none() && self != Saturated
     }
@@ -141,7 +148,6 @@ impl Fault for OfRedis {
         match self {
             Killed => rig.own_server().restart().await,
             Frozen => server.thaw(),
-            SilentForGood => rig.proxy.set(Mode::StallExisting).await,
             PasswordSet => {
                 let url = format!("redis://:word@127.0.0.1:{}/", server.port());
                 let client = Client::open(url).unwrap();
@@ -156,7 +162,7 @@ impl Fault for OfRedis {
             OutOfMemory => command(server, "CONFIG SET maxmemory 0").await,
             ScriptRuns => command(server, "SCRIPT KILL").await,
             // A pause ends without a command, and takes none before.
-            Silent | Reset | Refused | Restarted | Saturated | Paused => {}
+            Silent | SilentForGood | Reset | Refused | Restarted | Saturated | Paused => {}
         }
         let mut connection = rig.server.connection().await;
         wait_until("the server answers", SOON, async || {
