@@ -48,6 +48,7 @@ async fn serves(pool: &Pool) {
 async fn a_healthy_pool_costs_one_round_trip_and_no_connection() {
     let server = Postgres::start().await;
     for (tested, round_trip) in [(true, 0), (false, 0), (true, 260), (false, 260)] {
+        let context = format!("tested {tested}, {round_trip} ms");
         let proxy = Proxy::start(server.port()).await;
         let pool = postgres_pool(server.config_through(proxy.port()), 2, tested);
         serves(&pool).await;
@@ -56,19 +57,18 @@ async fn a_healthy_pool_costs_one_round_trip_and_no_connection() {
             .await;
         let check = checks::postgres(pool);
         // The first run from afar does not know the distance.
-        assert_run(&check, UP, "first").await;
-        let one = async || {
-            let before = (proxy.round_trips(), proxy.connections());
-            let found = run(&check).await;
-            (
-                found,
-                proxy.round_trips() - before.0,
-                proxy.connections() - before.1,
-            )
-        };
+        assert_run(&check, UP, &context).await;
         for _ in 0..4 {
-            let found = judged_on_time(one, |found| *found == (UP, 1, 0)).await;
-            assert_eq!(found, (UP, 1, 0), "tested {tested}, {round_trip} ms");
+            // On a late machine a run may open a connection.
+            wait_until(&context, SOON, async || {
+                let before = (proxy.round_trips(), proxy.connections());
+                let found = run(&check).await;
+                let trips = proxy.round_trips() - before.0;
+                let made = proxy.connections() - before.1;
+                println!("{context}: {found:?}, {trips} round trips, {made} connections");
+                (found, trips, made) == (UP, 1, 0)
+            })
+            .await;
         }
     }
 }
