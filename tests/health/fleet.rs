@@ -36,6 +36,7 @@ fn bound(scenario: &Scenario) -> u32 {
 }
 
 #[test]
+#[ignore = "simulates for up to a minute"]
 fn checks_per_period_do_not_grow_with_the_number_of_probers() {
     for envoys in [1, 20] {
         let scenario = scenario(envoys);
@@ -49,6 +50,7 @@ fn checks_per_period_do_not_grow_with_the_number_of_probers() {
 }
 
 #[test]
+#[ignore = "simulates for up to a minute"]
 fn background_runs_spread_where_probes_come_together() {
     let scenario = scenario(1);
     let peak = |way| {
@@ -64,6 +66,7 @@ fn background_runs_spread_where_probes_come_together() {
 }
 
 #[test]
+#[ignore = "simulates for up to a minute"]
 fn a_shared_outage_costs_no_capacity_once_started() {
     for outage in [Outage::SharedDown, Outage::SharedSlow] {
         let of = |policy| simulate(outage, policy, 20, 3).costs;
@@ -76,6 +79,7 @@ fn a_shared_outage_costs_no_capacity_once_started() {
 }
 
 #[test]
+#[ignore = "simulates for up to a minute"]
 fn full_pools_and_deploys_keep_replicas_in_rotation() {
     for policy in Policy::ALL {
         for cost in simulate(Outage::SharedSaturated, policy, 20, 3).costs {

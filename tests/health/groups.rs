@@ -1,18 +1,11 @@
-//! Named groups of dependencies are probes of their own.
+//! Named groups of dependencies are probes.
 
-use crate::helpers::layer_client::LayerClient;
 use tower_health::{
-    Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Status,
-    report::Report,
+    Access, Dependency, Health, HealthLayer, Probe, Reason, Status, report::Report,
 };
 
-async fn up() -> CheckResult {
-    Ok(Outcome::up())
-}
-
-async fn down() -> CheckResult {
-    Err(Failure::new(Reason::Refused))
-}
+use super::fixtures::{refused, status, up};
+use crate::helpers::layer_client::LayerClient;
 
 async fn group(health: &Health, name: &'static str) -> Report {
     health.report_for(&Probe::group(name)).await
@@ -22,131 +15,123 @@ fn names(report: &Report) -> Vec<&str> {
     report.entries.iter().map(|entry| &*entry.name).collect()
 }
 
+fn client(health: &Health, paths: &[(&'static str, &'static str)]) -> LayerClient {
+    let layer = HealthLayer::new(health.clone()).details(Access::everybody());
+    let add = |layer: HealthLayer, &(path, name)| layer.path(path, Probe::group(name));
+    LayerClient(paths.iter().fold(layer, add))
+}
+
 #[tokio::test(start_paused = true)]
-async fn members_may_be_named_by_the_builder_and_by_themselves() {
+async fn a_group_reports_its_members_alone() {
     let health = Health::builder()
         .group("storage", ["orders", "search"])
         .check("orders", up)
         .check("search", up)
         .add(Dependency::new("files", up).group("storage").group("slow"))
-        .check("mail", down)
-        // Twice is once.
+        .check("mail", refused)
+        .add(
+            Dependency::new("audit", refused)
+                .group("slow")
+                .exclude_from_readiness(),
+        )
+        // A member may be named twice.
         .group("storage", ["files", "orders"])
         .group("slow", ["mail"])
         .build();
     health.set_started();
     let storage = group(&health, "storage").await;
-    assert_eq!(names(&storage), ["orders", "search", "files"]);
     assert_eq!(storage.status, Status::Up);
+    assert_eq!(names(&storage), ["orders", "search", "files"]);
     let slow = group(&health, "slow").await;
-    assert_eq!(
-        (names(&slow), slow.status),
-        (vec!["files", "mail"], Status::Down)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_probe_of_a_group_is_answered_over_http_for_its_members_alone() {
-    let health = Health::builder()
-        .check("orders", up)
-        .check("mail", down)
-        .group("storage", ["orders"])
-        .group("messages", ["mail"])
-        .build();
-    health.set_started();
-    let face = LayerClient(
-        HealthLayer::new(health)
-            .path("/storagez", Probe::group("storage"))
-            .path("/messagesz", Probe::group("messages"))
-            .details(Access::everybody()),
-    );
+    assert_eq!(slow.status, Status::Down);
+    assert_eq!(names(&slow), ["files", "mail", "audit"]);
+    assert_eq!(status(&health, Probe::Full).await, Status::Down);
+    let client = client(&health, &[("/storagez", "storage"), ("/slowz", "slow")]);
     for (path, expected) in [
         ("/storagez", 200),
         ("/storagez/orders", 200),
-        // The app's.
+        // Not a member: the inner service answers.
         ("/storagez/mail", 200),
-        ("/messagesz", 503),
-        ("/messagesz/mail", 503),
+        ("/slowz", 503),
+        ("/slowz/mail", 503),
     ] {
-        assert_eq!(face.code(path).await, expected, "{path}");
+        assert_eq!(client.code(path).await, expected, "{path}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_without_members_is_up_and_takes_those_that_come_later() {
-    let health = Health::builder().group("tenants", None::<&str>).build();
-    let face =
-        LayerClient(HealthLayer::new(health.clone()).path("/tenantsz", Probe::group("tenants")));
-    assert_eq!(face.code("/tenantsz").await, 200);
-    let tenant = Dependency::new("tenant-7", down).group("tenants");
-    health.add(tenant).expect("new");
-    assert_eq!(face.code("/tenantsz").await, 503);
-    health.remove("tenant-7");
-    assert_eq!(face.code("/tenantsz").await, 200);
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_that_is_neither_declared_nor_named_by_a_member_is_unknown() {
-    let health = Health::builder()
+async fn an_empty_group_is_up_and_an_unknown_one_is_not_found() {
+    let builder = Health::builder().group("declared", None::<&str>);
+    let health = builder
         .add(Dependency::new("search", up).group("storage"))
         .build();
-    let face =
-        LayerClient(HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage")));
-    assert_eq!(face.code("/storagez").await, 200);
-    let typo = group(&health, "sotrage").await;
-    assert_eq!(
-        (typo.status, typo.reason),
-        (Status::Unknown, Some(Reason::NotFound))
+    health.set_started();
+    let client = client(
+        &health,
+        &[("/declared", "declared"), ("/storage", "storage")],
     );
-    // It went with its last member.
-    health.remove("search");
-    assert_eq!(face.code("/storagez").await, 503);
+    assert_eq!(client.code("/declared").await, 200);
+    assert_eq!(client.code("/storage").await, 200);
+    let tenant = Dependency::new("tenant-7", refused).group("declared");
+    health.add(tenant).expect("a new name");
+    assert_eq!(client.code("/declared").await, 503);
+    assert!(health.remove("tenant-7"));
+    assert_eq!(client.code("/declared").await, 200);
+    // A group that was not declared ends with its last member.
+    assert!(health.remove("search"));
+    assert_eq!(client.code("/storage").await, 503);
+    let unknown = group(&health, "sotrage").await;
+    let found = (unknown.status, unknown.reason);
+    assert_eq!(found, (Status::Unknown, Some(Reason::NotFound)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_group_follows_the_lifecycle_as_readiness_does() {
     let health = Health::builder()
         .add(Dependency::new("search", up).group("storage"))
-        .check("mail", down)
+        .check("mail", refused)
         .build();
-    let face = LayerClient(
-        HealthLayer::new(health.clone())
-            .path("/storagez", Probe::group("storage"))
-            .details(Access::everybody()),
-    );
-    let storage = async || {
-        let (code, _) = face.get("/storagez").await;
-        (code, group(&health, "storage").await.reason)
-    };
-    assert_eq!(storage().await, (503, Some(Reason::Starting)));
-    health.set_started();
-    assert_eq!(storage().await, (200, None));
-    health.enter_maintenance("a look inside");
-    assert_eq!(storage().await, (503, Some(Reason::Maintenance)));
-    health.exit_maintenance();
-    assert_eq!(storage().await, (200, None));
-    health.set_draining(true);
-    assert_eq!(storage().await, (503, Some(Reason::Draining)));
+    let client = client(&health, &[("/storagez", "storage")]);
+    type Change = fn(&Health);
+    let changes: [(Change, u16, Option<Reason>); 6] = [
+        (|_| (), 503, Some(Reason::Starting)),
+        (Health::set_started, 200, None),
+        (
+            |health| health.enter_maintenance("moving the disk"),
+            503,
+            Some(Reason::Maintenance),
+        ),
+        (Health::exit_maintenance, 200, None),
+        (
+            |health| health.set_draining(true),
+            503,
+            Some(Reason::Draining),
+        ),
+        (|health| health.set_draining(false), 200, None),
+    ];
+    for (change, code, reason) in changes {
+        change(&health);
+        assert_eq!(client.code("/storagez").await, code, "{reason:?}");
+        assert_eq!(group(&health, "storage").await.reason, reason);
+    }
 }
 
-/// Nobody else may ask what the group waits for.
+/// No other probe may be called: the report checks all that the start needs.
 #[tokio::test(start_paused = true)]
-async fn asked_for_a_group_alone_the_app_starts() {
+async fn an_app_starts_if_only_a_group_is_probed() {
     let health = Health::builder()
         .add(Dependency::new("search", up).group("storage"))
         .check("mail", up)
         .build();
     let storage = group(&health, "storage").await;
-    assert_eq!(
-        (storage.status, names(&storage)),
-        (Status::Up, vec!["search"])
-    );
+    assert_eq!(storage.status, Status::Up);
+    assert_eq!(names(&storage), ["search"]);
     assert!(health.is_started());
 }
 
 #[test]
 #[should_panic(expected = r#"group "storage": no dependency "serach" exists"#)]
-fn an_unknown_member_is_refused_at_build() {
+fn an_unknown_member_panics_at_build() {
     let builder = Health::builder().check("search", up);
     builder.group("storage", ["serach"]).build();
 }

@@ -6,35 +6,30 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod blocking;
-mod cancellation;
-#[cfg(all(feature = "postgres", feature = "redis"))]
-mod cost_bound;
-mod failures;
+mod consistency;
+mod fixtures;
 #[cfg(feature = "pool")]
 mod fleet;
 mod groups;
+mod in_process;
 mod lifecycle;
-mod maintenance;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod load;
 #[cfg(feature = "metrics")]
 mod metrics;
-mod one_story;
 mod refresh;
+mod registry;
 mod report_entry;
 mod requirements;
-mod run_time;
-mod run_time_races;
+mod runs;
 mod runtime_lag;
 mod runtimes;
-mod settings_extremes;
-mod settings_warnings;
+#[cfg(all(feature = "postgres", feature = "redis"))]
+mod servers;
+mod settings;
 #[cfg(feature = "signal")]
 mod shutdown_signal;
 mod start;
-#[cfg(all(feature = "postgres", feature = "redis"))]
-mod start_servers;
-#[cfg(feature = "postgres")]
-mod storm;
 mod subscribe;
 #[cfg(feature = "tracing")]
 mod transition_log;

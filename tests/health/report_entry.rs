@@ -1,42 +1,34 @@
-//! Facts of a report's entry beside status and reason: the target, past runs, the last success.
+//! What an entry of a report holds: target, interval, past runs, the last success.
 
-use std::time::Duration;
-
-use crate::helpers::{layer_client::LayerClient, switch::Switch};
+use serde_json::Value;
 use tokio::time::advance;
 use tower_health::{
     Access, Check, CheckResult, Dependency, Health, HealthLayer, Outcome, Reason, Status,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+use super::fixtures::{SECOND, up};
+use crate::helpers::{layer_client::LayerClient, switch::Switch};
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_knows_when_it_was_up_last() {
+async fn an_entry_that_is_down_shows_when_it_was_up_last() {
     let switch = Switch::off();
     let health = Health::builder().add(switch.dependency("a")).build();
-    let face = LayerClient::new(&health);
+    let client = LayerClient::new(&health);
     let before = health.snapshot().entries.remove(0);
     assert_eq!((before.last_up, before.never_up), (None, false));
-
-    let (_, never) = face.json("/health/a").await;
-    assert_eq!(never["never_up"], true);
-    assert_eq!(never["last_up_ms"], serde_json::Value::Null);
-
-    switch.set(true);
-    advance(SECOND).await;
-    let (_, up) = face.json("/health/a").await;
-    assert_eq!(up["status"], "up");
-    assert!(
-        up.get("last_up_ms").is_none() && up.get("never_up").is_none(),
-        "{up}"
-    );
-
-    switch.set(false);
-    for seconds in 1..4 {
+    // Whether it is up, and the fields that show it.
+    for (is_up, last_up, never_up) in [
+        (false, Value::Null, Value::from(true)),
+        (true, Value::Null, Value::Null),
+        (false, Value::from(1_000), Value::Null),
+        (false, Value::from(2_000), Value::Null),
+    ] {
+        switch.set(is_up);
+        let (_, entry) = client.json("/health/a").await;
+        assert_eq!(entry["status"] == "up", is_up);
+        assert_eq!(entry["last_up_ms"], last_up, "{entry}");
+        assert_eq!(entry["never_up"], never_up, "{entry}");
         advance(SECOND).await;
-        let (_, down) = face.json("/health/a").await;
-        assert_eq!(down["last_up_ms"], seconds * 1_000, "{down}");
-        assert!(down.get("never_up").is_none(), "{down}");
     }
 }
 
@@ -57,9 +49,9 @@ async fn past_runs_keep_their_reasons() {
     assert_eq!(runs, [up, down, down, up]);
 }
 
-struct Placed(&'static str);
+struct WithTarget(&'static str);
 
-impl Check for Placed {
+impl Check for WithTarget {
     async fn check(&self) -> CheckResult {
         Ok(Outcome::up())
     }
@@ -71,40 +63,31 @@ impl Check for Placed {
 
 #[tokio::test(start_paused = true)]
 async fn details_show_the_target_without_credentials() {
-    let table = [
+    for (target, shown) in [
         ("db.internal:5432", "db.internal:5432"),
         ("postgres://app:s3/cret@db:5432", "postgres://***@db:5432"),
         ("host=db\r\npassword = s3cret", "host=db  password = ***"),
-    ];
-    for (target, shown) in table {
-        let health = Health::builder()
-            .add(Dependency::new("database", Placed(target)).timeout(SECOND))
-            .build();
-        let (_, entry) = LayerClient::new(&health).json("/health/database").await;
-        assert_eq!(entry["target"], shown);
-        assert_eq!(entry["timeout_ms"], 1_000);
-        // Set on the dependency, for a check that does not know its target.
-        let set = Health::builder()
-            .add(Dependency::new("database", async || Ok(Outcome::up())).target(target))
-            .build();
-        let (_, entry) = LayerClient::new(&set).json("/health/database").await;
-        assert_eq!(entry["target"], shown);
-        let without = LayerClient(HealthLayer::new(health).details(Access::nobody()));
-        let (_, body) = without.get("/health").await;
-        assert_eq!(body, r#"{"status":"up"}"#);
+    ] {
+        for dependency in [
+            Dependency::new("database", WithTarget(target)),
+            Dependency::new("database", up).target(target),
+        ] {
+            let dependency = dependency.timeout(SECOND);
+            let health = Health::builder().add(dependency).build();
+            let (_, entry) = LayerClient::new(&health).json("/health/database").await;
+            assert_eq!(entry["target"], shown);
+            assert_eq!(entry["timeout_ms"], 1_000);
+            let without = LayerClient(HealthLayer::new(health).details(Access::nobody()));
+            let (_, body) = without.get("/health").await;
+            assert_eq!(body, r#"{"status":"up"}"#);
+        }
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_interval_is_the_refresh_period_if_there_is_one() {
-    let dependency = || Dependency::new("a", Placed("")).cache_for(3 * SECOND);
-    let cached = Health::builder().add(dependency()).build();
-    let refreshed = Health::builder()
-        .add(dependency())
-        .refresh_every(7 * SECOND)
-        .build();
-    for (health, seconds) in [(cached, 3), (refreshed, 7)] {
-        let entry = health.snapshot().entries.remove(0);
-        assert_eq!(entry.interval, Some(seconds * SECOND));
-    }
+#[test]
+fn without_a_refresh_the_interval_is_the_cache_lifetime() {
+    let dependency = Dependency::new("a", up).cache_for(3 * SECOND);
+    let health = Health::builder().add(dependency).build();
+    let entry = health.snapshot().entries.remove(0);
+    assert_eq!(entry.interval, Some(3 * SECOND));
 }

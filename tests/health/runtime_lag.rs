@@ -1,4 +1,4 @@
-//! A runtime that runs no task is down; one that is busy is not.
+//! A runtime that runs no task is down; a busy runtime is not.
 
 use std::{
     sync::{
@@ -6,30 +6,30 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc::{Sender, channel},
     },
+    thread,
     time::Duration,
 };
 
-use crate::support::wait_until;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    task::{JoinHandle, block_in_place, yield_now},
+    sync::oneshot,
+    task::{JoinHandle, yield_now},
     time::{Instant, sleep},
 };
 use tower_health::{Dependency, Health, Probe, Reason, Status, checks::RuntimeLag, report::Report};
 
-const SECOND: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_secs(30);
+use super::fixtures::{MS, SECOND, undriven};
+use crate::support::{MAXIMUM_WAIT, wait_until};
+
 const PERIOD: Duration = Duration::from_millis(10);
 const DOWN_AFTER: Duration = Duration::from_millis(300);
-/// Where nothing may be down: a machine that is short of CPU must not look like a fault.
+/// Where the runtime must not be down: a machine that is short of CPU must not fail the test.
 const LATE: Duration = Duration::from_secs(2);
 
 fn workers(count: usize) -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(count)
-        .enable_all()
-        .build()
-        .expect("a runtime")
+    let builder = &mut Builder::new_multi_thread();
+    let runtime = builder.worker_threads(count).enable_all().build();
+    runtime.expect("a runtime")
 }
 
 fn watching(runtime: &Handle, down_after: Duration) -> Health {
@@ -41,10 +41,10 @@ fn watching(runtime: &Handle, down_after: Duration) -> Health {
         .build()
 }
 
-/// Blocks one worker thread of `runtime` until what is returned is dropped.
+/// Blocks one worker thread of `runtime` until the sender is dropped.
 async fn block_one(runtime: &Handle) -> Sender<()> {
     let (end, ended) = channel::<()>();
-    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (begin, begun) = oneshot::channel();
     runtime.spawn(async move {
         let _ = begin.send(());
         let _ = ended.recv();
@@ -57,14 +57,24 @@ async fn liveness(health: &Health) -> Report {
     health.report_for(&Probe::Liveness).await
 }
 
-async fn becomes(health: &Health, status: Status) -> Report {
+async fn becomes(health: &Health, is_right: impl Fn(Status) -> bool) -> Report {
     let mut last = liveness(health).await;
-    wait_until(&format!("liveness is {status}"), LIMIT, async || {
+    wait_until("liveness changes", MAXIMUM_WAIT, async || {
         last = liveness(health).await;
-        last.status == status
+        is_right(last.status)
     })
     .await;
     last
+}
+
+/// Checks liveness for longer than `LATE`.
+async fn stays(health: &Health, is_right: impl Fn(Status) -> bool) {
+    let start = Instant::now();
+    while start.elapsed() < LATE + DOWN_AFTER {
+        let report = liveness(health).await;
+        assert!(is_right(report.status), "{report:?}");
+        sleep(PERIOD).await;
+    }
 }
 
 /// As hashing passwords on the worker threads does.
@@ -77,70 +87,53 @@ fn a_runtime_that_blocks_and_makes_progress_is_not_down() {
             let polls = polls.clone();
             app.spawn(async move {
                 loop {
-                    std::thread::sleep(Duration::from_millis(300));
+                    // A worker updates its counters after 61 polls, which is later than the test ends.
+                    thread::sleep(200 * MS);
                     polls.fetch_add(1, Ordering::SeqCst);
                     yield_now().await;
                 }
             })
         })
         .collect();
-    management.block_on(async {
-        let health = watching(app.handle(), 3 * SECOND);
-        let start = Instant::now();
-        // Longer than the bound, and less than the 61 polls after which a worker updates its counters.
-        while start.elapsed() < 5 * SECOND {
-            let report = liveness(&health).await;
-            assert!(report.status.is_serving(), "{report:?}");
-            sleep(PERIOD).await;
-        }
-        assert!(polls.load(Ordering::SeqCst) > 6, "it makes progress");
-    });
+    management.block_on(stays(&watching(app.handle(), LATE), Status::is_serving));
+    assert!(polls.load(Ordering::SeqCst) > 6, "it makes progress");
     load.iter().for_each(JoinHandle::abort);
 }
 
 #[test]
 fn a_check_on_the_measured_runtime_is_degraded_at_most() {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    undriven().block_on(async {
         let health = watching(&Handle::current(), DOWN_AFTER);
-        becomes(&health, Status::Up).await;
+        becomes(&health, |status| status == Status::Up).await;
         // The run and the canary come after this.
-        std::thread::sleep(2 * DOWN_AFTER);
+        thread::sleep(2 * DOWN_AFTER);
         let report = liveness(&health).await;
         assert_eq!(report.status, Status::Degraded);
         assert_eq!(report.entries[0].reason, Some(Reason::RuntimeLag));
-        becomes(&health, Status::Up).await;
+        becomes(&health, |status| status == Status::Up).await;
     });
 }
 
 #[test]
 fn a_blocked_runtime_is_down_to_another_one() {
-    for count in [1, 2] {
-        let (app, management) = (workers(count), workers(1));
-        management.block_on(async {
-            let health = watching(app.handle(), DOWN_AFTER);
-            becomes(&health, Status::Up).await;
-            let mut wedges = Vec::new();
-            for _ in 0..count {
-                wedges.push(block_one(app.handle()).await);
-            }
-            let report = becomes(&health, Status::Down).await;
-            assert_eq!(report.entries[0].reason, Some(Reason::RuntimeLag));
-            drop(wedges);
-            becomes(&health, Status::Up).await;
-        });
-    }
+    let (app, management) = (workers(2), workers(1));
+    management.block_on(async {
+        let health = watching(app.handle(), DOWN_AFTER);
+        becomes(&health, Status::is_serving).await;
+        let blocked = [block_one(app.handle()).await, block_one(app.handle()).await];
+        let report = becomes(&health, |status| status == Status::Down).await;
+        assert_eq!(report.entries[0].reason, Some(Reason::RuntimeLag));
+        drop(blocked);
+        becomes(&health, Status::is_serving).await;
+    });
 }
 
 #[test]
 fn a_runtime_that_is_not_driven_is_down() {
-    let (app, management) = (
-        Builder::new_current_thread().build().expect("a runtime"),
-        workers(1),
-    );
+    let (app, management) = (undriven(), workers(1));
     management.block_on(async {
         let health = watching(app.handle(), DOWN_AFTER);
-        let report = becomes(&health, Status::Down).await;
+        let report = becomes(&health, |status| status == Status::Down).await;
         let message = report.entries[0].message.as_deref().unwrap_or_default();
         assert!(
             message.starts_with("no task has been run for "),
@@ -150,67 +143,33 @@ fn a_runtime_that_is_not_driven_is_down() {
 }
 
 #[test]
-fn workers_that_are_busy_and_go_on_are_alive() {
-    busy_and_alive(&workers(2));
-}
-
-#[test]
-fn so_is_the_one_thread_of_a_runtime_that_has_no_other() {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    busy_and_alive(&runtime.expect("a runtime"));
-}
-
-fn busy_and_alive(runtime: &Runtime) {
-    runtime.block_on(async {
-        let health = watching(runtime.handle(), LATE);
-        let busy: Vec<_> = (0..4)
-            .map(|_| {
-                runtime.spawn(async {
-                    loop {
-                        yield_now().await;
-                    }
-                })
-            })
-            .collect();
-        // Past the bound, in which no worker ever parks.
-        let start = Instant::now();
-        while start.elapsed() < LATE + DOWN_AFTER {
-            let report = liveness(&health).await;
-            // Its own run may wait behind the busy ones.
-            assert!(report.status <= Status::Unknown, "{report:?}");
-            sleep(PERIOD).await;
+fn workers_that_never_park_are_not_down() {
+    thread::scope(|scope| {
+        for runtime in [workers(2), undriven()] {
+            scope.spawn(move || {
+                runtime.block_on(async {
+                    let health = watching(runtime.handle(), LATE);
+                    let endless = || async {
+                        loop {
+                            yield_now().await;
+                        }
+                    };
+                    let busy: [JoinHandle<()>; 4] = [(); 4].map(|()| runtime.spawn(endless()));
+                    // The run may wait behind the busy tasks.
+                    stays(&health, |status| status <= Status::Unknown).await;
+                    busy.iter().for_each(JoinHandle::abort);
+                    becomes(&health, |status| status == Status::Up).await;
+                });
+            });
         }
-        for task in busy {
-            task.abort();
-        }
-        // Nor was it unknown all the while because nothing looked.
-        becomes(&health, Status::Up).await;
-    });
-}
-
-#[test]
-fn what_may_block_is_not_the_runtime() {
-    let runtime = workers(1);
-    runtime.block_on(async {
-        let health = watching(runtime.handle(), LATE);
-        let (end, ended) = channel::<()>();
-        let (end_too, ended_too) = channel::<()>();
-        runtime.spawn_blocking(move || ended.recv());
-        runtime.spawn(async move { block_in_place(|| ended_too.recv()) });
-        let start = Instant::now();
-        while start.elapsed() < LATE + DOWN_AFTER {
-            assert!(liveness(&health).await.status.is_serving());
-            sleep(PERIOD).await;
-        }
-        drop((end, end_too));
     });
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_paused_clock_is_no_lag() {
+async fn a_paused_clock_is_not_lag() {
     let health = watching(&Handle::current(), LATE);
     for _ in 0..100 {
-        sleep(Duration::from_secs(60)).await;
+        sleep(60 * SECOND).await;
         assert!(liveness(&health).await.status.is_serving());
     }
 }

@@ -1,59 +1,49 @@
-//! A process that is told to end: it drains, finishes what is open, and exits with 0.
+//! A process that receives SIGTERM drains, finishes open requests, and exits with 0.
 
 use std::{
-    env,
-    io::{BufRead, BufReader},
-    net::{Ipv4Addr, SocketAddr},
-    process::{Child, Command, Stdio},
+    env::{current_exe, var_os},
+    process::Command,
     sync::Arc,
     time::Duration,
 };
 
+use axum::{Router, routing::get};
+use nix::sys::signal::Signal;
+use tokio::sync::Notify;
+use tower_health::{Health, HealthLayer};
+
+use super::fixtures::up;
 use crate::{
     helpers::wire::{self, Wire},
-    support::wait_until,
+    support::{MAXIMUM_WAIT, Program, wait_until},
 };
-use axum::{Router, routing::get};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use tokio::{net::TcpListener, sync::Notify};
-use tower_health::{Health, HealthLayer, Outcome};
 
-const LIMIT: Duration = Duration::from_secs(30);
 /// Set for the process that serves.
 const SERVES: &str = "TOWER_HEALTH_TEST_SERVES";
-const ADDRESS: &str = "listens on ";
 
-/// The program that is started by the tests below.
+/// The program that the test below starts.
 #[tokio::test]
-#[ignore = "a program of its own"]
+#[ignore = "a program, not a test"]
 async fn program() {
-    if env::var_os(SERVES).is_none() {
+    if var_os(SERVES).is_none() {
         return;
     }
-    let health = Health::builder()
-        .check("database", async || Ok(Outcome::up()))
-        .build();
+    let health = Health::builder().check("database", up).build();
     let stopping = Arc::new(Notify::new());
     let open = stopping.clone();
+    // Open until the server stops accepting connections.
+    let open = get(move || async move {
+        open.notified().await;
+        "finished"
+    });
     let app = Router::new()
-        // Open until the server stops to accept connections.
-        .route(
-            "/open",
-            get(move || async move {
-                open.notified().await;
-                "finished"
-            }),
-        )
+        .route("/open", open)
         .layer(HealthLayer::new(health.clone()));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("a free port");
-    // A minute: only a second signal ends it in time.
-    let drained = health.drain_on_shutdown_signal(Duration::from_secs(60));
-    println!("\n{ADDRESS}{}", listener.local_addr().expect("bound"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    // Longer than the test waits: only a second signal ends the delay in time.
+    let drained = health.drain_on_shutdown_signal(Duration::from_secs(600));
+    println!("\nlistens on {}", listener.local_addr().expect("bound"));
     let shutdown = async move {
         drained.await;
         stopping.notify_one();
@@ -62,81 +52,32 @@ async fn program() {
     served.await.expect("serves");
 }
 
-struct Program {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Program {
-    fn start() -> Self {
-        let mut child = Command::new(env::current_exe().expect("this program"))
-            .args([
-                "--exact",
-                "shutdown_signal::program",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env(SERVES, "1")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut lines = output.lines();
-        let address = loop {
-            let line = lines.next().expect("it listens").expect("text");
-            if let Some(address) = line.strip_prefix(ADDRESS) {
-                break address.parse().expect("an address");
-            }
-        };
-        // Read to the end: a program that prints to a closed pipe ends.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        kill(Pid::from_raw(pid), signal).expect("it lives");
-    }
-
-    async fn ends_with_success(&mut self) {
-        let mut code = None;
-        wait_until("it ends", LIMIT, async || {
-            code = self.child.try_wait().expect("a child");
-            code.is_some()
-        })
-        .await;
-        assert_eq!(code.and_then(|code| code.code()), Some(0));
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test]
 async fn a_signal_drains_and_a_second_one_ends_the_delay() {
-    for (first, second) in [
-        (Signal::SIGTERM, Signal::SIGTERM),
-        (Signal::SIGINT, Signal::SIGTERM),
-    ] {
-        let mut program = Program::start();
-        assert_eq!(wire::get(program.address, "/readyz").await.code, 200);
-        let mut open = Wire::connect(program.address).await;
+    for first in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut command = Command::new(current_exe().expect("this program"));
+        command
+            .args(["--exact", "shutdown_signal::program"])
+            .args(["--ignored", "--nocapture"])
+            .env(SERVES, "1");
+        let mut program = Program::start("server", &mut command);
+        let line = program.says("listens on ").await;
+        let address = line.rsplit(' ').next().expect("an address");
+        let address = address.parse().expect("an address");
+        assert_eq!(wire::get(address, "/readyz").await.code, 200);
+        let mut open = Wire::connect(address).await;
         open.send("GET /open HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
             .await;
         program.signal(first);
-        wait_until("readiness is 503", LIMIT, async || {
-            wire::get(program.address, "/readyz").await.code == 503
+        wait_until("readiness is 503", MAXIMUM_WAIT, async || {
+            wire::get(address, "/readyz").await.code == 503
         })
         .await;
-        // Out of rotation, and still serving.
-        assert_eq!(wire::get(program.address, "/livez").await.code, 200);
-        program.signal(second);
+        // Out of rotation, and it serves requests.
+        assert_eq!(wire::get(address, "/livez").await.code, 200);
+        program.signal(Signal::SIGTERM);
         let finished = open.answer().await;
         assert_eq!((finished.code, &*finished.body), (200, "finished"));
-        program.ends_with_success().await;
+        assert!(program.ends().await.success());
     }
 }

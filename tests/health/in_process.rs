@@ -1,4 +1,4 @@
-//! Synchronous checks, and the app's own word.
+//! Checks inside the process: blocking calls, switches and heartbeats.
 
 use std::{
     sync::{
@@ -9,58 +9,42 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::advance;
 use tower_health::{
     Dependency, Health, Outcome, Probe, Reason, Status,
-    checks::{self, Switch},
+    checks::{self, Heartbeat, Switch},
 };
 
-const MS: Duration = Duration::from_millis(1);
-/// Far more than anything here takes.
-const LIMIT: Duration = Duration::from_secs(20);
+use super::fixtures::{MS, SECOND, becomes, next_status, refused, status};
 
 #[tokio::test]
-async fn calls_that_hang_block_one_thread_between_them() {
+async fn blocking_calls_that_hang_block_one_thread() {
     let (release, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
-    let inside = Arc::new(AtomicUsize::new(0));
-    let counter = inside.clone();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
     let check = checks::blocking(move || {
         counter.fetch_add(1, Ordering::SeqCst);
         // Ends with the sender.
         let _ = gate.lock().expect("no panic").recv();
         Ok(Outcome::up())
     });
+    let disk = Dependency::new("disk", check).timeout(50 * MS);
     let health = Health::builder()
-        .add(
-            Dependency::new("disk", check)
-                .timeout(50 * MS)
-                .cache_for(Duration::ZERO),
-        )
+        .add(disk.cache_for(Duration::ZERO))
         .build();
     let reason = async || health.report().await.entries[0].reason;
     assert_eq!(reason().await, Some(Reason::Timeout));
     for _ in 0..10 {
         assert_eq!(reason().await, Some(Reason::Stuck));
     }
-    assert_eq!(
-        inside.load(Ordering::SeqCst),
-        1,
-        "calls that wait in a thread"
-    );
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
     drop(release);
-    let recovered = async {
-        while health.report().await.status != Status::Up {
-            sleep(5 * MS).await;
-        }
-    };
-    timeout(LIMIT, recovered)
-        .await
-        .expect("the next call works");
+    becomes(&health, Status::Up).await;
 }
 
 #[tokio::test]
-async fn a_call_that_panics_is_panicked() {
+async fn a_blocking_call_that_panics_is_panicked() {
     let check = checks::blocking(|| panic!("a bug in the check"));
     let health = Health::builder().check("disk", check).build();
     let report = health.report().await;
@@ -68,19 +52,34 @@ async fn a_call_that_panics_is_panicked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_switch_is_down_while_the_app_says_so() {
+async fn a_switch_reports_what_the_app_sets() {
     let switch = Switch::new();
     let health = Health::builder()
         .add(Dependency::in_process("state", switch.clone()).cache_for(Duration::ZERO))
         .build();
-    let liveness = async || health.report_for(&Probe::Liveness).await;
-    assert_eq!(liveness().await.status, Status::Up);
+    assert_eq!(status(&health, Probe::Liveness).await, Status::Up);
     switch.set_down("the index\nis corrupt");
-    let report = liveness().await;
+    let report = health.report_for(&Probe::Liveness).await;
     assert_eq!((report.status, switch.is_up()), (Status::Down, false));
     let entry = &report.entries[0];
     assert_eq!(entry.reason, Some(Reason::Failed));
     assert_eq!(entry.message.as_deref(), Some("the index is corrupt"));
     switch.set_up();
-    assert_eq!(liveness().await.status, Status::Up);
+    assert_eq!(status(&health, Probe::Liveness).await, Status::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn liveness_checks_inside_the_process_only() {
+    let worker = Heartbeat::new(30 * SECOND);
+    let health = Health::builder()
+        .check("database", refused)
+        .liveness_check("worker", worker.clone())
+        .build();
+    let report = health.report_for(&Probe::Liveness).await;
+    assert_eq!(report.status, Status::Up);
+    assert!(report.entry("database").is_none());
+    advance(31 * SECOND).await;
+    assert_eq!(status(&health, Probe::Liveness).await, Status::Down);
+    worker.beat();
+    assert_eq!(next_status(&health, Probe::Liveness).await, Status::Up);
 }
