@@ -2,14 +2,13 @@
 
 use bb8_postgres::PostgresConnectionManager;
 use tokio_postgres::NoTls;
-use tower_health::{Dependency, Health, Probe, Reason, Status, checks, health::NotReady};
+use tower_health::{
+    Access, Dependency, Health, HealthLayer, Probe, Reason, Status, checks, health::NotReady,
+};
 
 use super::fixtures::{MS, SECOND, status};
 use crate::{
-    helpers::{
-        http_app::{open, serve},
-        wire,
-    },
+    helpers::{peers::serve, wire},
     support::{MAXIMUM_WAIT, Postgres, Redis, wait_until},
 };
 
@@ -54,7 +53,7 @@ async fn an_app_waits_for_its_servers_and_reports_their_faults() {
     postgres.restart().await;
     waiting.await.expect("no panic").expect("ready");
 
-    let address = serve(open(health)).await;
+    let address = serve(HealthLayer::new(health).details(Access::everybody())).await;
     let reports = async |path: &str, code: u16, part: &str| {
         let what = format!("{path} is {code} with {part}");
         wait_until(&what, MAXIMUM_WAIT, async || {

@@ -58,16 +58,44 @@ fn checks_of_pools_cross_threads() {
     use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
     use bb8_redis::RedisConnectionManager;
     use tower_health::checks::{
-        ConnectTimeoutError, ConnectTimeoutManager, PingFuture, PoolCheck, PostgresCheck,
+        CheckoutTest, ConnectTimeoutError, ConnectTimeoutManager, ConnectionPool,
+        ConnectionPoolCheck, PingError, PingFuture, PoolCheck, PoolCounters, PostgresCheck,
         RedisCheck,
     };
 
     type Manager = PostgresConnectionManager<NoTls>;
 
+    /// The least that an app implements.
+    struct NoPool;
+
+    impl ConnectionPool for NoPool {
+        type Connection = ();
+        type Checkout = Box<()>;
+
+        async fn check_out(&self) -> Result<Box<()>, Option<Failure>> {
+            Err(None)
+        }
+
+        async fn connect(&self) -> Result<(), Failure> {
+            Err(Reason::Refused.into())
+        }
+
+        async fn ping(&self, (): &mut ()) -> Result<(), PingError> {
+            Err(PingError::NoReply)
+        }
+
+        fn counters(&self) -> PoolCounters {
+            PoolCounters::default()
+        }
+    }
+
     each!(cloned: PostgresCheck<Manager>, RedisCheck, ConnectTimeoutManager<Manager>);
     each!(shared: PostgresCheck<ConnectTimeoutManager<Manager>>);
     each!(shared: PoolCheck<RedisConnectionManager>);
     each!(error: ConnectTimeoutError<std::fmt::Error>);
+    each!(plain: CheckoutTest, PoolCounters);
+    each!(shared: PingError);
+    each!(cloned: ConnectionPoolCheck<NoPool>);
     each!(send: PingFuture<'static, std::io::Error>);
     each!(unpinned: PingFuture<'static, std::io::Error>);
 }
