@@ -1,8 +1,9 @@
 //! Each fault of a Postgres as a row.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use tokio::{
+    net::TcpStream,
     sync::Semaphore,
     task::{JoinSet, LocalSet},
     time::timeout,
@@ -169,7 +170,7 @@ impl<P: PostgresPool> Rig<P> {
     }
 
     /// Inflicts `fault`. The checkouts that are returned keep it up.
-    async fn inflict(&mut self, fault: Fault) -> Vec<P::Checkout> {
+    async fn inflict(&mut self, fault: Fault, warm: bool) -> Vec<P::Checkout> {
         match fault {
             Fault::Killed => self.server.kill(),
             Fault::Restarted => {
@@ -183,23 +184,37 @@ impl<P: PostgresPool> Rig<P> {
                 return held;
             }
             Fault::Busy => {
+                let served = Rc::new(Cell::new(0));
                 for _ in 0..4 * SIZE {
-                    let pool = self.pool.clone();
+                    let (pool, served) = (self.pool.clone(), served.clone());
                     self.load.spawn_local(async move {
                         loop {
                             if let Some(mut connection) = pool.get().await {
                                 P::execute(&mut connection, "SELECT pg_sleep(0.01)").await;
+                                served.set(served.get() + 1);
                             }
                         }
                     });
                 }
+                // The first requests wait for logins.
+                wait_until("the app is served", SOON, async || served.get() > 20 * SIZE).await;
             }
             Fault::Silent => self.proxy.set(Mode::Stall).await,
             Fault::Reset => self.proxy.set(Mode::Reset).await,
             Fault::Refused => self.proxy.set(Mode::Refuse).await,
             Fault::BackendsFrozen => self.server.freeze_backends(),
             Fault::PostmasterFrozen => self.server.freeze_postmaster(),
-            Fault::StoppingSmartly => self.server.stop_smart().await,
+            Fault::StoppingSmartly => {
+                self.server.stop_smart().await;
+                if !warm {
+                    // Without a session it ends, after a moment in which it answers 57P03.
+                    let address = ("127.0.0.1", self.server.port());
+                    wait_until("no server listens", SOON, async || {
+                        TcpStream::connect(address).await.is_err()
+                    })
+                    .await;
+                }
+            }
             Fault::IdleClosed => {
                 let client = self.server.client().await;
                 Self::close_others(&client).await;
@@ -261,7 +276,7 @@ impl<P: PostgresPool> Rig<P> {
             session.batch_execute(sql).await.unwrap();
         }
         self.slots.clear();
-        // PgBouncer refuses logins for a second after one of its own failed.
+        // PgBouncer refuses logins for a second after its login to the server failed.
         let port = self
             .bouncer
             .as_ref()
@@ -286,7 +301,7 @@ async fn row<P: PostgresPool>(turns: Rc<Semaphore>, fault: Fault, warm: bool, no
     if warm {
         assert_eq!(run(&check, UP).await, UP, "{fault:?}: healthy");
     }
-    let held = rig.inflict(fault).await;
+    let held = rig.inflict(fault, warm).await;
     let found = runs(&check, now).await;
     drop(held);
     rig.recover(fault).await;

@@ -1,6 +1,6 @@
 //! Each fault of a Redis as a row.
 
-use std::{fs, rc::Rc};
+use std::{cell::Cell, fs, rc::Rc};
 
 use redis::cmd;
 use tokio::{
@@ -153,18 +153,22 @@ impl<P: RedisPool> Rig<P> {
                 return held;
             }
             Fault::Busy => {
+                let served = Rc::new(Cell::new(0));
                 for _ in 0..4 * SIZE {
-                    let pool = self.pool.clone();
+                    let (pool, served) = (self.pool.clone(), served.clone());
                     self.load.spawn_local(async move {
                         let mut request = cmd("BLPOP");
                         request.arg("no list").arg(0.01);
                         loop {
                             if let Some(mut connection) = pool.get().await {
                                 P::execute(&mut connection, &request).await;
+                                served.set(served.get() + 1);
                             }
                         }
                     });
                 }
+                // The first requests wait for logins.
+                wait_until("the app is served", SOON, async || served.get() > 20 * SIZE).await;
             }
             Fault::Silent => self.proxy.set(Mode::Stall).await,
             Fault::Reset => self.proxy.set(Mode::Reset).await,
