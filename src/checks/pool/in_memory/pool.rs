@@ -184,7 +184,8 @@ impl ConnectionPool for InMemoryPool {
                 state.checked_out.increase(1);
             });
             let mut checkout = MemoryCheckout(Some(connection));
-            if self.test == CheckoutTest::ServerAnswered && self.send_ping(&mut checkout).await.is_err()
+            if self.test == CheckoutTest::ServerAnswered
+                && self.send_ping(&mut checkout).await.is_err()
             {
                 continue;
             }
