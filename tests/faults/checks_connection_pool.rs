@@ -17,7 +17,7 @@ use tower_health::{
 };
 
 use crate::{
-    answer::{UP, degraded, down, look_on_time},
+    app::{UP, assert_run, degraded, down},
     support::Redis,
 };
 
@@ -123,10 +123,7 @@ async fn a_custom_pool_is_reported_with_its_cause() {
     let mut server = Redis::start().await;
     let pool = SmallPool::new(server.url());
     let check = checks::connection_pool(pool.clone());
-    let sees = async |expected| {
-        let found = look_on_time(&check, |found| found == expected).await;
-        assert_eq!(found, expected);
-    };
+    let sees = async |expected| assert_run(&check, expected, "").await;
     assert_eq!(check.kind(), Some("pool"));
     sees(UP).await;
     let held = (pool.get().await.unwrap(), pool.get().await.unwrap());
@@ -152,14 +149,10 @@ async fn options_apply_to_a_custom_pool() {
     let crowded = checks::connection_pool(pool.clone()).degraded_above(0.4);
     let repairs = checks::connection_pool(pool.clone()).repair_pool();
     let held = pool.get().await.unwrap();
-    let expected = degraded(Reason::Saturated);
-    assert_eq!(
-        look_on_time(&crowded, |found| found == expected).await,
-        expected
-    );
+    assert_run(&crowded, degraded(Reason::Saturated), "crowded").await;
     drop(held);
     server.restart().await;
-    assert_eq!(look_on_time(&repairs, |found| found == UP).await, UP);
+    assert_run(&repairs, UP, "repaired").await;
     for _ in 0..SIZE {
         let mut connection = pool.get().await.unwrap();
         assert!(pool.ping(&mut connection).await.is_ok());
