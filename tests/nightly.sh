@@ -3,7 +3,7 @@
 # versions, licences, the adapters of other pools, long tests, a long soak, fuzzing. `.ci/run` is the rest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# Tools that are no part of Rust are built once, and kept with what else was built.
+# Tools outside the Rust toolchain are built once, and kept in the target folder.
 export PATH="$PWD/target/tools/bin:$PATH"
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
@@ -56,7 +56,7 @@ if cargo "+$floor" --version >/dev/null 2>&1; then
 else
   unproved "that Rust $floor itself builds it: rustup has no such toolchain here"
 fi
-# The least versions that Cargo.toml asks for are enough. Those of the tests concern nobody else.
+# The least versions in Cargo.toml suffice. Those of the tests affect no user.
 minimal() {
   env RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/minimal cargo "$@" --manifest-path "$packed/Cargo.toml"
 }
@@ -84,7 +84,7 @@ if tag=$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null); then
     unproved "that nothing breaks what $tag promised: cargo-semver-checks cannot be installed"
   fi
 else
-  unproved "that nothing breaks what was promised: there is no tag of a release yet"
+  unproved "that the public API is compatible with the last release: no release has a tag yet"
 fi
 
 # The adapters of `examples/pools` on real servers. One pool at a time: each has many rows at a time.
@@ -98,7 +98,7 @@ step pools test --quiet -- --test-threads 1
 step cargo test --all-features --no-fail-fast -- --ignored
 step env TOWER_HEALTH_SOAK_SECONDS=120 cargo test --all-features --test faults soak
 
-# Traces and metrics through the OpenTelemetry SDK, a package of its own.
+# Traces and metrics through the OpenTelemetry SDK, in a separate package.
 step env CARGO_TARGET_DIR=target/otel cargo test --quiet --manifest-path tests/otel/Cargo.toml
 
 step tests/fuzz/run.sh 60

@@ -83,7 +83,7 @@ apt_install() {
   echo "setup: installing $*" >&2
 
   log=$(mktemp)
-  # The packages would start servers of the system's own. This file forbids it; one that is there
+  # The packages would start system servers. This file forbids it; one that is there
   # already is its owner's decision.
   if [ ! -e "$policy" ]; then
     clean="${root[*]} rm -f $policy"
@@ -111,7 +111,7 @@ setup() {
   if [ "$1" != demo ]; then
     # The balancer of the deployment tests.
     have_haproxy || { apt+=(haproxy) && brew+=(haproxy); }
-    # Stands between pool and server in the fault tests.
+    # The proxy between pool and server in the fault tests.
     have_pgbouncer || { apt+=(pgbouncer) && brew+=(pgbouncer); }
     # Makes the certificate of the TLS tests.
     command -v openssl >/dev/null || { apt+=(openssl) && brew+=(openssl); }

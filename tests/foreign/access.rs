@@ -23,7 +23,7 @@ fn unused() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], unused_port()))
 }
 
-/// One request over a connection of its own, byte for byte.
+/// One request over a new connection, byte for byte.
 async fn raw(address: SocketAddr, request: &str) -> Answer {
     let mut wire = Wire::connect(address).await;
     wire.send(request).await;
@@ -128,7 +128,7 @@ async fn haproxy_names_its_clients_and_forged_lists_do_not_count() {
     })
     .await;
     assert!(sees_details(listen, "127.0.5.1", &[]).await);
-    // The client's own address stands at the right end of the list, and may not probe.
+    // The client's address is the last of the list, and may not probe.
     let outsider = raw(listen, PLAIN).await;
     assert_eq!((outsider.code, &*outsider.body), (403, ""));
     let forged = "GET /health HTTP/1.0\r\nx-forwarded-for: 127.0.5.1\r\n\r\n";
@@ -148,7 +148,7 @@ async fn over_http_1_0_a_proxied_request_shows_no_local_details() {
     assert!(shows(&raw(app, PLAIN).await));
     let rule = "http-request set-header x-forwarded-proto http";
     let (_haproxy, listen) = haproxy("access-proto.cfg", app, rule).await;
-    // The proxy names no client: it may probe as itself, and its own check is no other.
+    // The proxy names no client: it may probe as itself, as with its health check.
     wait_until("its own check passes", LIMIT, async || {
         raw(listen, PLAIN).await.code == 200
     })

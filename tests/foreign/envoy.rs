@@ -25,7 +25,7 @@ async fn a_rolling_restart_under_load_loses_no_request_and_waits_for_no_probe() 
     println!("{tally:?}");
     assert_eq!(tally.failed, 0, "{tally:?}");
     assert!(tally.sent > 100, "{tally:?}");
-    // Each was told by the first response after the signal, long before a probe was due.
+    // The first response after the signal removed each of them, long before a probe was due.
     let reported = envoy.counter("cluster.app.health_check.passive_failure");
     assert!(reported.await >= 3);
     // Nor did Envoy have to save any.

@@ -1,4 +1,4 @@
-//! Three gRPC servers behind a real Envoy, whose health checks are of the protocol's own.
+//! Three gRPC servers behind a real Envoy, with health checks over gRPC.
 
 use crate::helpers::wire;
 use std::{
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tower_health::{Failure, Health, HealthLayer, Outcome, Reason, service::AnnounceDrainLayer};
 
-/// An app that says which of them it is, and whose database can be told to fail.
+/// An app that names itself, and whose database can be made to fail.
 struct Instance {
     address: SocketAddr,
     health: Health,
@@ -88,7 +88,7 @@ async fn served_by(envoy: &Envoy) -> HashSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_not_serving_gets_no_calls_until_it_serves_again() {
+async fn an_instance_that_is_not_serving_gets_no_calls() {
     let instances = [
         Instance::start().await,
         Instance::start().await,
@@ -96,7 +96,7 @@ async fn whoever_is_not_serving_gets_no_calls_until_it_serves_again() {
     ];
     let addresses = instances.each_ref().map(|instance| instance.address);
     let envoy = Envoy::start(Cluster::Grpc, addresses).await;
-    // Envoy's main thread, which is asked, knows a moment before its workers do.
+    // Envoy's main thread, which answers, knows a moment before its workers do.
     let until_serving = async |servers: &[SocketAddr]| {
         let expected: HashSet<_> = servers.iter().map(ToString::to_string).collect();
         wait_until("the others serve", LIMIT, async || {

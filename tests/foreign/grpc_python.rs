@@ -13,7 +13,7 @@ use tower_health::{Access, Health, Probe};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The client, a process of its own.
+/// The client, a separate process.
 struct Python {
     // Killed with this value.
     _process: Child,

@@ -28,7 +28,7 @@ async fn a_rolling_restart_under_load_loses_no_request() {
     println!("{tally:?}");
     assert_eq!(tally.failed, 0, "{tally:?}");
     assert!(tally.sent > 100, "{tally:?}");
-    // Nor did HAProxy have to save any: it was told in time.
+    // HAProxy had to retry none: it was notified in time.
     for server in balancer.servers().await {
         assert_eq!((server.is_up, server.retries), (true, 0), "{server:?}");
     }
@@ -47,7 +47,7 @@ async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
         own.freeze();
         let out = balancer.until(0, false).await;
         // On a busy machine the first checks that fail are those that come too late to say why.
-        wait_until("HAProxy is told why", LIMIT, async || {
+        wait_until("HAProxy knows why", LIMIT, async || {
             balancer.server(0).await.code == "503"
         })
         .await;
@@ -101,7 +101,7 @@ async fn a_probe_that_gets_no_connection_has_hung() {
     socket
         .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
         .expect("binds");
-    // Nobody accepts. A few fit into the queue, the others do not even get in.
+    // No program accepts. The queue takes a few connections, and no others.
     let listener = socket.listen(1).expect("listens");
     let storm = Storm::start(listener.local_addr().expect("bound"), 16);
     for fate in storm.end().await {

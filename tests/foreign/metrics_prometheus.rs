@@ -61,7 +61,7 @@ fn selectors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The expressions of the rules: what stands behind `expr:`, on that line or indented below it.
+/// The expressions of the rules: the text after `expr:`, on that line or indented below it.
 fn rule_expressions() -> String {
     let text = include_str!("../../examples/deploy/prometheus/health.rules.yml");
     let mut inside = false;
@@ -100,14 +100,14 @@ async fn prometheus_finds_what_dashboard_and_rules_ask_for_and_alerts_after_thre
             &format!("there is data for {query}"),
             MAXIMUM_WAIT,
             async || {
-                // Counters move only while somebody asks.
+                // Counters advance only while probes arrive.
                 let _ = get(&format!("{}/readyz", exporter.app)).await;
                 !prometheus.query(query).await.is_empty()
             },
         )
         .await;
     }
-    // The other way round: nothing is emitted that nobody looks at.
+    // Each emitted metric is also used by a rule or the dashboard.
     let (_, text) = get(&exporter.metrics).await;
     for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = name.split(' ').next().expect("a name");

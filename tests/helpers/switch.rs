@@ -47,7 +47,7 @@ impl Switch {
             ready(if switch.on.load(Ordering::SeqCst) {
                 Ok(Outcome::up())
             } else {
-                Err(Failure::new(Reason::Refused).message("nobody listens"))
+                Err(Failure::new(Reason::Refused).message("no server listens"))
             })
         }
     }
