@@ -103,6 +103,25 @@ async fn a_healthy_pool_needs_no_new_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn checkouts_without_a_test_are_no_evidence() {
+    let pool = InMemoryPool::new(4, 2, CheckoutTest::Unknown);
+    let lanes = Arc::new(Lanes::new(pool.clone()));
+    assert_eq!(once(&lanes).await, (Status::Up, None));
+    let app = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            loop {
+                drop(pool.check_out().await);
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+    });
+    pool.with(|state| (state.connects, state.pings) = (Behavior::Hangs, Behavior::Hangs));
+    assert_eq!(once(&lanes).await, (Status::Down, Some(Reason::Timeout)));
+    app.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_a_full_pool_the_check_does_not_queue() {
     let pool = InMemoryPool::new(2, 2, CheckoutTest::ServerAnswered);
     let lanes = Arc::new(Lanes::new(pool.clone()));
