@@ -4,7 +4,7 @@ use crate::helpers::balanced::{Cluster, Envoy, Instance, Load, turn};
 use crate::support::{Postgres, Redis};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rolling_restart_under_load_loses_no_request_and_waits_for_no_probe() {
+async fn a_rolling_restart_under_load_loses_no_request() {
     let _turn = turn().await;
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
     let mut instances = Instance::three(&postgres, &redis).await;
@@ -33,7 +33,7 @@ async fn a_rolling_restart_under_load_loses_no_request_and_waits_for_no_probe() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
+async fn an_instance_with_a_frozen_database_leaves_and_returns() {
     let _turn = turn().await;
     let (own, shared, redis) = tokio::join!(Postgres::start(), Postgres::start(), Redis::start());
     let instances = Instance::one_apart(&own, &shared, &redis).await;

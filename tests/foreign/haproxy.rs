@@ -35,7 +35,7 @@ async fn a_rolling_restart_under_load_loses_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
+async fn an_instance_with_a_frozen_database_leaves_and_returns() {
     let _turn = turn().await;
     let (own, shared, redis) = tokio::join!(Postgres::start(), Postgres::start(), Redis::start());
     let instances = Instance::one_apart(&own, &shared, &redis).await;
@@ -66,7 +66,7 @@ async fn an_instance_whose_database_freezes_leaves_the_rotation_and_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_during_a_storm_of_probes_ends_the_instance_and_hangs_no_probe() {
+async fn a_signal_in_a_storm_of_probes_ends_the_instance() {
     let _turn = turn().await;
     let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
     let mut instance = Instance::start(&postgres, &redis).await;

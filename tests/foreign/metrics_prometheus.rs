@@ -81,7 +81,7 @@ fn rule_expressions() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prometheus_finds_what_dashboard_and_rules_ask_for_and_alerts_after_three_failures() {
+async fn prometheus_has_every_series_of_the_rules_and_alerts() {
     let (postgres, mut redis) = (Postgres::start().await, Redis::start().await);
     let exporter = exporter(&postgres, &redis).await;
     let target = exporter.metrics.trim_start_matches("http://");

@@ -53,7 +53,7 @@ async fn axe_finds_nothing_in_any_state() {
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_when_the_app_is_out_or_its_reader_is_unauthorized() {
+async fn axe_finds_nothing_out_of_rotation_or_without_details() {
     let mut browser = Browser::launch().await;
     let health = sample::up();
     health.report().await;
