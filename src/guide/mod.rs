@@ -9,7 +9,8 @@
 //! | serve behind a proxy | [`serving`](serving#behind-a-proxy) |
 //! | use TLS | [`serving`](serving#tls) |
 //! | check sqlx, deadpool, diesel-async or another pool | [`pools`] |
-//! | export metrics, alert, log | [`monitoring`] |
+//! | copy a check: HTTP, TCP, certificate, disk, schema version, stream lag | [`custom_checks`](custom_checks#checks-to-copy) |
+//! | export metrics, alert, log, trace | [`monitoring`] |
 //! | test my wiring | [`testing`] |
 //! | place the layer in axum, tonic, hyper and among other layers | [`placement`] |
 //! | choose what to check in which probe, and the numbers | [`policy`] |
