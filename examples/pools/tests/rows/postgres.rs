@@ -129,6 +129,12 @@ impl<P: PostgresPool> Rig<P> {
         };
         let session = match fault {
             Fault::PasswordChanged => Some(server.client().await),
+            Fault::DatabaseMissing => {
+                // The session that renames the database must be in another one.
+                let create = "CREATE DATABASE other TEMPLATE postgres";
+                server.client().await.batch_execute(create).await.unwrap();
+                None
+            }
             _ => None,
         };
         let rig = Self {
@@ -235,7 +241,7 @@ impl<P: PostgresPool> Rig<P> {
             }
             Fault::DatabaseMissing => {
                 let mut config = self.server.config();
-                config.dbname("template1");
+                config.dbname("other");
                 let (client, connection) = config.connect(NoTls).await.unwrap();
                 tokio::spawn(connection);
                 Self::close_others(&client).await;
