@@ -223,7 +223,7 @@ impl MissingPeer {
         // The load comes first: a store on each request would move the cache line between threads.
         if !self.is_noted() && !self.0.swap(true, Ordering::Relaxed) {
             #[cfg(feature = "tracing")]
-            tracing::warn!("{}", Self::TEXT);
+            tracing::warn!(target: "tower_health", "{}", Self::TEXT);
         }
     }
 }

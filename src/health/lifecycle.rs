@@ -163,7 +163,7 @@ pub(super) fn follows_lifecycle(probe: &Probe) -> bool {
 
 #[cfg(feature = "tracing")]
 fn log(change: &str, why: Option<&str>) {
-    tracing::info!(why, "{change}");
+    tracing::info!(target: "tower_health", why, "{change}");
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -202,14 +202,14 @@ pub(super) fn log(dependency: &Dependency, published: &Published<LastResult>, ca
     let name = &*dependency.name;
     let reason = published.value.reason.map(Reason::as_str);
     if to == Status::Down {
-        tracing::warn!(dependency = name, %from, %to, reason, cause, "dependency is down");
+        tracing::warn!(target: "tower_health", dependency = name, %from, %to, reason, cause, "dependency is down");
         return;
     }
     let outage_ms = previous
         .and_then(|previous| previous.failing_since)
         .map(|since| published.value.started.saturating_duration_since(since))
         .map(|outage| u64::try_from(outage.as_millis()).unwrap_or(u64::MAX));
-    tracing::info!(dependency = name, %from, %to, reason, outage_ms, "dependency is {to}");
+    tracing::info!(target: "tower_health", dependency = name, %from, %to, reason, outage_ms, "dependency is {to}");
 }
 
 #[cfg(not(feature = "tracing"))]

@@ -179,7 +179,7 @@ impl TimingSettings {
 #[cfg(feature = "tracing")]
 pub(super) fn log(warnings: &[ConfigWarning]) {
     for warning in warnings {
-        tracing::warn!("health settings that cannot work together: {warning}");
+        tracing::warn!(target: "tower_health", "health settings that cannot work together: {warning}");
     }
 }
 
