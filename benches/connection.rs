@@ -96,9 +96,10 @@ fn measure_all() {
     let counts: Vec<i64> = VARIANTS
         .iter()
         .map(|(name, what)| {
-            let count = count(name);
-            println!("| `{name}` | {what} | {count} |");
-            count
+            // Random seeds differ between processes, and rarely cost a request 160 more.
+            let least = count(name).min(count(name));
+            println!("| `{name}` | {what} | {least} |");
+            least
         })
         .collect();
     let of = |wanted: &str| {
