@@ -17,8 +17,10 @@ use crate::{
 
 /// Opens the span of a run. It ends with the run.
 pub(super) fn open(dependency: &Dependency) -> Span {
+    // Without a parent: a run serves many callers, and one that hangs would keep a request's span open.
     let span = debug_span!(
         target: "tower_health",
+        parent: None,
         "health_check",
         health.check.name = dependency.name(),
         health.check.kind = Empty,

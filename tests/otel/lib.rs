@@ -10,9 +10,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 /// # Errors
 ///
 /// If the process has a recorder already.
-pub fn bridge(
-    provider: &SdkMeterProvider,
-) -> Result<(), SetRecorderError<OpenTelemetryRecorder>> {
+pub fn bridge(provider: &SdkMeterProvider) -> Result<(), SetRecorderError<OpenTelemetryRecorder>> {
     let recorder = OpenTelemetryRecorder::new(OpenTelemetryMetrics::new(provider.meter("app")));
     let buckets = tower_health::metrics::DURATION_BUCKETS;
     let durations = [tower_health::metrics::CHECK_DURATION_SECONDS];
@@ -26,7 +24,7 @@ mod tests {
 
     use opentelemetry::{
         Value,
-        trace::{Status as SpanStatus, TracerProvider},
+        trace::{SpanId, Status as SpanStatus, TracerProvider},
     };
     use opentelemetry_sdk::{
         metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider},
@@ -34,6 +32,7 @@ mod tests {
     };
     use tokio::{task::yield_now, time::timeout};
     use tower_health::{Dependency, Failure, Health, Outcome, Reason};
+    use tracing::Instrument;
     use tracing_subscriber::{Registry, layer::SubscriberExt};
 
     use super::bridge;
@@ -68,7 +67,9 @@ mod tests {
         // The runs are tasks of this thread.
         let _default = tracing::subscriber::set_default(Registry::default().with(layer));
         let health = health();
-        health.report().await;
+        // A run serves many callers and may outlive each of them.
+        let request = tracing::info_span!("request");
+        health.report().instrument(request.clone()).await;
         health.report().await;
         let exported = async {
             loop {
@@ -85,10 +86,13 @@ mod tests {
         assert_eq!(spans.len(), 2, "{spans:?}");
         let of = |name: &str| {
             let name = Some(name.to_owned());
-            let span = spans.iter().find(|span| text(span, "health.check.name") == name);
+            let span = spans
+                .iter()
+                .find(|span| text(span, "health.check.name") == name);
             span.unwrap_or_else(|| panic!("{name:?} in {spans:?}"))
         };
         let (database, cache) = (of("database"), of("cache"));
+        assert_eq!(database.parent_span_id, SpanId::INVALID);
         assert_eq!(database.name, "health_check");
         assert_eq!(text(database, "health.check.status").as_deref(), Some("up"));
         assert_eq!(text(database, "error.type"), None);
@@ -96,7 +100,10 @@ mod tests {
         assert_eq!(text(cache, "health.check.status").as_deref(), Some("down"));
         assert_eq!(text(cache, "health.check.kind").as_deref(), Some("redis"));
         assert_eq!(text(cache, "error.type").as_deref(), Some("refused"));
-        assert!(matches!(cache.status, SpanStatus::Error { .. }), "{cache:?}");
+        assert!(
+            matches!(cache.status, SpanStatus::Error { .. }),
+            "{cache:?}"
+        );
         let duration = attribute(cache, "health.check.duration");
         assert!(
             matches!(duration, Some(Value::F64(seconds)) if (0.0..20.0).contains(seconds)),
@@ -124,7 +131,10 @@ mod tests {
             tower_health::metrics::CHECK_RUNS_TOTAL,
             tower_health::metrics::CHECK_DURATION_SECONDS,
         ] {
-            assert!(names.iter().any(|exported| exported == name), "{name} in {names:?}");
+            assert!(
+                names.iter().any(|exported| exported == name),
+                "{name} in {names:?}"
+            );
         }
     }
 }
