@@ -16,7 +16,7 @@ pub const FOREIGN: &[u8] = b"GET /api/v1/users/42 HTTP/1.1\r\n\
 pub const PROBE: &[u8] = b"GET /readyz HTTP/1.1\r\n\
     host: localhost:8080\r\nuser-agent: kube-probe/1.33\r\naccept: */*\r\n\r\n";
 
-/// What a probe is told while all is well.
+/// The response to a probe while every dependency is up.
 pub const UP: &[u8] = br#"{"status":"up"}"#;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

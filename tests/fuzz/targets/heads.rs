@@ -24,7 +24,7 @@ const PATHS: [&str; 6] = [
     "/health/detail",
     "/p",
 ];
-/// Whatever an unauthorized caller is told, it is not this.
+/// No response to an unauthorized caller contains this.
 const SECRETS: [&str; 3] = ["datenbank", "zwischenspeicher", "4.7.11-geheim"];
 
 const FORMATS: [&str; 6] = [
@@ -133,7 +133,7 @@ impl World {
                     let found = written
                         .windows(secret.len())
                         .any(|part| part == secret.as_bytes());
-                    assert!(!found, "{secret} is told");
+                    assert!(!found, "{secret} is in the response");
                 }
             }
         }
