@@ -15,12 +15,11 @@ use tower_health_pools::{diesel_bb8, sqlx_postgres::SqlxPool};
 use crate::{
     answer::{Answer, UP, degraded, down},
     postgres_pools::{Deadpool, PostgresPool},
-    row::{AT_ONCE, Miss, Row, SIZE, SOON, compare, run, runs, wanted},
+    row::{AT_ONCE, Miss, Row, SIZE, SOON, compare, faults, run, runs, wanted},
     support::{Mode, PgBouncer, Postgres, Proxy, wait_until},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+faults! {
     Killed,
     Restarted,
     Frozen,
@@ -40,30 +39,6 @@ enum Fault {
     SlotsUsed,
     FrozenBehindPgBouncer,
 }
-
-const FAULTS: [Fault; 18] = {
-    use Fault::*;
-    [
-        Killed,
-        Restarted,
-        Frozen,
-        Silent,
-        Reset,
-        Refused,
-        BackendsFrozen,
-        PostmasterFrozen,
-        StoppingSmartly,
-        IdleClosed,
-        Saturated,
-        FrozenInUse,
-        Busy,
-        TransactionAborted,
-        PasswordChanged,
-        DatabaseMissing,
-        SlotsUsed,
-        FrozenBehindPgBouncer,
-    ]
-};
 
 /// What `checks::postgres` reports on a `bb8` pool that tests at checkout.
 fn expected(fault: Fault, warm: bool) -> Answer {
@@ -350,7 +325,7 @@ async fn all_rows<P: PostgresPool>(misses: &'static [Miss<Fault>]) {
     let turns = Rc::new(Semaphore::new(AT_ONCE));
     let mut set = JoinSet::new();
     let run = async {
-        for fault in FAULTS {
+        for &fault in FAULTS {
             for warm in [false, true] {
                 let now = wanted(misses, (fault, warm), expected(fault, warm));
                 set.spawn_local(row::<P>(turns.clone(), fault, warm, now));

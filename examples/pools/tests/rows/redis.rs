@@ -16,12 +16,11 @@ use tower_health_pools::{
 use crate::{
     answer::{Answer, UP, degraded, down},
     redis_pools::RedisPool,
-    row::{AT_ONCE, Miss, Row, SIZE, SOON, compare, run, runs, wanted},
+    row::{AT_ONCE, Miss, Row, SIZE, SOON, compare, faults, run, runs, wanted},
     support::{Mode, Proxy, Redis, unused_port, wait_until},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+faults! {
     Killed,
     Restarted,
     Frozen,
@@ -40,29 +39,6 @@ enum Fault {
     OutOfMemory,
     ScriptRuns,
 }
-
-const FAULTS: [Fault; 17] = {
-    use Fault::*;
-    [
-        Killed,
-        Restarted,
-        Frozen,
-        Silent,
-        Reset,
-        Refused,
-        Saturated,
-        FrozenInUse,
-        Busy,
-        Paused,
-        PasswordSet,
-        PingForbidden,
-        SavingFailed,
-        PrimaryLost,
-        ReadOnly,
-        OutOfMemory,
-        ScriptRuns,
-    ]
-};
 
 /// What `checks::redis` reports on a `bb8` pool that tests at checkout.
 fn expected<P: RedisPool>(fault: Fault) -> Answer {
@@ -301,7 +277,7 @@ async fn all_rows<P: RedisPool>(misses: &'static [Miss<Fault>]) {
     let turns = Rc::new(Semaphore::new(AT_ONCE));
     let mut set = JoinSet::new();
     let run = async {
-        for fault in FAULTS {
+        for &fault in FAULTS {
             let in_use = matches!(fault, Fault::Saturated | Fault::FrozenInUse | Fault::Busy);
             if in_use && !P::CAN_SATURATE {
                 continue;

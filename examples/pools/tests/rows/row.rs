@@ -20,6 +20,19 @@ pub const AT_ONCE: usize = 4;
 const RUN: Duration = Duration::from_millis(800);
 const RUNS: usize = 3;
 
+/// The faults of a server, and all of them in order.
+macro_rules! faults {
+    ($($fault:ident),* $(,)?) => {
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        enum Fault {
+            $($fault),*
+        }
+
+        const FAULTS: &[Fault] = &[$(Fault::$fault),*];
+    };
+}
+pub(crate) use faults;
+
 /// What one pool reports in one fault.
 #[derive(Debug)]
 pub struct Row {
