@@ -248,8 +248,18 @@ async fn concurrent_subscribers_receive_the_last_transitions() {
         }
         let _ = health.report().await;
     }
-    // The last report may hold results of runs from before the last change.
+    // Runs that began before the last change may end after it. A run of the second such report began when
+    // the transition of the one before it had been published.
     let all_down = async {
+        let mut in_a_row = 0;
+        while in_a_row < 2 {
+            let report = health.report().await;
+            let is_down = report
+                .entries
+                .iter()
+                .all(|entry| entry.status == Status::Down);
+            in_a_row = if is_down { in_a_row + 1 } else { 0 };
+        }
         let mut last = HashMap::new();
         while last.values().filter(|to| **to == Status::Down).count() < DEPENDENCIES {
             let _ = health.report().await;
