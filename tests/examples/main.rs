@@ -50,6 +50,7 @@ mod readme;
 ))]
 mod redis_required;
 mod systemd;
+mod systemd_manager;
 #[cfg(all(
     feature = "grpc",
     feature = "postgres",
