@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 mapfile -t files < <(
-  find README.md CHANGELOG.md CONTRIBUTING.md src examples tests .ci/run \
+  find README.md CHANGELOG.md CONTRIBUTING.md src examples tests benches .ci/run \
     \( -name target -o -name fuzz \) -prune -o -type f \
     \( -name '*.rs' -o -name '*.md' -o -name '*.sh' -o -name '*.yaml' -o -name '*.yml' -o -name '*.cfg' -o -name run \) -print
 )

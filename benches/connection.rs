@@ -204,6 +204,6 @@ fn connection(variant: &str) -> Connection {
         }
         "axum_handler" => Connection::new(Hyper::new(axum_handler()), PROBE),
         "axum_health" => Connection::new(Hyper::new(axum_health()), PROBE),
-        other => unreachable!("{other} is no variant"),
+        other => unreachable!("{other} is not a variant"),
     }
 }

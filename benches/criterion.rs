@@ -1,4 +1,4 @@
-//! Times for people: what a request costs in process, by itself and in our layer.
+//! Times in process: what a request costs alone and in our layer.
 //!
 //! `cargo bench --bench criterion`
 #![allow(missing_docs)]
@@ -76,7 +76,7 @@ fn services(criterion: &mut Criterion) {
     );
 }
 
-/// A whole connection of hyper's, without a socket.
+/// A whole hyper connection, without a socket.
 fn connection(criterion: &mut Criterion, name: &str, mut connection: Connection) {
     criterion
         .benchmark_group("connection")

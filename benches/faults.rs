@@ -1,7 +1,7 @@
 //! What a hand-written check and ours report of the same faults on the same servers.
 //!
-//! The hand-written one is what everybody writes: a second for a connection of the
-//! pool and a query on it. Prints a table; times are orders of magnitude.
+//! The hand-written check is the common one: a connection of the pool and a query on it within
+//! a second. Prints a table; times are orders of magnitude.
 //!
 //! `cargo bench --bench faults`
 #![allow(missing_docs)]
@@ -26,9 +26,9 @@ type PgPool = Pool<bb8_postgres::PostgresConnectionManager<bb8_postgres::tokio_p
 type RedisPool = Pool<bb8_redis::RedisConnectionManager>;
 
 /// `up`, `degraded: reason` or `down: reason`.
-type Verdict = String;
+type Answer = String;
 
-async fn naive_postgres(pool: &PgPool) -> Verdict {
+async fn naive_postgres(pool: &PgPool) -> Answer {
     let look = async {
         let client = pool.get().await.ok()?;
         client.query_one("SELECT 1", &[]).await.ok()
@@ -36,7 +36,7 @@ async fn naive_postgres(pool: &PgPool) -> Verdict {
     words(timeout(SECOND, look).await.ok().flatten().is_some())
 }
 
-async fn naive_redis(pool: &RedisPool) -> Verdict {
+async fn naive_redis(pool: &RedisPool) -> Answer {
     let look = async {
         let mut connection = pool.get().await.ok()?;
         let pong: Result<String, _> = cmd("PING").query_async(&mut *connection).await;
@@ -45,11 +45,11 @@ async fn naive_redis(pool: &RedisPool) -> Verdict {
     words(timeout(SECOND, look).await.ok().flatten().is_some())
 }
 
-fn words(up: bool) -> Verdict {
+fn words(up: bool) -> Answer {
     if up { "up" } else { "down" }.to_owned()
 }
 
-async fn ours(check: &impl Check) -> Verdict {
+async fn ours(check: &impl Check) -> Answer {
     match check.check().await {
         Ok(outcome) => match outcome.reason() {
             Some(reason) => format!("{}: {reason}", outcome.status()),
@@ -59,8 +59,8 @@ async fn ours(check: &impl Check) -> Verdict {
     }
 }
 
-/// How long until `look` says up, asked each [`PERIOD`].
-async fn until_up<F: Future<Output = Verdict>>(look: impl Fn() -> F) -> String {
+/// How long until `look` says up, checked each [`PERIOD`].
+async fn until_up<F: Future<Output = Answer>>(look: impl Fn() -> F) -> String {
     let start = Instant::now();
     while start.elapsed() < MAXIMUM_WAIT {
         if look().await == "up" {
@@ -86,7 +86,7 @@ async fn main() {
     println!("|---|---|---|");
     killed_for_eight_seconds().await;
     saturated().await;
-    wedged().await;
+    silent_route().await;
     refused_by_redis().await;
     redis_restarted_without_test().await;
     aborted_transaction().await;
@@ -127,9 +127,9 @@ async fn saturated() {
     row("all connections in use, server fine", &naive, &found);
 }
 
-async fn wedged() {
+async fn silent_route() {
     let server = Postgres::start().await;
-    let mut verdicts = Vec::new();
+    let mut answers = Vec::new();
     for naive in [true, false] {
         let proxy = Proxy::start(server.port()).await;
         proxy.set(Mode::Stall).await;
@@ -144,18 +144,18 @@ async fn wedged() {
         };
         let first = look().await;
         proxy.set(Mode::StallExisting).await;
-        verdicts.push(format!("{first}, {}", until_up(look).await));
+        answers.push(format!("{first}, {}", until_up(look).await));
     }
     row(
         "a connect that hangs, then the route is back",
-        &verdicts[0],
-        &verdicts[1],
+        &answers[0],
+        &answers[1],
     );
 }
 
 async fn refused_by_redis() {
     let server = Redis::builder().password("secret").start().await;
-    let mut verdicts = Vec::new();
+    let mut answers = Vec::new();
     for naive in [true, false] {
         let proxy = Proxy::start(server.port()).await;
         // Without the password: connects work, and each command is refused.
@@ -163,17 +163,17 @@ async fn refused_by_redis() {
             bb8_redis::RedisConnectionManager::new(format!("redis://127.0.0.1:{}", proxy.port()))
                 .expect("a URL");
         let pool = Pool::builder().max_size(4).build_unchecked(manager);
-        let verdict = if naive {
+        let answer = if naive {
             naive_redis(&pool).await
         } else {
             ours(&checks::redis(pool)).await
         };
-        verdicts.push(format!("{verdict}, {} connections", proxy.connections()));
+        answers.push(format!("{answer}, {} connections", proxy.connections()));
     }
     row(
         "Redis wants a password (one check)",
-        &verdicts[0],
-        &verdicts[1],
+        &answers[0],
+        &answers[1],
     );
 }
 

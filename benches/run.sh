@@ -56,7 +56,7 @@ END
 
 Load of the machine when this and what follows began: $(busy).
 
-CPU time of each thread, each with a connection of its own.
+CPU time of each thread, each with a separate connection.
 
 $(bench hyper threads)
 
@@ -73,7 +73,7 @@ $(bench hyper,grpc end_to_end -- --plot "$PWD/benches/end_to_end.svg")
 
 ## Faults
 
-Beside what everybody writes by hand, on real servers; times are single measurements.
+Compared with the common hand-written check, on real servers; times are single measurements.
 
 $(bench postgres,redis faults)
 
@@ -85,7 +85,7 @@ $(bench postgres harm)
 
 $(bench postgres,redis truth)
 
-## For people
+## Times
 
 \`cargo bench --bench criterion\` gives times in process and a comparison with its last run.
 END

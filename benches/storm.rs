@@ -1,4 +1,4 @@
-//! How long those wait who all ask while one run is under way, over what the run itself takes.
+//! How long callers wait who share one run, compared with the duration of the run.
 //!
 //! On the clock, and not in CPU time: where other programs have the processors, the waiters wait for
 //! those, too. The least of all rounds is the nearest to a machine without them.
@@ -89,12 +89,12 @@ async fn storm(callers: usize) -> ([f64; 3], usize) {
         let (service, gate) = (service.clone(), gate.clone());
         tasks.spawn(async move {
             gate.wait().await;
-            let asked = Instant::now();
+            let sent = Instant::now();
             let mut request = Request::new(());
             *request.uri_mut() = http::Uri::from_static("/readyz");
             let answer = service.oneshot(request).await.expect("answers");
             assert_eq!(answer.status(), 200);
-            asked.elapsed()
+            sent.elapsed()
         });
     }
     gate.wait().await;

@@ -1,4 +1,4 @@
-//! Four threads on one service, each with a connection of its own: what do they cost each other?
+//! Four threads on one service, each with a separate connection: what do they cost each other?
 //!
 //! CPU time of each thread, so that one that has to wait for a processor counts no more for it;
 //! all variants take turns, and what counts is the ratio within a round.

@@ -96,12 +96,12 @@ struct Grpc {
 impl Client for Grpc {
     fn ask(&mut self) -> usize {
         self.runtime.block_on(async {
-            let mut asked = JoinSet::new();
+            let mut calls = JoinSet::new();
             for _ in 0..AT_ONCE {
                 let mut client = self.client.clone();
-                asked.spawn(async move { client.check(HealthCheckRequest::default()).await });
+                calls.spawn(async move { client.check(HealthCheckRequest::default()).await });
             }
-            while let Some(answer) = asked.join_next().await {
+            while let Some(answer) = calls.join_next().await {
                 answer.expect("does not panic").expect("answers");
             }
         });

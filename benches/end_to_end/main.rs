@@ -1,8 +1,8 @@
-//! Over loopback sockets: what a request costs the server, whoever answers it.
+//! Over loopback sockets: what a request costs each kind of server.
 //!
-//! Every server runs all the time; they are asked in turn, a slice of time each, round after
-//! round. CPU time of the server's own threads is what counts, since the machine has other work;
-//! requests a second stand beside it. Linux alone: the times are read from `/proc`.
+//! Every server runs all the time. Clients send to one after the other, for a slice of time each, in many
+//! rounds. The CPU time of the server's threads counts, since the machine has other work. The table also has
+//! requests per second. Linux alone: the times are read from `/proc`.
 //!
 //! `cargo bench --bench end_to_end --features grpc,hyper [-- --plot FILE]`
 
@@ -10,8 +10,8 @@
 mod support;
 
 mod clients;
-mod impatient;
 mod servers;
+mod short_timeout;
 
 use std::{env, fs, time::Duration};
 
@@ -46,7 +46,7 @@ fn main() {
             }
         }
     }
-    impatient::compare();
+    short_timeout::compare();
     if let Some(file) = env::args().skip_while(|word| word != "--plot").nth(1) {
         fs::write(file, plot.draw()).expect("the plot's place can be written");
     }
@@ -70,12 +70,13 @@ fn measure(threads: usize, callers: usize) -> (Vec<Server>, Vec<Measured>) {
         for ((server, clients), measured) in servers.iter().zip(&mut clients).zip(&mut measured) {
             let (cpu, start) = (server.cpu(), Instant::now());
             let requests: usize = std::thread::scope(|scope| {
-                let asking: Vec<_> = clients
+                let senders: Vec<_> = clients
                     .iter_mut()
                     .map(|client| scope.spawn(move || ask_for(&mut **client, SLICE)))
                     .collect();
-                let asked = asking.into_iter().map(|thread| thread.join());
-                asked.map(|requests| requests.expect("asks")).sum()
+                let sent = senders.into_iter().map(|thread| thread.join());
+                sent.map(|requests| requests.expect("the client sends"))
+                    .sum()
             });
             let (cpu, time) = (server.cpu() - cpu, start.elapsed());
             // The first round warms up.

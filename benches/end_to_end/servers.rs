@@ -24,7 +24,7 @@ use tower_health::HealthLayer;
 use tower_layer::Layer;
 
 use super::{
-    impatient::mutex_cached,
+    short_timeout::mutex_cached,
     support::{
         Bare,
         contestants::{FOREIGN, PROBE, axum_handler, axum_health, constant, settled_health},
@@ -35,7 +35,7 @@ pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) is_ours: bool,
     pub(super) address: SocketAddr,
-    /// What it is asked; `None` for gRPC.
+    /// The request to it; `None` for gRPC.
     pub(super) request: Option<&'static [u8]>,
     /// That of its threads.
     thread_name: String,
@@ -55,7 +55,7 @@ impl Server {
     }
 }
 
-/// Each on as many threads of its own; the first is what the others are compared with.
+/// Starts each server on as many separate threads. The others are compared with the first.
 pub(super) fn all(threads: usize) -> Vec<Server> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_time()

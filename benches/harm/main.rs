@@ -268,8 +268,10 @@ impl Bench {
         );
     }
 
-    /// Runs all cells of `plans` at once, each behind a PgBouncer of its own, with the database frozen from when and
-    /// for how long. Without that there is no PgBouncer, and no fault but that of the plan.
+    /// Runs all cells of `plans` at once, each behind a separate PgBouncer.
+    ///
+    /// `frozen`: when the database freezes, and for how long. `None`: without PgBouncer, and only the fault of
+    /// the plan.
     async fn freeze(&self, plans: &[Plan], frozen: Option<(Duration, Duration)>, length: Duration) {
         let mut rows: Vec<Row> = plans.iter().map(|_| Row::new()).collect();
         for _ in 0..self.rounds {

@@ -76,7 +76,7 @@ pub fn axum_health() -> Router {
         .layer(health)
 }
 
-/// A layer with the default paths whose verdict is there and stays.
+/// A layer with the default paths and a result that stays.
 pub async fn settled(up: bool) -> HealthLayer {
     HealthLayer::new(settled_health(up).await)
 }

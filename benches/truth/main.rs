@@ -2,11 +2,11 @@
 //!
 //! Each schedule is drawn from a seed: faults that overlap and flap, on Postgres, on Postgres
 //! behind PgBouncer, and on Redis. In front of its servers stand several apps. Each has a pool
-//! and a route of its own, the same load, and one check behind `/readyz`.
+//! and a separate route, the same load, and one check behind `/readyz`.
 //!
 //! The oracle knows nothing of the checks. It records what the app's requests experience on the pool
 //! that is checked: three in each tenth of a second, which succeed if answered within 1 s. A client that
-//! connects four times a second is recorded beside them. A prober asks each app once a second.
+//! connects four times a second is recorded, too. A prober asks each app once a second.
 //!
 //! - False up: the answer is 200, and each request that began since 1.5 s or longer failed.
 //! - False down: the answer is another one, or none within 1 s, and each request since 1.5 s or longer succeeded.
@@ -69,7 +69,7 @@ fn main() {
                         return;
                     }
                     let schedule = Schedule::draw(seed, settings.seconds);
-                    // In a thread of its own: a server that does not start ends its schedule alone.
+                    // In a separate thread: a server that does not start ends its schedule alone.
                     let run = scope.spawn(|| run::run(schedule, &settings));
                     match run.join() {
                         Ok(Some(result)) => {

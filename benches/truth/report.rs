@@ -30,14 +30,14 @@ pub fn print(results: &[Result]) {
         by_kind.entry(found.kind).or_default().push(found);
     }
     println!(
-        "| check | pool | false up, s/h | false down, s/h | held, s/h | longest, s | detection, s: median, p99 | recovery, s: median, p99 | sockets beside |"
+        "| check | pool | false up, s/h | false down, s/h | held, s/h | longest, s | detection, s: median, p99 | recovery, s: median, p99 | extra sockets |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for ((candidate, setup), found) in &by_kind {
-        let beside = found.iter().map(|found| found.most_beside).max();
-        let beside = beside.unwrap_or_default();
+        let extra = found.iter().map(|found| found.most_extra).max();
+        let extra = extra.unwrap_or_default();
         if *candidate == Candidate::None {
-            println!("| {candidate} | {setup} | | | | | | | {beside} |");
+            println!("| {candidate} | {setup} | | | | | | | {extra} |");
             continue;
         }
         let [up, down, held] = [Wrong::FalseUp, Wrong::FalseDown, Wrong::Held]
@@ -51,7 +51,7 @@ pub fn print(results: &[Result]) {
         let detection = delays(found.iter().flat_map(|found| &found.detection));
         let recovery = delays(found.iter().flat_map(|found| &found.recovery));
         println!(
-            "| {candidate} | {setup} | {up:.0} | {down:.0} | {held:.0} | {longest:.1} | {detection} | {recovery} | {beside} |"
+            "| {candidate} | {setup} | {up:.0} | {down:.0} | {held:.0} | {longest:.1} | {detection} | {recovery} | {extra} |"
         );
     }
     print_causes(results, &by_kind);

@@ -45,7 +45,7 @@ pub struct Found {
     pub wrong: Vec<WrongInterval>,
     pub detection: Vec<f64>,
     pub recovery: Vec<f64>,
-    pub most_beside: u64,
+    pub most_extra: u64,
 }
 
 /// What one schedule shows.
@@ -89,7 +89,7 @@ impl Result {
 
 /// Runs the schedule on this thread; nothing where a program is missing.
 pub fn run(schedule: Schedule, settings: &Settings) -> Option<Result> {
-    // The app has threads of its own, which a fault can keep busy.
+    // The app has separate threads, which a fault can keep busy.
     let app = Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("app")
@@ -213,7 +213,7 @@ fn judge(schedule: &Schedule, subject: &Subject, answers: &[Answer], fresh: &[Fr
     let mut requests = subject.log.lock().expect("no panic").clone();
     requests.sort_by(|one, other| one.from.total_cmp(&other.from));
     let stretches = oracle::stretches(&requests, schedule.seconds);
-    // The app without a check has no answers of its own.
+    // The app without a check has no answers.
     let answers = match subject.kind.0 {
         Candidate::None => &[],
         _ => answers,
@@ -231,7 +231,7 @@ fn judge(schedule: &Schedule, subject: &Subject, answers: &[Answer], fresh: &[Fr
         wrong,
         detection,
         recovery,
-        most_beside: subject.most_beside.load(Ordering::Relaxed),
+        most_extra: subject.most_extra.load(Ordering::Relaxed),
     }
 }
 
@@ -270,7 +270,7 @@ async fn probe(
     }
 }
 
-/// As a kubelet asks: each time on a connection of its own.
+/// As a kubelet probes: each time on a new connection.
 async fn get(address: SocketAddr) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";

@@ -97,7 +97,7 @@ pub struct Subject {
     pub address: SocketAddr,
     pub log: Log,
     /// The most sockets at the server that the pool did not know.
-    pub most_beside: Arc<AtomicU64>,
+    pub most_extra: Arc<AtomicU64>,
     connections: Box<dyn Fn() -> u32 + Send + Sync>,
     /// The app's tasks; they end with this value.
     _tasks: JoinSet<()>,
@@ -136,7 +136,7 @@ impl Subject {
             .max_size(circumstances.pool_size)
             .test_on_check_out(!kind.1.untested);
         if kind.1.untested {
-            // A pool of bb8-redis keeps dead connections: without this the first fault would be the last.
+            // A pool of bb8-redis keeps broken connections: without this the first fault would be the last.
             builder = builder.max_lifetime(LIFETIME).reaper_rate(LIFETIME / 5);
         }
         let pool = builder.build_unchecked(manager);
@@ -156,7 +156,7 @@ impl Subject {
             route,
             address,
             log,
-            most_beside: Arc::default(),
+            most_extra: Arc::default(),
             connections: Box::new(move || pool.state().connections),
             _tasks: tasks,
         }
@@ -165,8 +165,8 @@ impl Subject {
     /// Takes note of the sockets that are open now.
     pub fn count_sockets(&self) {
         let known = u64::from((self.connections)());
-        let beside = self.route.open().saturating_sub(known);
-        self.most_beside.fetch_max(beside, Ordering::Relaxed);
+        let extra = self.route.open().saturating_sub(known);
+        self.most_extra.fetch_max(extra, Ordering::Relaxed);
     }
 }
 
@@ -288,7 +288,7 @@ where
     connection.ping().await
 }
 
-/// The steps of the peer's own indicator for bb8 pools (of diesel's connections), on this pool:
+/// The steps of the peer's indicator for bb8 pools (of diesel's connections), on this pool:
 /// a connection, then a ping, both without a limit.
 struct Indicator<M: ManageConnection>(Pool<M>);
 
@@ -301,7 +301,7 @@ where
         "server".into()
     }
 
-    // Written out: `async_trait` is no dependency here.
+    // Without `async_trait`, which is not a dependency here.
     fn details<'a, 'b>(&'a self) -> Pin<Box<dyn Future<Output = HealthDetail> + Send + 'b>>
     where
         'a: 'b,

@@ -10,7 +10,7 @@ use crate::{
     schedule::{Fault, Schedule, Window},
 };
 
-/// How the server stands still.
+/// Which processes of the server are stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Frozen {
     Whole,

@@ -15,7 +15,7 @@ use crate::support::{Program, example, unused_port, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SYSTEMD: &str = "/lib/systemd/systemd";
-/// Starts systemd as process 1 of its own namespaces. It writes to no file outside.
+/// Starts systemd as process 1 of new namespaces. It writes to no file outside.
 const START: &str = r#"
 set -e
 units=$1
@@ -83,7 +83,7 @@ impl Manager {
 async fn systemd_starts_restarts_and_stops_the_worker() {
     let is_managed = Path::new("/run/systemd/system").exists();
     if !geteuid().is_root() || is_managed || !Path::new(SYSTEMD).exists() {
-        println!("not tested: a systemd of its own cannot run here");
+        println!("not tested: a private systemd cannot run here");
         return;
     }
     let target = SocketAddr::from((Ipv4Addr::LOCALHOST, unused_port()));

@@ -24,9 +24,9 @@ use super::support::contestants::{PROBE, UP};
 /// How long the dependency takes, and how long the prober waits.
 const RUN: Duration = Duration::from_millis(300);
 const MAXIMUM_WAIT: Duration = Duration::from_millis(50);
-const ASKED: usize = 20;
+const PROBES: usize = 20;
 
-/// What everybody writes: the last answer in a `Mutex`, held while a new one is made.
+/// The common hand-written handler: the last answer in a `Mutex`, held while a new one is made.
 pub(super) fn mutex_cached(cache_for: Duration, run: Duration) -> Router {
     mutex_cached_counted(cache_for, run, Arc::default())
 }
@@ -76,7 +76,7 @@ pub(super) fn compare() {
         .build()
         .expect("a runtime");
     println!(
-        "\n| a run takes {} ms, the prober gives up after {} ms, {ASKED} times | runs | answered |",
+        "\n| a run takes {} ms, the prober gives up after {} ms, {PROBES} times | runs | answered |",
         RUN.as_millis(),
         MAXIMUM_WAIT.as_millis()
     );
@@ -97,15 +97,15 @@ async fn row(name: &str, app: Router, runs: &AtomicUsize) {
     let address = listener.local_addr().expect("bound");
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let mut answered = 0;
-    for _ in 0..ASKED {
+    for _ in 0..PROBES {
         answered += usize::from(timeout(MAXIMUM_WAIT, probe(address)).await.is_ok());
     }
     server.abort();
     let runs = runs.load(Ordering::Relaxed);
-    println!("| {name} | {runs} | {answered} of {ASKED} |");
+    println!("| {name} | {runs} | {answered} of {PROBES} |");
 }
 
-/// On a connection of its own, as a kubelet probes.
+/// On a new connection, as a kubelet probes.
 async fn probe(address: SocketAddr) {
     let mut stream = TcpStream::connect(address).await.expect("connects");
     stream.write_all(PROBE).await.expect("sends");
