@@ -11,7 +11,10 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use libfuzzer_sys::fuzz_target;
 use tokio::{io::join, runtime::Runtime, task::LocalSet};
-use tower_health::{Access, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, service::HealthService};
+use tower_health::{
+    Access, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason,
+    service::HealthService,
+};
 use tower_health_fuzz::Inner;
 use tower_layer::Layer;
 use tower_service::Service;
