@@ -116,7 +116,7 @@ pub trait ConnectionPool: Send + Sync + 'static {
     /// Returns what a finished checkout proves. Default: nothing, so the check pings.
     ///
     /// A pool that tests at checkout must return another value. Only then does the check await a checkout
-    /// in its test, where the pool has become full meanwhile.
+    /// in its test, where the pool has become full meanwhile. [`CheckoutTest`] says which value to return.
     fn checkout_test(&self) -> CheckoutTest {
         CheckoutTest::None
     }
@@ -159,6 +159,13 @@ pub trait ConnectionPool: Send + Sync + 'static {
 /// What a finished checkout proves.
 ///
 /// With a test, the checkouts of other callers are evidence, too, if the pool counts them.
+///
+/// | the pool's test | value |
+/// |---|---|
+/// | none | `None` |
+/// | a round trip for each checkout, also of a connection that was just opened | `ServerAnswered` |
+/// | a round trip for some checkouts, and the adapter counts these | `Counted` |
+/// | any other | `Unknown` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CheckoutTest {
@@ -168,6 +175,11 @@ pub enum CheckoutTest {
     ///
     /// The pool's counters are evidence once a test has taken time, unless a checkout took none.
     Unknown,
+    /// The server answered at each checkout that [`PoolCounters::served`] counts. The check pings.
+    ///
+    /// For a pool that tests idle connections only, and runs a hook after its test: the hook counts. A
+    /// checkout that is missing in the counter makes the check slower to see that the pool works.
+    Counted,
     /// The server answered, at each checkout, also of a connection that was just opened. The check sends no ping.
     ServerAnswered,
 }
@@ -257,6 +269,10 @@ impl PoolCounters {
     /// Sets how many checkouts the pool has served so far, and how long all of them together have waited.
     ///
     /// Counts as evidence if the pool [tests at checkout](CheckoutTest): a busy pool that serves its callers is up.
+    /// Checkouts of the check count, too.
+    ///
+    /// A pool that does not measure waits says zero. It is then up while it serves, however long its callers
+    /// wait; [`degraded_above`](crate::checks::ConnectionPoolCheck::degraded_above) reports that all connections are in use.
     #[must_use]
     pub fn served(mut self, checkouts: u64, waited: Duration) -> Self {
         self.served = Some(checkouts);

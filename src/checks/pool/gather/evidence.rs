@@ -26,6 +26,7 @@ pub(super) struct PoolRun<'a, P: ConnectionPool> {
     pub(super) end: Instant,
     pub(super) last: LastRun,
     served_before: Option<u64>,
+    own_before: u64,
     waited_before: Duration,
     pub(super) checkouts: Vec<Arc<CheckoutLane<P>>>,
     pub(super) dedicated: Option<Arc<DedicatedLane>>,
@@ -38,14 +39,15 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
         let started = Instant::now();
         let total = deadline.saturating_duration_since(started);
         // In this order: a checkout of this check that ends in between must not count as another caller's.
-        let own = lanes.shared.own_served();
+        let own_before = lanes.shared.own_served();
         let counters = lanes.pool.counters();
         Self {
             lanes,
             started,
             end: deadline - MARGIN.min(total / 8),
             last: lanes.last_run(),
-            served_before: lanes.served_others(&counters, own),
+            served_before: lanes.served(&counters),
+            own_before,
             waited_before: counters.waited,
             checkouts: lanes.active(),
             dedicated: None,
@@ -175,12 +177,14 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
 
     /// `pending`: checkouts of this check that the pool may have counted already.
     fn served(&self, counters: &PoolCounters, pending: u64) -> Served {
-        let own = self.lanes.shared.own_served() + pending;
-        let now = self.lanes.served_others(counters, own);
+        // Of this run only: the pool may have counted fewer of them, which must not add up.
+        let own = self.lanes.shared.own_served() + pending - self.own_before;
+        let now = self.lanes.served(counters);
         let (Some(before), Some(now)) = (self.served_before, now) else {
             return Served::No;
         };
-        let served = u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
+        let others = now.saturating_sub(before).saturating_sub(own);
+        let served = u32::try_from(others).unwrap_or(u32::MAX);
         match counters
             .waited
             .saturating_sub(self.waited_before)

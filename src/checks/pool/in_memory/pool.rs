@@ -59,6 +59,12 @@ pub(super) struct PoolState {
     pub(super) broken_proofs: Option<u32>,
 }
 
+impl PoolState {
+    pub(super) fn close_idle(&mut self) {
+        self.open -= u32::try_from(self.idle.drain(..).count()).expect("few");
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct InMemoryPool {
     state: Arc<Mutex<PoolState>>,
@@ -159,6 +165,7 @@ impl ConnectionPool for InMemoryPool {
                 .expect("no panic under it")
                 .idle
                 .pop_front();
+            let is_new = idle.is_none();
             let connection = match idle {
                 Some(connection) => connection,
                 None if self.with(|state| {
@@ -184,12 +191,16 @@ impl ConnectionPool for InMemoryPool {
                 state.checked_out.increase(1);
             });
             let mut checkout = MemoryCheckout(Some(connection));
-            if self.test == CheckoutTest::ServerAnswered
-                && self.send_ping(&mut checkout).await.is_err()
-            {
+            let tests = match self.test {
+                CheckoutTest::ServerAnswered => true,
+                CheckoutTest::Counted => !is_new,
+                CheckoutTest::None | CheckoutTest::Unknown => false,
+            };
+            if tests && self.send_ping(&mut checkout).await.is_err() {
                 continue;
             }
-            self.with(|state| state.served += 1);
+            let counts = tests || self.test != CheckoutTest::Counted;
+            self.with(|state| state.served += u64::from(counts));
             return Ok(checkout);
         }
     }

@@ -10,7 +10,7 @@ use super::{
         gather::{PoolOptions, run},
         lanes::Lanes,
     },
-    pool::{Behavior, Gauge, InMemoryPool},
+    pool::{Behavior, Gauge, InMemoryPool, PoolState},
 };
 use crate::{
     check::CheckResult,
@@ -70,7 +70,11 @@ async fn drop_runs(test: CheckoutTest, idle: u32) -> InMemoryPool {
 
 #[tokio::test(start_paused = true)]
 async fn dropped_runs_keep_the_limits_on_connections() {
-    for test in [CheckoutTest::ServerAnswered, CheckoutTest::None] {
+    for test in [
+        CheckoutTest::ServerAnswered,
+        CheckoutTest::Counted,
+        CheckoutTest::None,
+    ] {
         for idle in [0, 4] {
             let pool = drop_runs(test, idle).await;
             pool.with(|state| {
@@ -119,6 +123,42 @@ async fn checkouts_without_a_test_are_no_evidence() {
     pool.with(|state| (state.connects, state.pings) = (Behavior::Hangs, Behavior::Hangs));
     assert_eq!(once(&lanes).await, (Status::Down, Some(Reason::Timeout)));
     app.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn counted_checkouts_of_a_full_pool_are_evidence() {
+    for (test, expected) in [
+        (CheckoutTest::Counted, (Status::Up, None)),
+        (CheckoutTest::Unknown, (Status::Down, Some(Reason::Timeout))),
+    ] {
+        let pool = InMemoryPool::new(1, 0, test);
+        let lanes = Arc::new(Lanes::new(pool.clone()));
+        // New connections: the checks' own checkouts, which are not counted, must not weigh on later runs.
+        for _ in 0..3 {
+            assert_eq!(once(&lanes).await, (Status::Up, None));
+            pool.with(PoolState::close_idle);
+        }
+        let held = pool.check_out().await.ok();
+        pool.with(|state| state.connects = Behavior::Hangs);
+        let app = async {
+            sleep(Duration::from_millis(50)).await;
+            drop(held);
+            let next = pool.check_out().await.ok();
+            sleep(TIMEOUT).await;
+            drop(next);
+        };
+        let (found, ()) = tokio::join!(once(&lanes), app);
+        assert_eq!(found, expected, "{test:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_check_pings_where_only_other_checkouts_count() {
+    let pool = InMemoryPool::new(2, 0, CheckoutTest::Counted);
+    let lanes = Arc::new(Lanes::new(pool.clone()));
+    // As behind a proxy, which answers a login by itself.
+    pool.with(|state| state.pings = Behavior::Hangs);
+    assert_eq!(once(&lanes).await, (Status::Down, Some(Reason::Timeout)));
 }
 
 #[tokio::test(start_paused = true)]

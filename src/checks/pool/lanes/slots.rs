@@ -62,22 +62,17 @@ impl<P: ConnectionPool> Lanes<P> {
         *lock(&self.last_run) = last;
     }
 
-    /// Checkouts served to other callers so far, if each proves an answer of the server.
-    ///
-    /// `own`: checkouts of this check.
-    pub(crate) fn served_others(&self, counters: &PoolCounters, own: u64) -> Option<u64> {
+    /// Checkouts served so far, if each proves an answer of the server.
+    pub(crate) fn served(&self, counters: &PoolCounters) -> Option<u64> {
         let is_tested = match self.pool.checkout_test() {
-            CheckoutTest::ServerAnswered => true,
+            CheckoutTest::ServerAnswered | CheckoutTest::Counted => true,
             CheckoutTest::Unknown => {
                 self.shared.saw_test.load(Ordering::Relaxed)
                     && !self.shared.saw_no_test.load(Ordering::Relaxed)
             }
             CheckoutTest::None => false,
         };
-        counters
-            .served
-            .filter(|_| is_tested)
-            .map(|served| served.saturating_sub(own))
+        counters.served.filter(|_| is_tested)
     }
 
     /// The checkouts in progress.
