@@ -10,10 +10,13 @@ use std::{
 };
 
 use bb8::{ManageConnection, Pool};
-use tokio::time::timeout;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tower_health::{
     Check, Reason,
-    checks::{self, ConnectTimeoutManager, PingFuture},
+    checks::{self, CheckoutTest, ConnectTimeoutManager, PingFuture},
 };
 
 use crate::app::{Answer, UP, answer, degraded, down, hold, pool};
@@ -117,6 +120,36 @@ async fn all_connections_in_use_is_saturated() {
     drop(held);
     assert_eq!(run(&check).await, UP);
     assert_eq!(pool.state().connections, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stated_test_makes_the_apps_checkouts_evidence() {
+    let saturated = degraded(Reason::Saturated);
+    for (tests, stated, expected) in [
+        (true, Some(CheckoutTest::ServerAnswered), UP),
+        (true, Some(CheckoutTest::Counted), UP),
+        (true, None, saturated),
+        (false, Some(CheckoutTest::ServerAnswered), saturated),
+    ] {
+        let pool = pool(Broker::default(), 2, tests);
+        let mut app = JoinSet::new();
+        for _ in 0..6 {
+            let pool = pool.clone();
+            app.spawn(async move {
+                loop {
+                    let connection = pool.get().await.unwrap();
+                    sleep(Duration::from_millis(20)).await;
+                    drop(connection);
+                }
+            });
+        }
+        sleep(Duration::from_millis(100)).await;
+        let mut check = checks::pool(pool, answers);
+        if let Some(test) = stated {
+            check = check.checkout_test(test);
+        }
+        assert_eq!(run(&check).await, expected, "{tests} {stated:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

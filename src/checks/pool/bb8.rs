@@ -25,6 +25,11 @@ pub(in crate::checks) trait Server<M: ManageConnection>:
         connection: &mut M::Connection,
     ) -> impl Future<Output = Result<(), PingError>> + Send;
 
+    /// What a checkout proves if the pool tests. `None`: the manager's type tells.
+    fn checkout_test(&self) -> Option<CheckoutTest> {
+        None
+    }
+
     /// Returns why no connection can be opened.
     fn connect_failure(&self, error: M::Error) -> Failure;
 
@@ -84,11 +89,15 @@ impl<M: ManageConnection, S: Server<M>> ConnectionPool for Bb8<M, S> {
     }
 
     fn checkout_test(&self) -> CheckoutTest {
-        match self.pool.config().test_on_check_out {
-            false => CheckoutTest::None,
-            true if tests_by_round_trip(type_name::<M>()) => CheckoutTest::ServerAnswered,
-            true => CheckoutTest::Unknown,
+        if !self.pool.config().test_on_check_out {
+            return CheckoutTest::None;
         }
+        // `bb8` tests each connection, also one that was just opened, and counts a checkout after its test.
+        let by_type = || match tests_by_round_trip(type_name::<M>()) {
+            true => CheckoutTest::ServerAnswered,
+            false => CheckoutTest::Unknown,
+        };
+        self.server.checkout_test().unwrap_or_else(by_type)
     }
 
     fn keeps_broken(&self) -> bool {

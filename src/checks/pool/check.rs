@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     bb8::Server,
-    connection_pool::{ConnectionPool, PingError},
+    connection_pool::{CheckoutTest, ConnectionPool, PingError},
     core::{Bb8Core, PoolCore},
     options::pool_options,
 };
@@ -54,6 +54,7 @@ where
             ForeignServer {
                 ping: Arc::new(ping),
                 classify: None,
+                test: None,
             },
         ),
     }
@@ -71,6 +72,32 @@ impl<M: ManageConnection> PoolCheck<M> {
         self.core.server_mut().classify = Some(Arc::new(classify));
         self
     }
+
+    /// States what a checkout proves, if the pool has `test_on_check_out`. Default: [`CheckoutTest::Unknown`].
+    ///
+    /// `bb8` then calls the manager's `is_valid` on each connection, also on one that it has just opened. If
+    /// `is_valid` makes a round trip to the server, state [`CheckoutTest::ServerAnswered`]: a check that
+    /// has just started sees at once that a busy pool serves the app. The ping is then left out on pooled
+    /// connections; with [`CheckoutTest::Counted`] it is sent.
+    ///
+    /// Without `test_on_check_out` a checkout proves nothing, whatever is stated here.
+    ///
+    /// ```no_run
+    /// # use tower_health::checks::{self, CheckoutTest, PoolCheck};
+    /// # fn check<M>(pool: bb8::Pool<M>) -> PoolCheck<M>
+    /// # where M: bb8::ManageConnection<Connection = Broker, Error = std::io::Error> {
+    /// // `is_valid` of this manager pings the broker.
+    /// checks::pool(pool, |broker| Box::pin(broker.ping()))
+    ///     .checkout_test(CheckoutTest::ServerAnswered)
+    /// # }
+    /// # struct Broker;
+    /// # impl Broker { async fn ping(&mut self) -> std::io::Result<()> { Ok(()) } }
+    /// ```
+    #[must_use]
+    pub fn checkout_test(mut self, test: CheckoutTest) -> Self {
+        self.core.server_mut().test = Some(test);
+        self
+    }
 }
 
 /// What the closure of [`pool`] returns.
@@ -83,12 +110,17 @@ type Classify<E> = dyn Fn(&E) -> Reason + Send + Sync;
 struct ForeignServer<M: ManageConnection> {
     ping: Arc<Ping<M::Connection, M::Error>>,
     classify: Option<Arc<Classify<M::Error>>>,
+    test: Option<CheckoutTest>,
 }
 
 impl<M: ManageConnection> Server<M> for ForeignServer<M> {
     async fn ping(&self, connection: &mut M::Connection) -> Result<(), PingError> {
         let pinged = (self.ping)(connection).await;
         pinged.map_err(|error| PingError::Broken(self.connect_failure(error)))
+    }
+
+    fn checkout_test(&self) -> Option<CheckoutTest> {
+        self.test
     }
 
     fn connect_failure(&self, error: M::Error) -> Failure {
@@ -106,6 +138,7 @@ impl<M: ManageConnection> Clone for ForeignServer<M> {
         Self {
             ping: self.ping.clone(),
             classify: self.classify.clone(),
+            test: self.test,
         }
     }
 }
