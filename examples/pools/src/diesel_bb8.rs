@@ -8,7 +8,7 @@ use diesel_async::{
 use tokio_postgres::NoTls;
 use tower_health::{
     Failure, Reason,
-    checks::{self, PingError, PoolCheck},
+    checks::{self, CheckoutTest, PingError, PoolCheck},
 };
 
 /// The manager of the app's pool.
@@ -37,6 +37,8 @@ pub fn check(pool: bb8::Pool<Manager>) -> PoolCheck<Manager> {
         })
     })
     .classify_errors(reason)
+    // The manager has `RecyclingMethod::Verified`, the default: each checkout is a query.
+    .checkout_test(CheckoutTest::ServerAnswered)
 }
 
 fn connection_error(error: tokio_postgres::Error) -> ConnectionError {

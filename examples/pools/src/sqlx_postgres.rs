@@ -1,16 +1,19 @@
 //! `sqlx::PgPool`.
 
-use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool, Postgres, error::Error, pool::PoolConnection,
-};
+use sqlx::{Connection, Error, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tower_health::{
     Failure, Reason,
     checks::{CheckoutTest, ConnectionPool, PingError, PoolCounters},
 };
 
-/// The app's pool. Its `after_connect` does not run on the dedicated connection.
+use crate::tested_checkouts::TestedCheckouts;
+
+/// The app's pool. `tested` is `None` without a hook that counts, and with `test_before_acquire(false)`.
 #[derive(Clone, Debug)]
-pub struct SqlxPool(pub PgPool);
+pub struct SqlxPool {
+    pub pool: PgPool,
+    pub tested: Option<TestedCheckouts>,
+}
 
 impl ConnectionPool for SqlxPool {
     type Connection = PgConnection;
@@ -18,18 +21,18 @@ impl ConnectionPool for SqlxPool {
 
     async fn check_out(&self) -> Result<Self::Checkout, Option<Failure>> {
         // Without the pool's test: the check pings, and sqlx hides why its own test failed.
-        if let Some(idle) = self.0.try_acquire() {
+        if let Some(idle) = self.pool.try_acquire() {
             return Ok(idle);
         }
-        self.0.acquire().await.map_err(|error| match error {
+        self.pool.acquire().await.map_err(|error| match error {
             Error::PoolTimedOut => None,
             error => Some(ping_error(error).into()),
         })
     }
 
     async fn connect(&self) -> Result<PgConnection, Failure> {
-        let connected = self.0.connect_options().connect().await;
-        connected.map_err(|error| ping_error(error).into())
+        let connected = PgConnection::connect_with(&self.pool.connect_options()).await;
+        Ok(connected.map_err(ping_error)?)
     }
 
     async fn ping(&self, connection: &mut PgConnection) -> Result<(), PingError> {
@@ -37,14 +40,13 @@ impl ConnectionPool for SqlxPool {
     }
 
     fn counters(&self) -> PoolCounters {
-        let max = self.0.options().get_max_connections();
-        let idle = u32::try_from(self.0.num_idle()).unwrap_or(u32::MAX);
-        PoolCounters::new(max, self.0.size(), idle)
+        let max = self.pool.options().get_max_connections();
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        TestedCheckouts::counters(self.tested.as_ref(), max, self.pool.size(), idle)
     }
 
     fn checkout_test(&self) -> CheckoutTest {
-        // `acquire` tests a connection that becomes idle meanwhile.
-        CheckoutTest::Unknown
+        CheckoutTest::Counted // `acquire` tests idle connections only.
     }
 }
 

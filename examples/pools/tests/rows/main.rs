@@ -1,7 +1,7 @@
 //! The rows of the crate's fault tests, through each adapter, on real servers.
 //!
-//! `checks::postgres` and `checks::redis` on `bb8` pools set what each row should report. Where another pool lets
-//! the check know less, the row is in a list of misses.
+//! `checks::postgres` and `checks::redis` on `bb8` pools set what each row should report. A pool whose test does
+//! not ask the server is compared with a `bb8` pool without a test.
 #![allow(unreachable_pub)] // Modules of a test binary share their items.
 
 #[path = "../../../../tests/faults/answer.rs"]

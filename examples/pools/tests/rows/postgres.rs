@@ -1,21 +1,16 @@
 //! Each fault of a Postgres as a row.
 
-use std::{cell::Cell, rc::Rc};
+use std::time::Duration;
 
-use tokio::{
-    net::TcpStream,
-    sync::Semaphore,
-    task::{JoinSet, LocalSet},
-    time::timeout,
-};
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_postgres::{Client, NoTls};
-use tower_health::{Check, Reason, Status};
+use tower_health::{Check, Reason};
 use tower_health_pools::{diesel_bb8, sqlx_postgres::SqlxPool};
 
 use crate::{
     answer::{Answer, UP, degraded, down},
-    postgres_pools::{Deadpool, PostgresPool},
-    row::{AT_ONCE, Miss, Row, SIZE, SOON, compare, faults, run, runs, wanted},
+    postgres_pools::{Bb8, Deadpool, PostgresPool, Untested},
+    row::{Rig, SOON, all_rows, faults, run},
     support::{Mode, PgBouncer, Postgres, Proxy, wait_until},
 };
 
@@ -38,16 +33,29 @@ faults! {
     DatabaseMissing,
     SlotsUsed,
     FrozenBehindPgBouncer,
+    FrozenWhileBusyBehindPgBouncer,
 }
 
-/// What `checks::postgres` reports on a `bb8` pool that tests at checkout.
-fn expected(fault: Fault, warm: bool) -> Answer {
+impl Fault {
+    fn is_behind_pgbouncer(self) -> bool {
+        matches!(
+            self,
+            Self::FrozenBehindPgBouncer | Self::FrozenWhileBusyBehindPgBouncer
+        )
+    }
+}
+
+/// What `checks::postgres` reports on a `bb8` pool. `tests`: whether the pool tests at checkout.
+fn expected(fault: Fault, warm: bool, tests: bool) -> Answer {
     use Fault::*;
     match (fault, warm) {
+        // Without a test, checkouts of the app do not prove that the server answers.
+        (Busy, _) if !tests => degraded(Reason::Saturated),
         (Killed | Refused, _) => down(Reason::Refused),
-        (Frozen | FrozenInUse | FrozenBehindPgBouncer | Silent, _) | (PostmasterFrozen, false) => {
-            down(Reason::Timeout)
-        }
+        (Frozen | FrozenInUse | Silent, _)
+        // PgBouncer answers a login by itself: new connections prove nothing.
+        | (FrozenBehindPgBouncer | FrozenWhileBusyBehindPgBouncer, _)
+        | (PostmasterFrozen, false) => down(Reason::Timeout),
         (Reset, _) => down(Reason::Reset),
         (BackendsFrozen, true) => down(Reason::PoolStuck),
         (StoppingSmartly, false) => down(Reason::Refused),
@@ -66,19 +74,49 @@ const CLOSE_OTHERS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activi
 const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity \
      WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
 
-struct Rig<P: PostgresPool> {
+struct PostgresRig<P: PostgresPool> {
     server: Postgres,
     proxy: Proxy,
     pool: P,
     /// A superuser's session from before the fault, where the end of the fault needs one.
     session: Option<Client>,
     slots: Vec<Client>,
-    /// The app's requests: always more than the pool has connections.
+    /// The app's requests, where the pool is busy.
     load: JoinSet<()>,
     bouncer: Option<PgBouncer>,
 }
 
-impl<P: PostgresPool> Rig<P> {
+impl<P: PostgresPool> PostgresRig<P> {
+    async fn keep_busy(&self, time_limit: Duration) -> JoinSet<()> {
+        let request = async |mut connection| {
+            P::execute(&mut connection, "SELECT pg_sleep(0.01)").await;
+        };
+        self.pool.keep_busy(time_limit, request).await
+    }
+
+    async fn close_others(client: &Client) {
+        wait_until("all others ended", SOON, async || {
+            // Again each time: the pool may have been opening one.
+            client.simple_query(CLOSE_OTHERS).await.unwrap();
+            let row = client.query_one(OTHERS, &[]).await.unwrap();
+            row.get::<_, i64>(0) == 0
+        })
+        .await;
+    }
+}
+
+impl<P: PostgresPool> Rig for PostgresRig<P> {
+    type Pool = P;
+    type Fault = Fault;
+
+    fn faults() -> Vec<Fault> {
+        FAULTS.to_vec()
+    }
+
+    fn expected(fault: Fault, warm: bool) -> Answer {
+        expected(fault, warm, P::TESTS)
+    }
+
     async fn new(fault: Fault, warm: bool) -> Self {
         let server = match fault {
             // Sent as it is: SCRAM in a debug build makes the machine late.
@@ -92,15 +130,14 @@ impl<P: PostgresPool> Rig<P> {
         };
         let server = server.start().await;
         let proxy = Proxy::start(server.port()).await;
-        let bouncer = match fault {
-            Fault::FrozenBehindPgBouncer => PgBouncer::start(&server).await,
-            _ => None,
+        let bouncer = match fault.is_behind_pgbouncer() {
+            true => Some(PgBouncer::start(&server).await.expect("pgbouncer")),
+            false => None,
         };
         // A proxy accepts before it knows that no server listens behind it.
         let port = match fault {
             Fault::Killed | Fault::Restarted | Fault::StoppingSmartly => server.port(),
-            Fault::FrozenBehindPgBouncer => bouncer.as_ref().expect("pgbouncer").port(),
-            _ => proxy.port(),
+            _ => bouncer.as_ref().map_or(proxy.port(), PgBouncer::port),
         };
         let session = match fault {
             Fault::PasswordChanged => Some(server.client().await),
@@ -122,35 +159,15 @@ impl<P: PostgresPool> Rig<P> {
             bouncer,
         };
         if warm {
-            drop(rig.hold_all().await);
+            drop(rig.pool.hold_all().await);
         }
         rig
     }
 
-    async fn hold_all(&self) -> Vec<P::Checkout> {
-        let mut held = Vec::new();
-        for count in 1..=SIZE as usize {
-            // An app tries again: a server that has just recovered may refuse a login once more.
-            wait_until("a connection", SOON, async || {
-                held.extend(timeout(SOON, self.pool.get()).await.ok().flatten());
-                held.len() == count
-            })
-            .await;
-        }
-        held
+    fn pool(&self) -> &P {
+        &self.pool
     }
 
-    async fn close_others(client: &Client) {
-        wait_until("all others ended", SOON, async || {
-            // Again each time: the pool may have been opening one.
-            client.simple_query(CLOSE_OTHERS).await.unwrap();
-            let row = client.query_one(OTHERS, &[]).await.unwrap();
-            row.get::<_, i64>(0) == 0
-        })
-        .await;
-    }
-
-    /// Inflicts `fault`. The checkouts that are returned keep it up.
     async fn inflict(&mut self, fault: Fault, warm: bool) -> Vec<P::Checkout> {
         match fault {
             Fault::Killed => self.server.kill(),
@@ -160,25 +177,15 @@ impl<P: PostgresPool> Rig<P> {
             }
             Fault::Frozen | Fault::FrozenBehindPgBouncer => self.server.freeze(),
             Fault::FrozenInUse => {
-                let held = self.hold_all().await;
+                let held = self.pool.hold_all().await;
                 self.server.freeze();
                 return held;
             }
-            Fault::Busy => {
-                let served = Rc::new(Cell::new(0));
-                for _ in 0..4 * SIZE {
-                    let (pool, served) = (self.pool.clone(), served.clone());
-                    self.load.spawn_local(async move {
-                        loop {
-                            if let Some(mut connection) = pool.get().await {
-                                P::execute(&mut connection, "SELECT pg_sleep(0.01)").await;
-                                served.set(served.get() + 1);
-                            }
-                        }
-                    });
-                }
-                // The first requests wait for logins.
-                wait_until("the app is served", SOON, async || served.get() > 20 * SIZE).await;
+            Fault::Busy => self.load = self.keep_busy(SOON).await,
+            Fault::FrozenWhileBusyBehindPgBouncer => {
+                // Pools close connections whose users give up, and log in again.
+                self.load = self.keep_busy(Duration::from_millis(200)).await;
+                self.server.freeze();
             }
             Fault::Silent => self.proxy.set(Mode::Stall).await,
             Fault::Reset => self.proxy.set(Mode::Reset).await,
@@ -200,9 +207,9 @@ impl<P: PostgresPool> Rig<P> {
                 let client = self.server.client().await;
                 Self::close_others(&client).await;
             }
-            Fault::Saturated => return self.hold_all().await,
+            Fault::Saturated => return self.pool.hold_all().await,
             Fault::TransactionAborted => {
-                for mut connection in self.hold_all().await {
+                for mut connection in self.pool.hold_all().await {
                     assert!(P::execute(&mut connection, "BEGIN").await);
                     assert!(!P::execute(&mut connection, "SELECT 1/0").await);
                 }
@@ -237,6 +244,7 @@ impl<P: PostgresPool> Rig<P> {
     }
 
     async fn recover(&mut self, fault: Fault) {
+        self.load.shutdown().await;
         let sql = match fault {
             Fault::PasswordChanged => Some("ALTER USER postgres PASSWORD 'right'"),
             Fault::DatabaseMissing => Some("ALTER DATABASE moved RENAME TO postgres"),
@@ -247,9 +255,9 @@ impl<P: PostgresPool> Rig<P> {
             Fault::Frozen
             | Fault::FrozenInUse
             | Fault::FrozenBehindPgBouncer
+            | Fault::FrozenWhileBusyBehindPgBouncer
             | Fault::BackendsFrozen
             | Fault::PostmasterFrozen => self.server.thaw(),
-            Fault::Busy => self.load.shutdown().await,
             Fault::Silent | Fault::Reset | Fault::Refused => self.proxy.set(Mode::Pass).await,
             _ => {}
         }
@@ -273,119 +281,54 @@ impl<P: PostgresPool> Rig<P> {
         })
         .await;
     }
-}
 
-async fn row<P: PostgresPool>(turns: Rc<Semaphore>, fault: Fault, warm: bool, now: Answer) -> Row {
-    let _turn = turns.acquire().await.expect("never closed");
-    let mut rig = Rig::<P>::new(fault, warm).await;
-    let check = rig.pool.check();
-    if warm {
-        assert_eq!(run(&check, UP).await, UP, "{fault:?}: healthy");
-    }
-    let held = rig.inflict(fault, warm).await;
-    let found = runs(&check, now).await;
-    drop(held);
-    rig.recover(fault).await;
-    let mut recovered = run(&check, UP).await;
-    if fault == Fault::FrozenBehindPgBouncer {
-        // PgBouncer refuses clients for a second after its own login failed.
-        wait_until("the check is up", SOON, async || {
-            recovered = run(&check, UP).await;
-            recovered == UP
-        })
-        .await;
-    }
-    println!("{fault:?}, warm: {warm}: {found:?}, then {recovered:?}");
-    works_for_the_app(&rig, &check).await;
-    Row {
-        fault: format!("{fault:?}"),
-        warm,
-        expected: expected(fault, warm),
-        found,
-        recovered,
-    }
-}
-
-/// All connections can be used at once while the check runs.
-async fn works_for_the_app<P: PostgresPool>(rig: &Rig<P>, check: &impl Check) {
-    wait_until("the app is served", SOON, async || {
-        run(check, UP).await;
-        let mut served = 0;
-        for mut connection in rig.hold_all().await {
-            // An app that left its transaction aborted has to end it.
-            let _ = timeout(SOON, P::execute(&mut connection, "ROLLBACK")).await;
-            served += u32::from(P::execute(&mut connection, "SELECT 1").await);
+    async fn recovered(fault: Fault, check: &impl Check) -> Answer {
+        let mut recovered = run(check, UP).await;
+        if fault.is_behind_pgbouncer() {
+            // PgBouncer refuses clients for a second after its own login failed.
+            wait_until("the check is up", SOON, async || {
+                recovered = run(check, UP).await;
+                recovered == UP
+            })
+            .await;
         }
-        served == SIZE
-    })
-    .await;
+        recovered
+    }
+
+    async fn works(connection: &mut P::Checkout) -> bool {
+        // An app that left its transaction aborted has to end it.
+        let _ = timeout(SOON, P::execute(connection, "ROLLBACK")).await;
+        P::execute(connection, "SELECT 1").await
+    }
 }
-
-async fn all_rows<P: PostgresPool>(misses: &'static [Miss<Fault>]) {
-    let turns = Rc::new(Semaphore::new(AT_ONCE));
-    let mut set = JoinSet::new();
-    let run = async {
-        for &fault in FAULTS {
-            for warm in [false, true] {
-                let now = wanted(misses, (fault, warm), expected(fault, warm));
-                set.spawn_local(row::<P>(turns.clone(), fault, warm, now));
-            }
-        }
-        let mut rows = set.join_all().await;
-        rows.sort_by_key(|row| {
-            let index = FAULTS
-                .iter()
-                .position(|fault| format!("{fault:?}") == row.fault);
-            (index, row.warm)
-        });
-        compare(P::NAME, &rows, misses);
-    };
-    LocalSet::new().run_until(run).await;
-}
-
-/// These pools count no checkouts, so the check cannot see that the app is served.
-const UNCOUNTED: &[Miss<Fault>] = &[
-    Miss {
-        fault: Fault::Busy,
-        warm: false,
-        found: (Status::Degraded, Some(Reason::Saturated)),
-    },
-    Miss {
-        fault: Fault::Busy,
-        warm: true,
-        found: (Status::Degraded, Some(Reason::Saturated)),
-    },
-];
-
-/// Whether diesel's test reaches the server is learned from a checkout, and none was free for the check.
-const UNLEARNED: &[Miss<Fault>] = &[Miss {
-    fault: Fault::Busy,
-    warm: false,
-    found: (Status::Degraded, Some(Reason::Saturated)),
-}];
 
 #[tokio::test]
 async fn bb8_is_the_reference() {
-    type Pool = bb8::Pool<bb8_postgres::PostgresConnectionManager<NoTls>>;
-    all_rows::<Pool>(&[]).await;
+    all_rows::<PostgresRig<Bb8>>().await;
+}
+
+/// The reference of `RecyclingMethod::Fast`, whose test does not ask the server either.
+#[tokio::test]
+async fn bb8_without_a_test_is_saturated_while_busy() {
+    all_rows::<PostgresRig<Untested>>().await;
 }
 
 #[tokio::test]
 async fn sqlx_reports_each_fault() {
-    all_rows::<SqlxPool>(UNCOUNTED).await;
+    all_rows::<PostgresRig<SqlxPool>>().await;
 }
 
 #[tokio::test]
 async fn deadpool_postgres_verified_reports_each_fault() {
-    all_rows::<Deadpool<true>>(UNCOUNTED).await;
+    all_rows::<PostgresRig<Deadpool<true>>>().await;
 }
 
 #[tokio::test]
 async fn deadpool_postgres_fast_reports_each_fault() {
-    all_rows::<Deadpool<false>>(UNCOUNTED).await;
+    all_rows::<PostgresRig<Deadpool<false>>>().await;
 }
 
 #[tokio::test]
 async fn diesel_over_bb8_reports_each_fault() {
-    all_rows::<bb8::Pool<diesel_bb8::Manager>>(UNLEARNED).await;
+    all_rows::<PostgresRig<bb8::Pool<diesel_bb8::Manager>>>().await;
 }

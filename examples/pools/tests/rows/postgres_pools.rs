@@ -1,78 +1,118 @@
 //! The Postgres pools of the rows.
 
-use deadpool_postgres::{ManagerConfig, Object, Pool, RecyclingMethod};
+use bb8_postgres::PostgresConnectionManager;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use sqlx::{
-    Executor, PgPool, Postgres as Database,
-    pool::{PoolConnection, PoolOptions},
-    postgres::PgConnectOptions,
+    Executor, Postgres as Database,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio_postgres::NoTls;
 use tower_health::{Check, checks};
 use tower_health_pools::{
     deadpool_postgres_pool::DeadpoolPostgres, diesel_bb8, sqlx_postgres::SqlxPool,
+    tested_checkouts::TestedCheckouts,
 };
 
-use crate::{row::SIZE, support::Postgres};
+use crate::{
+    row::{AppPool, SIZE},
+    support::Postgres,
+};
 
-/// A pool of [`SIZE`] connections, used as an app does.
-pub trait PostgresPool: Clone + 'static {
-    const NAME: &'static str;
-    type Checkout: 'static;
+pub trait PostgresPool: AppPool {
+    /// Whether the pool asks the server at checkout.
+    const TESTS: bool = true;
 
     fn new(server: &Postgres, port: u16) -> Self;
-
-    fn check(&self) -> impl Check;
-
-    /// `None` is an error.
-    async fn get(&self) -> Option<Self::Checkout>;
 
     async fn execute(checkout: &mut Self::Checkout, sql: &'static str) -> bool;
 }
 
-/// `bb8` as a reference: the crate's own check.
-impl PostgresPool for bb8::Pool<bb8_postgres::PostgresConnectionManager<NoTls>> {
-    const NAME: &'static str = "bb8";
-    type Checkout = bb8::PooledConnection<'static, bb8_postgres::PostgresConnectionManager<NoTls>>;
+pub type Bb8 = bb8::Pool<PostgresConnectionManager<NoTls>>;
+type Bb8Checkout = bb8::PooledConnection<'static, PostgresConnectionManager<NoTls>>;
 
-    fn new(server: &Postgres, port: u16) -> Self {
-        server.pool_through(port, SIZE)
-    }
+/// `bb8` as a reference: the crate's own check.
+impl AppPool for Bb8 {
+    const NAME: &'static str = "bb8";
+    type Checkout = Bb8Checkout;
 
     fn check(&self) -> impl Check {
         checks::postgres(self.clone())
     }
 
-    async fn get(&self) -> Option<Self::Checkout> {
+    async fn get(&self) -> Option<Bb8Checkout> {
         self.get_owned().await.ok()
     }
+}
 
-    async fn execute(checkout: &mut Self::Checkout, sql: &'static str) -> bool {
+impl PostgresPool for Bb8 {
+    fn new(server: &Postgres, port: u16) -> Self {
+        server.pool_through(port, SIZE)
+    }
+
+    async fn execute(checkout: &mut Bb8Checkout, sql: &'static str) -> bool {
         checkout.batch_execute(sql).await.is_ok()
     }
 }
 
-impl PostgresPool for SqlxPool {
-    const NAME: &'static str = "sqlx";
-    type Checkout = PoolConnection<Database>;
+/// `bb8` with `test_on_check_out(false)`.
+#[derive(Clone)]
+pub struct Untested(Bb8);
+
+impl AppPool for Untested {
+    const NAME: &'static str = "bb8 without a test";
+    type Checkout = Bb8Checkout;
+
+    fn check(&self) -> impl Check {
+        self.0.check()
+    }
+
+    async fn get(&self) -> Option<Bb8Checkout> {
+        AppPool::get(&self.0).await
+    }
+}
+
+impl PostgresPool for Untested {
+    const TESTS: bool = false;
 
     fn new(server: &Postgres, port: u16) -> Self {
-        let url = server.url_through(port);
-        // PgBouncer refuses this startup parameter, unless it is set to ignore it.
-        let options = url.parse::<PgConnectOptions>().expect("a valid URL");
-        let options = options.extra_float_digits(None);
-        let pool = PoolOptions::<Database>::new().max_connections(SIZE);
-        Self(pool.connect_lazy_with(options))
+        let manager = PostgresConnectionManager::new(server.config_through(port), NoTls);
+        let builder = bb8::Pool::builder().max_size(SIZE).test_on_check_out(false);
+        Self(builder.build_unchecked(manager))
     }
+
+    async fn execute(checkout: &mut Bb8Checkout, sql: &'static str) -> bool {
+        checkout.batch_execute(sql).await.is_ok()
+    }
+}
+
+impl AppPool for SqlxPool {
+    const NAME: &'static str = "sqlx";
+    type Checkout = PoolConnection<Database>;
 
     fn check(&self) -> impl Check {
         checks::connection_pool(self.clone())
     }
 
     async fn get(&self) -> Option<Self::Checkout> {
-        let pool: &PgPool = &self.0;
-        pool.acquire().await.ok()
+        self.pool.acquire().await.ok()
+    }
+}
+
+impl PostgresPool for SqlxPool {
+    fn new(server: &Postgres, port: u16) -> Self {
+        let url = server.url_through(port);
+        // PgBouncer refuses this startup parameter, unless it is set to ignore it.
+        let connect = url.parse::<PgConnectOptions>().expect("a valid URL");
+        let connect = connect.extra_float_digits(None);
+        let tested = TestedCheckouts::default();
+        let options = tested.count_sqlx(PgPoolOptions::new().max_connections(SIZE));
+        Self {
+            pool: options.connect_lazy_with(connect),
+            tested: Some(tested),
+        }
     }
 
     async fn execute(checkout: &mut Self::Checkout, sql: &'static str) -> bool {
@@ -80,16 +120,34 @@ impl PostgresPool for SqlxPool {
     }
 }
 
-/// `deadpool` with the recycling method of the parameter.
+/// `deadpool` with `RecyclingMethod::Verified` or `Fast`.
 #[derive(Clone)]
-pub struct Deadpool<const VERIFIED: bool>(Pool);
+pub struct Deadpool<const VERIFIED: bool> {
+    pool: Pool,
+    tested: Option<TestedCheckouts>,
+}
 
-impl<const VERIFIED: bool> PostgresPool for Deadpool<VERIFIED> {
+impl<const VERIFIED: bool> AppPool for Deadpool<VERIFIED> {
     const NAME: &'static str = match VERIFIED {
         true => "deadpool-postgres, Verified",
         false => "deadpool-postgres, Fast",
     };
     type Checkout = Object;
+
+    fn check(&self) -> impl Check {
+        checks::connection_pool(DeadpoolPostgres {
+            pool: self.pool.clone(),
+            tested: self.tested.clone(),
+        })
+    }
+
+    async fn get(&self) -> Option<Object> {
+        self.pool.get().await.ok()
+    }
+}
+
+impl<const VERIFIED: bool> PostgresPool for Deadpool<VERIFIED> {
+    const TESTS: bool = VERIFIED;
 
     fn new(server: &Postgres, port: u16) -> Self {
         let recycling_method = match VERIFIED {
@@ -97,18 +155,17 @@ impl<const VERIFIED: bool> PostgresPool for Deadpool<VERIFIED> {
             false => RecyclingMethod::Fast,
         };
         let config = ManagerConfig { recycling_method };
-        let manager =
-            deadpool_postgres::Manager::from_config(server.config_through(port), NoTls, config);
-        let pool = Pool::builder(manager).max_size(SIZE as usize).build();
-        Self(pool.expect("no timeouts, so no runtime"))
-    }
-
-    fn check(&self) -> impl Check {
-        checks::connection_pool(DeadpoolPostgres(self.0.clone()))
-    }
-
-    async fn get(&self) -> Option<Object> {
-        self.0.get().await.ok()
+        let manager = Manager::from_config(server.config_through(port), NoTls, config);
+        let builder = Pool::builder(manager).max_size(SIZE as usize);
+        let tested = VERIFIED.then(TestedCheckouts::default);
+        let builder = match &tested {
+            Some(tested) => tested.count_deadpool(builder),
+            None => builder,
+        };
+        Self {
+            pool: builder.build().expect("no timeouts, so no runtime"),
+            tested,
+        }
     }
 
     async fn execute(checkout: &mut Object, sql: &'static str) -> bool {
@@ -116,14 +173,9 @@ impl<const VERIFIED: bool> PostgresPool for Deadpool<VERIFIED> {
     }
 }
 
-impl PostgresPool for bb8::Pool<diesel_bb8::Manager> {
+impl AppPool for bb8::Pool<diesel_bb8::Manager> {
     const NAME: &'static str = "diesel-async over bb8";
     type Checkout = bb8::PooledConnection<'static, diesel_bb8::Manager>;
-
-    fn new(server: &Postgres, port: u16) -> Self {
-        let manager = diesel_bb8::manager(&server.url_through(port));
-        bb8::Pool::builder().max_size(SIZE).build_unchecked(manager)
-    }
 
     fn check(&self) -> impl Check {
         diesel_bb8::check(self.clone())
@@ -131,6 +183,13 @@ impl PostgresPool for bb8::Pool<diesel_bb8::Manager> {
 
     async fn get(&self) -> Option<Self::Checkout> {
         self.get_owned().await.ok()
+    }
+}
+
+impl PostgresPool for bb8::Pool<diesel_bb8::Manager> {
+    fn new(server: &Postgres, port: u16) -> Self {
+        let manager = diesel_bb8::manager(&server.url_through(port));
+        bb8::Pool::builder().max_size(SIZE).build_unchecked(manager)
     }
 
     async fn execute(checkout: &mut Self::Checkout, sql: &'static str) -> bool {
