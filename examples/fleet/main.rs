@@ -1,7 +1,7 @@
 //! What a fleet's probes cost the one Postgres behind it, and what each outage costs the fleet.
 //!
 //! `cargo run --release --example fleet [replicas] [seed]` prints three tables and writes
-//! `examples/fleet.svg`; 2,000 replicas take about ten minutes, 10,000 an hour.
+//! `examples/fleet.svg`; 2,000 replicas take about fifteen minutes, 10,000 more than an hour.
 //!
 //! Two limits hold, whatever the number of probers:
 //!
