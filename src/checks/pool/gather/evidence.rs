@@ -7,10 +7,7 @@ use tokio::time::Instant;
 use super::super::{
     connection_pool::{ConnectionPool, PoolCounters},
     judge::{Dedicated, Evidence, OtherConnections, OwnCheckout, Proof, Served},
-    lanes::{
-        Answered, CheckoutEnd, CheckoutLane, CheckoutStep, DedicatedEnd, DedicatedLane,
-        DedicatedStep, Lanes, LastRun,
-    },
+    lanes::{Answered, End, Lane, Lanes, LastRun, Step},
 };
 use crate::report::{Reason, Status};
 
@@ -28,8 +25,8 @@ pub(super) struct PoolRun<'a, P: ConnectionPool> {
     served_before: Option<u64>,
     own_before: u64,
     waited_before: Duration,
-    pub(super) checkouts: Vec<Arc<CheckoutLane<P>>>,
-    pub(super) dedicated: Option<Arc<DedicatedLane>>,
+    pub(super) checkouts: Vec<Arc<Lane<P>>>,
+    pub(super) dedicated: Option<Arc<Lane<P>>>,
     /// Broken connections that this run has replaced.
     pub(super) repaired: u32,
 }
@@ -39,7 +36,7 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
         let started = Instant::now();
         let total = deadline.saturating_duration_since(started);
         // In this order: a checkout of this check that ends in between must not count as another caller's.
-        let own_before = lanes.shared.own_served();
+        let own_before = lanes.own_served();
         let counters = lanes.pool.counters();
         Self {
             lanes,
@@ -49,7 +46,7 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
             served_before: lanes.served(&counters),
             own_before,
             waited_before: counters.waited,
-            checkouts: lanes.active(),
+            checkouts: Vec::new(),
             dedicated: None,
             repaired: 0,
         }
@@ -64,35 +61,32 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
         &self,
         counters: &PoolCounters,
         now: Instant,
-    ) -> (Evidence, Option<Arc<CheckoutLane<P>>>) {
-        let mut checkout = OwnCheckout::NotTried;
-        let mut chosen = None;
-        let mut pending = 0;
-        let mut unresponsive = false;
-        let mut holding = 0;
-        let mut broken = false;
+    ) -> (Evidence, Option<Arc<Lane<P>>>) {
+        let (mut checkout, mut chosen) = (OwnCheckout::NotTried, None);
+        let (mut pending, mut holding) = (0, 0);
+        let (mut unresponsive, mut broken) = (false, false);
         for lane in &self.checkouts {
             let found = lane.with_step(|step| {
-                holding += u32::from(!matches!(
-                    step,
-                    CheckoutStep::Waiting | CheckoutStep::Ended(_)
-                ));
-                broken |= matches!(step, CheckoutStep::Ended(CheckoutEnd::Answered(answered)) if answered.broken);
-                pending += u64::from(matches!(
-                    step,
-                    CheckoutStep::Waiting | CheckoutStep::Holding(_)
-                ));
+                match step {
+                    Step::Waiting => pending += 1,
+                    Step::Holding(_) => (pending, holding) = (pending + 1, holding + 1),
+                    Step::Proving(_) => holding += 1,
+                    Step::Ended(End::Answered(answered)) => broken |= answered.broken,
+                    Step::Ended(_) => {}
+                }
                 self.checkout_evidence(step, now)
             });
             unresponsive |= found == OwnCheckout::Unresponsive;
             if rank(found) > rank(checkout) {
-                checkout = found;
-                chosen = Some(lane.clone());
+                (checkout, chosen) = (found, Some(lane.clone()));
             }
         }
+        let dedicated = self.dedicated.as_ref();
+        let dedicated =
+            dedicated.map(|lane| lane.with_step(|step| self.dedicated_evidence(step, now)));
         let evidence = Evidence {
             checkout,
-            dedicated: self.dedicated_evidence(now),
+            dedicated: dedicated.unwrap_or(Dedicated::NotTried),
             served: self.served(counters, pending),
             full: !counters.has_room() && counters.open > holding,
             unresponsive,
@@ -102,50 +96,41 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
         (evidence, chosen)
     }
 
-    fn checkout_evidence(&self, step: &CheckoutStep<P>, now: Instant) -> OwnCheckout {
+    fn checkout_evidence(&self, step: &Step<P>, now: Instant) -> OwnCheckout {
         match step {
-            CheckoutStep::Holding(since) if now.duration_since(*since) >= self.total() => {
+            Step::Holding(since) if now.duration_since(*since) >= self.total() => {
                 OwnCheckout::Unresponsive
             }
-            CheckoutStep::Waiting | CheckoutStep::Holding(_) => OwnCheckout::Waiting,
+            Step::Waiting | Step::Holding(_) | Step::Ended(End::GaveUp) => OwnCheckout::Waiting,
             // The server ends a query in time. One that is not over much later has hung, and what
             // answered before it answered in another run.
-            CheckoutStep::Proving(since) if self.has_hung(*since, now) => OwnCheckout::Unresponsive,
-            CheckoutStep::Proving(since) => OwnCheckout::Answered(self.pending_proof(*since, now)),
-            CheckoutStep::Ended(end) => match end {
-                CheckoutEnd::GaveUp => OwnCheckout::Waiting,
-                CheckoutEnd::ReconnectLoop => OwnCheckout::ReconnectLoop,
-                CheckoutEnd::Broken(failure, _) => OwnCheckout::Broken(failure.reason()),
-                CheckoutEnd::CannotServe(failure) => OwnCheckout::CannotServe(failure.reason()),
-                CheckoutEnd::Answered(answered) if answered.forbidden => {
-                    OwnCheckout::Forbidden(self.proof(answered))
-                }
-                CheckoutEnd::Answered(answered) => OwnCheckout::Answered(self.proof(answered)),
-            },
+            Step::Proving(since) if self.has_hung(*since, now) => OwnCheckout::Unresponsive,
+            Step::Proving(since) => OwnCheckout::Answered(self.pending_proof(*since, now)),
+            Step::Ended(End::ReconnectLoop) => OwnCheckout::ReconnectLoop,
+            Step::Ended(End::Refused(failure) | End::Broken(failure, _)) => {
+                OwnCheckout::Broken(failure.reason())
+            }
+            Step::Ended(End::CannotServe(failure)) => OwnCheckout::CannotServe(failure.reason()),
+            Step::Ended(End::Answered(answered)) if answered.forbidden => {
+                OwnCheckout::Forbidden(self.proof(answered))
+            }
+            Step::Ended(End::Answered(answered)) => OwnCheckout::Answered(self.proof(answered)),
         }
     }
 
-    fn dedicated_evidence(&self, now: Instant) -> Dedicated {
-        let Some(lane) = &self.dedicated else {
-            return Dedicated::NotTried;
-        };
-        lane.with_step(|step| match step {
-            DedicatedStep::Connecting | DedicatedStep::Waiting => Dedicated::Waiting,
-            DedicatedStep::Proving(since) if self.has_hung(*since, now) => Dedicated::Waiting,
-            DedicatedStep::Proving(since) => Dedicated::Answered(self.pending_proof(*since, now)),
-            DedicatedStep::Ended(DedicatedEnd::Refused(failure)) => {
-                Dedicated::Refused(failure.reason())
-            }
-            DedicatedStep::Ended(DedicatedEnd::Failed(failure)) => {
+    fn dedicated_evidence(&self, step: &Step<P>, now: Instant) -> Dedicated {
+        match step {
+            Step::Waiting | Step::Holding(_) => Dedicated::Waiting,
+            Step::Proving(since) if self.has_hung(*since, now) => Dedicated::Waiting,
+            Step::Proving(since) => Dedicated::Answered(self.pending_proof(*since, now)),
+            Step::Ended(End::GaveUp | End::ReconnectLoop) => Dedicated::Waiting,
+            Step::Ended(End::Refused(failure)) => Dedicated::Refused(failure.reason()),
+            Step::Ended(End::Broken(failure, _) | End::CannotServe(failure)) => {
                 Dedicated::Failed(failure.reason())
             }
-            DedicatedStep::Ended(DedicatedEnd::Answered(answered)) if answered.forbidden => {
-                Dedicated::Forbidden
-            }
-            DedicatedStep::Ended(DedicatedEnd::Answered(answered)) => {
-                Dedicated::Answered(self.proof(answered))
-            }
-        })
+            Step::Ended(End::Answered(answered)) if answered.forbidden => Dedicated::Forbidden,
+            Step::Ended(End::Answered(answered)) => Dedicated::Answered(self.proof(answered)),
+        }
     }
 
     pub(super) fn proof(&self, answered: &Answered) -> Proof {
@@ -178,7 +163,7 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
     /// `pending`: checkouts of this check that the pool may have counted already.
     fn served(&self, counters: &PoolCounters, pending: u64) -> Served {
         // Of this run only: the pool may have counted fewer of them, which must not add up.
-        let own = self.lanes.shared.own_served() + pending - self.own_before;
+        let own = self.lanes.own_served() + pending - self.own_before;
         let now = self.lanes.served(counters);
         let (Some(before), Some(now)) = (self.served_before, now) else {
             return Served::No;

@@ -4,13 +4,13 @@ use super::{
     super::{
         connection_pool::{ConnectionPool, PoolCounters},
         judge::{Judgment, Message},
-        lanes::{Answered, CheckoutEnd, CheckoutLane, CheckoutStep, DedicatedEnd, DedicatedStep},
+        lanes::{End, Lane, Step},
     },
     evidence::PoolRun,
 };
 use crate::{
     check::{CheckResult, Outcome},
-    report::{Failure, PoolStats, Reason, Status},
+    report::{PoolStats, Reason, Status},
 };
 
 impl<P: ConnectionPool> PoolRun<'_, P> {
@@ -18,89 +18,69 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
     pub(super) fn result(
         &self,
         judgment: Judgment,
-        lane: Option<&CheckoutLane<P>>,
+        lane: Option<&Lane<P>>,
         counters: &PoolCounters,
         degraded_above: Option<f64>,
     ) -> CheckResult {
-        let result = self.judged(judgment, lane);
+        let mut result = self.judged(judgment, lane);
         let stats = PoolStats::new(counters.max, counters.open, counters.idle);
-        let used = counters.open.saturating_sub(counters.idle);
-        let crowded =
-            degraded_above.is_some_and(|share| f64::from(used) > share * f64::from(counters.max));
-        match result {
-            Ok(outcome) if crowded && outcome.status() == Status::Up => {
-                let mut degraded = Outcome::degraded(Reason::Saturated)
-                    .message(format!("{used} connections in use"))
-                    .pool(stats);
-                degraded.observations.values = outcome.observations.values;
-                Ok(degraded)
-            }
-            Ok(outcome) => Ok(outcome.pool(stats)),
-            Err(failure) => Err(failure.pool(stats)),
+        let crowded = degraded_above
+            .is_some_and(|share| f64::from(stats.in_use) > share * f64::from(stats.max));
+        if crowded && judgment.status == Status::Up {
+            let message = format!("{} connections in use", stats.in_use);
+            result = result.map(|up| Outcome {
+                observations: up.observations,
+                ..Outcome::degraded(Reason::Saturated).message(message)
+            });
         }
+        result
+            .map(|outcome| outcome.pool(stats))
+            .map_err(|failure| failure.pool(stats))
     }
 
     /// The judgment with its message, and with what the proof observed.
-    fn judged(&self, judgment: Judgment, lane: Option<&CheckoutLane<P>>) -> CheckResult {
-        let mut result = match judgment.message {
-            Message::Checkout => lane.and_then(checkout_result),
-            Message::Dedicated => self.dedicated_result(),
-            Message::None | Message::Fixed(_) | Message::Phase => None,
-        }
-        .unwrap_or_else(|| match (judgment.status, judgment.reason) {
-            (Status::Up, _) | (_, None) => Ok(Outcome::up()),
-            (Status::Degraded, Some(reason)) => Ok(Outcome::degraded(reason)),
-            (_, Some(reason)) => Err(Failure::new(reason)),
+    fn judged(&self, judgment: Judgment, lane: Option<&Lane<P>>) -> CheckResult {
+        let (lane, message) = match judgment.message {
+            Message::None => (None, None),
+            Message::Fixed(message) => (None, Some(message)),
+            Message::Phase => (None, Some(self.phase())),
+            Message::Checkout => (lane, None),
+            Message::Dedicated => (self.dedicated.as_deref(), None),
+        };
+        let shown = lane.and_then(|lane| lane.with_step(|step| shown(step)));
+        let mut result = shown.unwrap_or_else(|| match (judgment.status, judgment.reason) {
+            (Status::Down, Some(reason)) => Err(reason.into()),
+            (_, Some(reason)) => Ok(Outcome::degraded(reason)),
+            (_, None) => Ok(Outcome::up()),
         });
         // A login that is refused while the pool serves other callers is degraded.
-        if let (Err(failure), Status::Degraded) = (&result, judgment.status) {
-            let message = failure.message_text().cloned().unwrap_or_default();
-            result = Ok(Outcome::degraded(failure.reason()).message(message));
+        if judgment.status == Status::Degraded {
+            result = result.or_else(|failure| {
+                let message = failure.message_text().cloned().unwrap_or_default();
+                Ok(Outcome::degraded(failure.reason()).message(message))
+            });
         }
-        let message = match judgment.message {
-            Message::Fixed(message) => Some(message),
-            Message::Phase => Some(self.phase()),
-            _ => None,
-        };
-        let result = match (result, message) {
-            (Ok(outcome), Some(message)) => Ok(outcome.message(message)),
-            (Err(failure), Some(message)) => Err(failure.message(message)),
-            (result, None) => result,
-        };
-        match (result, self.repaired) {
-            (result, 0) => result,
-            (Ok(outcome), repaired) => Ok(outcome.observe("repaired", repaired)),
-            (Err(failure), repaired) => Err(failure.observe("repaired", repaired)),
+        if let Some(message) = message {
+            result = result
+                .map(|outcome| outcome.message(message))
+                .map_err(|failure| failure.message(message));
         }
-    }
-
-    fn dedicated_result(&self) -> Option<CheckResult> {
-        self.dedicated.as_ref()?.with_step(|step| match step {
-            DedicatedStep::Ended(
-                DedicatedEnd::Refused(failure) | DedicatedEnd::Failed(failure),
-            ) => Some(Err(failure.duplicate())),
-            DedicatedStep::Ended(DedicatedEnd::Answered(answered)) => proof_result(answered),
-            _ => None,
-        })
+        if self.repaired > 0 {
+            result = result
+                .map(|outcome| outcome.observe("repaired", self.repaired))
+                .map_err(|failure| failure.observe("repaired", self.repaired));
+        }
+        result
     }
 
     /// What a run without a reply was waiting for.
     fn phase(&self) -> &'static str {
-        let checkout = |is: fn(&CheckoutStep<P>) -> bool| {
-            let mut lanes = self.checkouts.iter();
-            lanes.any(|lane| lane.with_step(|step| is(step)))
-        };
-        let dedicated = |is: fn(&DedicatedStep) -> bool| {
-            let lane = self.dedicated.as_ref();
-            lane.is_some_and(|lane| lane.with_step(|step| is(step)))
-        };
-        if checkout(|step| matches!(step, CheckoutStep::Proving(_)))
-            || dedicated(|step| matches!(step, DedicatedStep::Proving(_)))
-        {
+        let mut lanes = self.checkouts.iter().chain(&self.dedicated);
+        if lanes.any(|lane| lane.is_proving()) {
             return "waiting for the reply to the check's query";
         }
-        let connecting = dedicated(|step| matches!(step, DedicatedStep::Connecting));
-        let holding = checkout(|step| matches!(step, CheckoutStep::Holding(_)));
+        let connecting = self.dedicated.iter().any(|lane| lane.is_waiting());
+        let holding = self.checkouts.iter().any(|lane| lane.is_holding());
         match (connecting, holding) {
             (true, true) => {
                 "waiting for a reply on a pooled connection, and for a new one to connect and log in"
@@ -112,19 +92,16 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
     }
 }
 
-fn checkout_result<P: ConnectionPool>(lane: &CheckoutLane<P>) -> Option<CheckResult> {
-    lane.with_step(|step| match step {
-        CheckoutStep::Ended(
-            CheckoutEnd::Broken(failure, _) | CheckoutEnd::CannotServe(failure),
+/// The error or the result of the proof that a lane ended with.
+fn shown<P: ConnectionPool>(step: &Step<P>) -> Option<CheckResult> {
+    match step {
+        Step::Ended(End::Answered(answered)) => match answered.proof.as_ref()? {
+            Ok(outcome) => Some(Ok(outcome.clone())),
+            Err(failure) => Some(Err(failure.duplicate())),
+        },
+        Step::Ended(
+            End::Refused(failure) | End::Broken(failure, _) | End::CannotServe(failure),
         ) => Some(Err(failure.duplicate())),
-        CheckoutStep::Ended(CheckoutEnd::Answered(answered)) => proof_result(answered),
         _ => None,
-    })
-}
-
-fn proof_result(answered: &Answered) -> Option<CheckResult> {
-    Some(match answered.proof.as_ref()? {
-        Ok(outcome) => Ok(outcome.clone()),
-        Err(failure) => Err(failure.duplicate()),
-    })
+    }
 }

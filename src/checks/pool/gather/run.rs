@@ -11,7 +11,7 @@ use super::{
     super::{
         connection_pool::{ConnectionPool, PoolCounters},
         judge::{Dedicated, Evidence, OwnCheckout, Proof, Served, is_settled, judge},
-        lanes::{CheckoutEnd, CheckoutLane, CheckoutPlan, CheckoutStep, Lanes, LastRun},
+        lanes::{CheckoutPlan, End, Lane, Lanes, LastRun, Step},
     },
     evidence::PoolRun,
 };
@@ -39,7 +39,7 @@ pub(in crate::checks) async fn run<P: ConnectionPool>(
             yield_now().await;
         }
     }
-    let mut changed = lanes.shared.subscribe();
+    let mut changed = lanes.changed.subscribe();
     let mut run = PoolRun::new(lanes, deadline);
     loop {
         changed.mark_unchanged();
@@ -78,7 +78,7 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
             self.checkouts.extend(lane);
         }
         if self.dedicated.is_none() && now >= self.dedicated_due(&evidence) {
-            self.dedicated = Some(self.lanes.begin_dedicated(self.end));
+            self.dedicated = self.lanes.begin_dedicated(self.end);
         }
         let answers = matches!(evidence.dedicated, Dedicated::Answered(_));
         if answers && repair {
@@ -100,7 +100,7 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
         let mut hanging = 0;
         for lane in &self.checkouts {
             lane.with_step(|step| match step {
-                CheckoutStep::Waiting | CheckoutStep::Holding(_) => {
+                Step::Waiting | Step::Holding(_) => {
                     active += 1;
                     let server_answers = matches!(
                         evidence.dedicated,
@@ -109,20 +109,20 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
                     let has_other = server_answers && counters.idle > 0;
                     // A checkout that waits hangs, too, if the pool's connect does not end.
                     let late = now.duration_since(lane.started) >= self.total();
-                    let holds = matches!(step, CheckoutStep::Holding(_));
+                    let holds = matches!(step, Step::Holding(_));
                     hanging += usize::from(late || holds && has_other);
                 }
-                CheckoutStep::Proving(since) => {
+                Step::Proving(since) => {
                     active += 1;
                     hanging += usize::from(self.has_hung(*since, now));
                 }
-                CheckoutStep::Ended(CheckoutEnd::GaveUp) => {}
+                Step::Ended(End::GaveUp) => {}
                 // It began in another run and had no time; this run has.
-                CheckoutStep::Ended(CheckoutEnd::Answered(answered))
+                Step::Ended(End::Answered(answered))
                     if self.proof(answered) == Proof::NoTime
                         && now < self.started + self.total() / 2 => {}
                 // It has shown all that a checkout can show.
-                CheckoutStep::Ended(_) => active += 2,
+                Step::Ended(_) => active += 2,
             });
         }
         active == 0 || (active == 1 && hanging == 1)
@@ -146,29 +146,25 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
 
     /// Replaces one broken connection that this run holds by the spare, which answers.
     fn repair(&mut self) {
-        let is_held = |lane: &Arc<CheckoutLane<P>>| {
-            lane.with_step(|step| {
-                matches!(step, CheckoutStep::Ended(CheckoutEnd::Broken(_, Some(_))))
-            })
+        let lanes = self.lanes;
+        let replace = |lane: &Arc<Lane<P>>| {
+            let replaced = lane.with_step(|step| {
+                let Step::Ended(End::Broken(_, held @ Some(_))) = step else {
+                    return None;
+                };
+                let spare = lanes.take_spare()?;
+                *held.take()? = spare;
+                Some(())
+            });
+            replaced.is_some()
         };
-        let Some(index) = self.checkouts.iter().position(is_held) else {
-            return;
-        };
-        let Some(spare) = self.lanes.take_spare() else {
-            return;
-        };
-        let lane = self.checkouts.swap_remove(index);
-        lane.with_step(|step| {
-            if let CheckoutStep::Ended(CheckoutEnd::Broken(_, held)) = step
-                && let Some(mut checkout) = held.take()
-            {
-                *checkout = spare;
-                self.repaired += 1;
-            }
-        });
-        // The next checkout is examined, and needs another dedicated connection.
-        self.dedicated = None;
-        self.last.doubt = true;
+        if let Some(index) = self.checkouts.iter().position(replace) {
+            self.checkouts.swap_remove(index);
+            self.repaired += 1;
+            // The next checkout is examined, and needs another dedicated connection.
+            self.dedicated = None;
+            self.last.doubt = true;
+        }
     }
 
     /// Leaves to the next run what it needs, and closes the spare connection once the pool works.

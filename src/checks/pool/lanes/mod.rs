@@ -5,17 +5,15 @@
 //! run that finds a slot occupied joins that lane. Dropping a run therefore drops no connection.
 
 // In the order of their imports.
-mod shared;
-
 mod lane;
+
+mod slots;
 
 mod checkout;
 mod dedicated;
 
-mod slots;
-
 pub(super) use self::{
-    checkout::{Answered, CheckoutEnd, CheckoutLane, CheckoutPlan, CheckoutStep},
-    dedicated::{DedicatedEnd, DedicatedLane, DedicatedStep},
+    checkout::CheckoutPlan,
+    lane::{Answered, End, Lane, Step},
     slots::{Lanes, LastRun},
 };

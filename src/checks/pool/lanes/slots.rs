@@ -1,30 +1,54 @@
-//! The slots of one check, and the guards that free them.
+//! The slots of one check, and the guard that frees them.
 
 use std::{
-    fmt, mem,
-    sync::{Arc, Mutex, atomic::Ordering},
+    fmt,
+    future::Future,
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::sync::watch;
 
 use super::{
     super::connection_pool::{CheckoutTest, ConnectionPool, PoolCounters},
-    checkout::{CheckoutEnd, CheckoutLane, CheckoutPlan, CheckoutStep},
-    dedicated::{DedicatedEnd, DedicatedLane, DedicatedStep},
-    lane::Lane,
-    shared::{SharedState, lock},
+    lane::{End, Lane, Step, lock},
 };
 use crate::report::{Failure, Reason};
+
+/// A login that takes longer is closed: behind a silent route, TCP's own retries come minutes apart.
+/// After each such login the next one may take twice as long.
+pub(super) const LOGIN_LIMIT: Duration = Duration::from_secs(3);
+
+/// The slots for checkouts: the second only next to a checkout that hangs.
+pub(super) const CHECKOUTS: Range<usize> = 0..2;
+/// The slot for the dedicated connection.
+pub(super) const DEDICATED: Range<usize> = 2..3;
 
 /// The lanes of one check value, shared by its clones.
 pub(crate) struct Lanes<P: ConnectionPool> {
     pub(crate) pool: P,
-    pub(crate) shared: SharedState,
-    checkouts: Mutex<[Option<Arc<CheckoutLane<P>>>; 2]>,
-    dedicated: Mutex<DedicatedSlot<P::Connection>>,
-    last_run: Mutex<LastRun>,
+    pub(super) state: Mutex<LanesState<P>>,
+    /// Notified at each step of a lane.
+    pub(crate) changed: watch::Sender<()>,
+    /// Whether a checkout was seen to wait for the pool's test.
+    pub(super) saw_test: AtomicBool,
+    /// Whether a checkout was ready at its first poll, which no test can be.
+    pub(super) saw_no_test: AtomicBool,
+    /// Checkouts of this check that the pool has served.
+    pub(super) own_served: AtomicU64,
+}
+
+pub(super) struct LanesState<P: ConnectionPool> {
+    slots: [Option<Arc<Lane<P>>>; 3],
+    /// A dedicated connection that answered and is kept while the pool does not. Its slot is free.
+    pub(super) spare: Option<P::Connection>,
+    last_run: LastRun,
+    pub(super) login_limit: Duration,
 }
 
 /// What one run leaves to the next: when to begin something, never what to report.
@@ -36,30 +60,34 @@ pub(crate) struct LastRun {
     pub(crate) took: Duration,
 }
 
-enum DedicatedSlot<C> {
-    Empty,
-    Busy(Arc<DedicatedLane>),
-    /// A connection that answered and is kept while the pool does not.
-    Spare(C),
-}
-
 impl<P: ConnectionPool> Lanes<P> {
     pub(crate) fn new(pool: P) -> Self {
         Self {
             pool,
-            shared: SharedState::new(),
-            checkouts: Mutex::default(),
-            dedicated: Mutex::new(DedicatedSlot::Empty),
-            last_run: Mutex::default(),
+            state: Mutex::new(LanesState {
+                slots: [None, None, None],
+                spare: None,
+                last_run: LastRun::default(),
+                login_limit: LOGIN_LIMIT,
+            }),
+            changed: watch::Sender::new(()),
+            saw_test: AtomicBool::new(false),
+            saw_no_test: AtomicBool::new(false),
+            own_served: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn last_run(&self) -> LastRun {
-        *lock(&self.last_run)
+        lock(&self.state).last_run
     }
 
     pub(crate) fn set_last_run(&self, last: LastRun) {
-        *lock(&self.last_run) = last;
+        lock(&self.state).last_run = last;
+    }
+
+    /// Checkouts of this check that the pool has served so far.
+    pub(crate) fn own_served(&self) -> u64 {
+        self.own_served.load(Ordering::Relaxed)
     }
 
     /// Checkouts served so far, if each proves an answer of the server.
@@ -67,8 +95,7 @@ impl<P: ConnectionPool> Lanes<P> {
         let is_tested = match self.pool.checkout_test() {
             CheckoutTest::ServerAnswered | CheckoutTest::Counted => true,
             CheckoutTest::Unknown => {
-                self.shared.saw_test.load(Ordering::Relaxed)
-                    && !self.shared.saw_no_test.load(Ordering::Relaxed)
+                self.saw_test.load(Ordering::Relaxed) && !self.saw_no_test.load(Ordering::Relaxed)
             }
             CheckoutTest::None => false,
         };
@@ -76,103 +103,54 @@ impl<P: ConnectionPool> Lanes<P> {
     }
 
     /// The checkouts in progress.
-    pub(crate) fn active(&self) -> Vec<Arc<CheckoutLane<P>>> {
-        let slots = lock(&self.checkouts);
-        let lanes = slots.iter().flatten();
+    pub(crate) fn active(&self) -> Vec<Arc<Lane<P>>> {
+        let state = lock(&self.state);
+        let lanes = state.slots[CHECKOUTS].iter().flatten();
         lanes.filter(|lane| !lane.has_stopped()).cloned().collect()
     }
 
-    /// Begins a checkout in a free slot, or joins one that is not `known` to the run yet.
-    pub(crate) fn begin_checkout(
+    /// Begins `work` in a free one of `slots`, or joins a lane there that is not `known` to the run yet.
+    ///
+    /// `work` gets the spare if it is for the dedicated connection, and may return one.
+    pub(super) fn begin<F>(
         self: &Arc<Self>,
-        known: &[Arc<CheckoutLane<P>>],
-        plan: CheckoutPlan,
-    ) -> Option<Arc<CheckoutLane<P>>> {
-        let mut slots = lock(&self.checkouts);
-        let is_known = |lane: &Arc<_>| known.iter().any(|other| Arc::ptr_eq(other, lane));
-        let mut driven = slots.iter().flatten();
-        if let Some(lane) = driven.find(|lane| !lane.has_stopped() && !is_known(lane)) {
+        mut slots: Range<usize>,
+        known: &[Arc<Lane<P>>],
+        work: impl FnOnce(Arc<Self>, Arc<Lane<P>>, Option<P::Connection>) -> F,
+    ) -> Option<Arc<Lane<P>>>
+    where
+        F: Future<Output = (End<P>, Option<P::Connection>)> + Send + 'static,
+    {
+        let mut state = lock(&self.state);
+        let is_new = |lane: &Arc<Lane<P>>| {
+            !lane.has_stopped() && !known.iter().any(|other| Arc::ptr_eq(other, lane))
+        };
+        let mut lanes = state.slots[slots.clone()].iter().flatten();
+        if let Some(lane) = lanes.find(|lane| is_new(lane)) {
             return Some(lane.clone());
         }
-        let is_free = |slot: &Option<Arc<CheckoutLane<P>>>| {
-            slot.as_ref().is_none_or(|lane| lane.has_stopped())
-        };
-        let index = slots.iter().position(is_free)?;
-        let lane = Arc::new(Lane::new(CheckoutStep::Waiting));
-        let stopped = slots[index].replace(lane.clone());
-        drop(slots);
+        let is_free = |lane: &Option<Arc<Lane<P>>>| lane.as_ref().is_none_or(|l| l.has_stopped());
+        let spare = state.spare.take_if(|_| slots == DEDICATED);
+        let slot = slots.find(|slot| is_free(&state.slots[*slot]))?;
+        let lane = Arc::new(Lane::new(self.changed.clone()));
+        let stopped = state.slots[slot].replace(lane.clone());
+        drop(state);
         drop(stopped);
-        let guard = CheckoutSlotGuard {
-            lanes: self.clone(),
-            lane: lane.clone(),
-            index,
-        };
-        let task = lane.clone();
-        tokio::spawn(async move {
-            let lanes = guard.lanes.clone();
-            let end = task
-                .drive(task.examine(&lanes.pool, &lanes.shared, plan))
-                .await;
-            // The slot first: a run that begins now must not join a lane that has ended.
-            drop(guard);
-            task.set_step(&lanes.shared, CheckoutStep::Ended(end));
-        });
-        Some(lane)
-    }
-
-    /// Begins to use the dedicated connection, or joins the task that does.
-    pub(crate) fn begin_dedicated(self: &Arc<Self>, until: Instant) -> Arc<DedicatedLane> {
-        let mut slot = lock(&self.dedicated);
-        if let DedicatedSlot::Busy(lane) = &*slot
-            && !lane.has_stopped()
-        {
-            return lane.clone();
-        }
-        let lane = Arc::new(Lane::new(DedicatedStep::Connecting));
-        let spare = match mem::replace(&mut *slot, DedicatedSlot::Busy(lane.clone())) {
-            DedicatedSlot::Spare(spare) => Some(spare),
-            DedicatedSlot::Empty | DedicatedSlot::Busy(_) => None,
-        };
-        drop(slot);
-        let mut guard = DedicatedSlotGuard {
+        let mut guard = SlotGuard {
             lanes: self.clone(),
             lane: lane.clone(),
             spare: None,
         };
+        let work = work(self.clone(), lane.clone(), spare);
         let task = lane.clone();
         tokio::spawn(async move {
-            let lanes = guard.lanes.clone();
-            let examined = task.examine(&lanes.pool, &lanes.shared, spare, until);
-            let (end, spare) = task.drive(examined).await;
+            let (end, spare) = task.drive(work).await;
             guard.spare = spare;
+            // The slot first: a run that begins now must not join a lane that has ended.
             drop(guard);
-            task.set_step(&lanes.shared, DedicatedStep::Ended(end));
+            task.set_step(Step::Ended(end));
         });
-        lane
-    }
-
-    /// Removes the spare connection from its slot.
-    pub(crate) fn take_spare(&self) -> Option<P::Connection> {
-        let mut slot = lock(&self.dedicated);
-        match mem::replace(&mut *slot, DedicatedSlot::Empty) {
-            DedicatedSlot::Spare(spare) => Some(spare),
-            other => {
-                *slot = other;
-                None
-            }
-        }
-    }
-
-    /// Adds the spare connection to the pool if that has room; keeps it otherwise.
-    pub(crate) fn give_spare(&self) {
-        let mut slot = lock(&self.dedicated);
-        *slot = match mem::replace(&mut *slot, DedicatedSlot::Empty) {
-            DedicatedSlot::Spare(spare) => match self.pool.add(spare) {
-                Ok(()) => DedicatedSlot::Empty,
-                Err(spare) => DedicatedSlot::Spare(spare),
-            },
-            other => other,
-        };
+        Some(lane)
     }
 }
 
@@ -182,55 +160,29 @@ impl<P: ConnectionPool> fmt::Debug for Lanes<P> {
     }
 }
 
-/// Frees a checkout's slot, also when the task panics or its runtime shuts down.
-struct CheckoutSlotGuard<P: ConnectionPool> {
+/// Frees a slot, also when the task panics or its runtime shuts down.
+struct SlotGuard<P: ConnectionPool> {
     lanes: Arc<Lanes<P>>,
-    lane: Arc<CheckoutLane<P>>,
-    index: usize,
-}
-
-impl<P: ConnectionPool> Drop for CheckoutSlotGuard<P> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let failure = Failure::new(Reason::Panicked);
-            let end = CheckoutStep::Ended(CheckoutEnd::Broken(failure, None));
-            self.lane.with_step(|step| *step = end);
-        }
-        let mut slots = lock(&self.lanes.checkouts);
-        // Another task may have taken the slot of one whose runtime had stopped.
-        let lane = slots[self.index].take_if(|lane| Arc::ptr_eq(lane, &self.lane));
-        drop(slots);
-        self.lanes.shared.notify();
-        drop(lane);
-    }
-}
-
-/// Frees the slot of the dedicated connection, which may stay as the spare.
-struct DedicatedSlotGuard<P: ConnectionPool> {
-    lanes: Arc<Lanes<P>>,
-    lane: Arc<DedicatedLane>,
+    lane: Arc<Lane<P>>,
+    /// The dedicated connection, if it is kept.
     spare: Option<P::Connection>,
 }
 
-impl<P: ConnectionPool> Drop for DedicatedSlotGuard<P> {
+impl<P: ConnectionPool> Drop for SlotGuard<P> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let failure = Failure::new(Reason::Panicked);
-            let end = DedicatedStep::Ended(DedicatedEnd::Failed(failure));
-            self.lane.with_step(|step| *step = end);
+            let end = End::Broken(Failure::new(Reason::Panicked), None);
+            self.lane.with_step(|step| *step = Step::Ended(end));
         }
-        let mut slot = lock(&self.lanes.dedicated);
-        // Another task may have taken the slot: then the connection is closed.
-        if !matches!(&*slot, DedicatedSlot::Busy(lane) if Arc::ptr_eq(lane, &self.lane)) {
-            return;
+        let is_own = |lane: &mut Arc<Lane<P>>| Arc::ptr_eq(lane, &self.lane);
+        let mut state = lock(&self.lanes.state);
+        // Another task may have taken the slot of one whose runtime had stopped: then the connection is closed.
+        let mut slots = state.slots.iter_mut();
+        let lane = slots.find_map(|slot| slot.take_if(is_own));
+        if lane.is_some() && self.spare.is_some() {
+            state.spare = self.spare.take();
         }
-        let spare = self
-            .spare
-            .take()
-            .map_or(DedicatedSlot::Empty, DedicatedSlot::Spare);
-        let before = mem::replace(&mut *slot, spare);
-        drop(slot);
-        self.lanes.shared.notify();
-        drop(before);
+        drop(state);
+        self.lanes.changed.send_replace(());
     }
 }
