@@ -1,20 +1,16 @@
 //! The checks on pools that this crate does not know.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use bb8::{ManageConnection, Pool};
-use tokio::time::Instant;
 
 use super::{
     bb8::Server,
     connection_pool::{CheckoutTest, ConnectionPool, PingError},
-    core::{Bb8Core, PoolCore},
-    options::pool_options,
+    core::{Bb8Core, PoolCore, pool_check},
 };
 use crate::{
-    check::{Check, CheckResult},
     checks::driver_error::unknown_error,
-    dependency::DEFAULT_TIMEOUT,
     report::{Failure, Reason},
 };
 
@@ -61,8 +57,6 @@ where
 }
 
 impl<M: ManageConnection> PoolCheck<M> {
-    pool_options!();
-
     /// Sets the reason for each error of the manager. Default: `io` errors by their kind, all others `failed`.
     #[must_use]
     pub fn classify_errors(
@@ -143,35 +137,7 @@ impl<M: ManageConnection> Clone for ForeignServer<M> {
     }
 }
 
-impl<M: ManageConnection> Check for PoolCheck<M> {
-    fn check(&self) -> impl Future<Output = CheckResult> + Send {
-        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
-    }
-
-    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
-        self.core.run(deadline)
-    }
-
-    fn kind(&self) -> Option<&'static str> {
-        Some("pool")
-    }
-}
-
-impl<M: ManageConnection> Clone for PoolCheck<M> {
-    fn clone(&self) -> Self {
-        Self {
-            core: self.core.clone(),
-        }
-    }
-}
-
-impl<M: ManageConnection> fmt::Debug for PoolCheck<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolCheck")
-            .field("core", &self.core)
-            .finish_non_exhaustive()
-    }
-}
+pool_check!(PoolCheck, "pool", ManageConnection);
 
 /// A check on any connection pool, by the app's implementation of [`ConnectionPool`].
 ///
@@ -190,36 +156,4 @@ pub fn connection_pool<P: ConnectionPool>(pool: P) -> ConnectionPoolCheck<P> {
     }
 }
 
-impl<P: ConnectionPool> ConnectionPoolCheck<P> {
-    pool_options!();
-}
-
-impl<P: ConnectionPool> Check for ConnectionPoolCheck<P> {
-    fn check(&self) -> impl Future<Output = CheckResult> + Send {
-        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
-    }
-
-    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
-        self.core.run(deadline)
-    }
-
-    fn kind(&self) -> Option<&'static str> {
-        Some("pool")
-    }
-}
-
-impl<P: ConnectionPool> Clone for ConnectionPoolCheck<P> {
-    fn clone(&self) -> Self {
-        Self {
-            core: self.core.clone(),
-        }
-    }
-}
-
-impl<P: ConnectionPool> fmt::Debug for ConnectionPoolCheck<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionPoolCheck")
-            .field("core", &self.core)
-            .finish_non_exhaustive()
-    }
-}
+pool_check!(ConnectionPoolCheck, "pool", ConnectionPool);

@@ -11,7 +11,6 @@ mod judge;
 #[cfg(test)]
 mod judge_tests;
 mod lanes;
-mod options;
 mod sqlstate_code;
 
 #[cfg(feature = "postgres")]
@@ -19,7 +18,10 @@ pub(super) use self::sqlstate_code::{
     describe, is_of_connection as code_is_of_connection, reason_of_code,
 };
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub(super) use self::{bb8::Server, core::Bb8Core, options::pool_options};
+pub(super) use self::{
+    bb8::Server,
+    core::{Bb8Core, pool_check},
+};
 pub use self::{
     check::{ConnectionPoolCheck, PingFuture, PoolCheck, connection_pool, pool},
     connection_pool::{CheckoutTest, ConnectionPool, PingError, PoolCounters},

@@ -1,17 +1,12 @@
 //! The public check and its options.
 
-use std::{borrow::Cow, fmt, future::Future, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use bb8::{ManageConnection, Pool};
-use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use super::{replication::Role, requirements::PostgresRequirements};
-use crate::{
-    check::{Check, CheckResult},
-    checks::pool::{Bb8Core, pool_options},
-    dependency::DEFAULT_TIMEOUT,
-};
+use crate::checks::pool::{Bb8Core, pool_check};
 
 /// A check on a `bb8` pool of Postgres connections.
 ///
@@ -47,8 +42,6 @@ where
 }
 
 impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
-    pool_options!();
-
     /// Requires a server that takes writes, else down (`read_only`). Default: any server.
     ///
     /// Reads `pg_is_in_recovery()` and `default_transaction_read_only`, which takes one more round trip. The
@@ -108,32 +101,8 @@ impl<M: ManageConnection<Connection = Client>> PostgresCheck<M> {
     }
 }
 
-impl<M: ManageConnection<Connection = Client>> Check for PostgresCheck<M> {
-    fn check(&self) -> impl Future<Output = CheckResult> + Send {
-        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
-    }
-
-    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
-        self.core.run(deadline)
-    }
-
-    fn kind(&self) -> Option<&'static str> {
-        Some("postgres")
-    }
-}
-
-impl<M: ManageConnection<Connection = Client>> Clone for PostgresCheck<M> {
-    fn clone(&self) -> Self {
-        Self {
-            core: self.core.clone(),
-        }
-    }
-}
-
-impl<M: ManageConnection<Connection = Client>> fmt::Debug for PostgresCheck<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresCheck")
-            .field("core", &self.core)
-            .finish_non_exhaustive()
-    }
-}
+pool_check!(
+    PostgresCheck,
+    "postgres",
+    ManageConnection<Connection = Client>
+);

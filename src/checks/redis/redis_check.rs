@@ -1,17 +1,12 @@
 //! The public check and its options.
 
-use std::{borrow::Cow, fmt, future::Future};
+use std::borrow::Cow;
 
 use bb8::{ManageConnection, Pool};
 use bb8_redis::{RedisConnectionManager, redis::aio::MultiplexedConnection};
-use tokio::time::Instant;
 
 use super::requirements::{Queue, RedisRequirements};
-use crate::{
-    check::{Check, CheckResult},
-    checks::pool::{Bb8Core, pool_options},
-    dependency::DEFAULT_TIMEOUT,
-};
+use crate::checks::pool::{Bb8Core, pool_check};
 
 /// A check on a `bb8` pool of Redis connections.
 ///
@@ -48,8 +43,6 @@ where
 }
 
 impl<M: ManageConnection<Connection = MultiplexedConnection>> RedisCheck<M> {
-    pool_options!();
-
     /// Requires that a key can be written and read back. Default: off.
     ///
     /// A refused write is down with the reason of its error, as `read_only` or `rejected`; another value is
@@ -124,32 +117,8 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> RedisCheck<M> {
     }
 }
 
-impl<M: ManageConnection<Connection = MultiplexedConnection>> Check for RedisCheck<M> {
-    fn check(&self) -> impl Future<Output = CheckResult> + Send {
-        self.check_until(Instant::now() + DEFAULT_TIMEOUT)
-    }
-
-    fn check_until(&self, deadline: Instant) -> impl Future<Output = CheckResult> + Send {
-        self.core.run(deadline)
-    }
-
-    fn kind(&self) -> Option<&'static str> {
-        Some("redis")
-    }
-}
-
-impl<M: ManageConnection<Connection = MultiplexedConnection>> Clone for RedisCheck<M> {
-    fn clone(&self) -> Self {
-        Self {
-            core: self.core.clone(),
-        }
-    }
-}
-
-impl<M: ManageConnection<Connection = MultiplexedConnection>> fmt::Debug for RedisCheck<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisCheck")
-            .field("core", &self.core)
-            .finish_non_exhaustive()
-    }
-}
+pool_check!(
+    RedisCheck,
+    "redis",
+    ManageConnection<Connection = MultiplexedConnection>
+);

@@ -1,7 +1,6 @@
 //! The slots of one check, and the guard that frees them.
 
 use std::{
-    fmt,
     future::Future,
     ops::Range,
     sync::{
@@ -151,12 +150,6 @@ impl<P: ConnectionPool> Lanes<P> {
             task.set_step(Step::Ended(end));
         });
         Some(lane)
-    }
-}
-
-impl<P: ConnectionPool> fmt::Debug for Lanes<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes").finish_non_exhaustive()
     }
 }
 
