@@ -1,75 +1,50 @@
-//! The error of a driver, extracted from the error of a manager.
+//! The failure for an error of a manager, which may contain the driver's own error.
 
 use std::{any::Any, error::Error, io};
 
 use super::connect_timeout::ConnectTimeoutError;
 use crate::report::{Failure, Reason, reason_of_connect};
 
-/// The kind of a manager's error.
-pub(super) enum DriverError<T, E> {
-    /// The driver's own error.
-    Driver(T),
-    /// The limit of a [`ConnectTimeoutManager`](super::ConnectTimeoutManager) was reached.
-    TimedOut,
-    /// An error of another type, of a manager that this crate does not know.
-    Other(E),
-}
+type BoxedError = Box<dyn Error + Send + Sync>;
 
-/// Finds the driver's error `T`, also inside a [`ConnectTimeoutError`].
+/// Returns the failure for a manager's error, by `explain` if it is the driver's own error `T`.
 ///
-/// By type and not by trait, so that every manager of the right connections is accepted.
-pub(super) fn driver_error<T: 'static, E: 'static>(error: E) -> DriverError<T, E> {
+/// By type and not by trait, so that every manager of the right connections is accepted. `bb8` requires
+/// only `Debug`, which may contain credentials: of other errors only `io` and boxed ones are kept as the cause.
+pub(super) fn connect_failure<T: 'static, E: 'static>(
+    error: E,
+    explain: impl FnOnce(T) -> Failure,
+) -> Failure {
     let mut slot = Some(error);
-    let any: &mut dyn Any = &mut slot;
-    if let Some(found) = any.downcast_mut::<Option<T>>().and_then(Option::take) {
-        return DriverError::Driver(found);
-    }
-    if let Some(limited) = any.downcast_mut::<Option<ConnectTimeoutError<T>>>() {
-        return match limited.take() {
-            Some(ConnectTimeoutError::Manager(found)) => DriverError::Driver(found),
-            Some(ConnectTimeoutError::TimedOut) | None => DriverError::TimedOut,
-        };
-    }
-    match slot {
-        Some(error) => DriverError::Other(error),
-        // Unreachable: where it was taken above, it was returned.
-        None => DriverError::TimedOut,
-    }
-}
-
-/// Returns the failure for a connect that the limit has ended.
-pub(super) fn connect_timed_out() -> Failure {
-    Failure::new(Reason::Timeout).message(
-        "no new connection within the connect timeout: it hangs while connecting or logging in",
-    )
+    take(&mut slot, explain)
+        .or_else(|| take(&mut slot, |error: io::Error| boxed_error(error.into())))
+        .or_else(|| take(&mut slot, boxed_error))
+        .unwrap_or_else(|| Reason::Failed.into())
 }
 
 /// Returns the failure for an error of a type that this crate does not know.
-///
-/// `bb8` requires only `Debug`, which may contain credentials: only `io` and boxed errors are kept as the cause.
 pub(super) fn unknown_error<E: 'static>(error: E) -> Failure {
-    match driver_error::<io::Error, E>(error) {
-        DriverError::Driver(error) => {
-            let reason = reason_of_connect(&error).unwrap_or(Reason::Failed);
-            Failure::new(reason).caused_by(error)
-        }
-        DriverError::TimedOut => connect_timed_out(),
-        DriverError::Other(error) => boxed_error(error),
-    }
+    connect_failure(error, boxed_error)
 }
 
-type BoxedError = Box<dyn Error + Send + Sync>;
-
-fn boxed_error<E: 'static>(error: E) -> Failure {
-    match driver_error::<BoxedError, E>(error) {
-        DriverError::Driver(error) => {
-            let io = error.downcast_ref::<io::Error>();
-            let reason = io.and_then(reason_of_connect).unwrap_or(Reason::Failed);
-            Failure::new(reason).caused_by(error)
-        }
-        DriverError::TimedOut => connect_timed_out(),
-        DriverError::Other(_) => Failure::new(Reason::Failed),
+/// Takes the error out of `slot` if it is a `T`, also inside a [`ConnectTimeoutError`].
+fn take<T: 'static>(slot: &mut dyn Any, explain: impl FnOnce(T) -> Failure) -> Option<Failure> {
+    if let Some(error) = slot.downcast_mut::<Option<T>>() {
+        return error.take().map(explain);
     }
+    let error = slot.downcast_mut::<Option<ConnectTimeoutError<T>>>()?;
+    Some(match error.take()? {
+        ConnectTimeoutError::Manager(error) => explain(error),
+        ConnectTimeoutError::TimedOut => Failure::new(Reason::Timeout).message(
+            "no new connection within the connect timeout: it hangs while connecting or logging in",
+        ),
+    })
+}
+
+fn boxed_error(error: BoxedError) -> Failure {
+    let io = error.downcast_ref::<io::Error>();
+    let reason = io.and_then(reason_of_connect).unwrap_or(Reason::Failed);
+    Failure::new(reason).caused_by(error)
 }
 
 #[cfg(test)]

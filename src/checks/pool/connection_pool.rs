@@ -4,7 +4,7 @@ use std::{error::Error, future::Future, ops::DerefMut, time::Duration};
 
 use tokio::time::Instant;
 
-use super::sqlstate_code::{describe, is_of_connection, reason_of_code};
+use super::sqlstate_code::{failure_of_code, is_of_connection};
 use crate::{
     check::{CheckResult, Outcome},
     report::{Failure, Reason},
@@ -207,9 +207,7 @@ impl PingError {
     /// Codes that end one connection (classes 08 and 57P) are [`Broken`](Self::Broken), except 57P03 (starting
     /// up or shutting down). All others are [`CannotServe`](Self::CannotServe).
     pub fn from_sqlstate(code: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let failure = Failure::new(reason_of_code(code))
-            .message(describe(code))
-            .caused_by(error);
+        let failure = failure_of_code(code).caused_by(error);
         match is_of_connection(code) || code.starts_with("08") {
             true => Self::Broken(failure),
             false => Self::CannotServe(failure),

@@ -14,9 +14,7 @@ mod lanes;
 mod sqlstate_code;
 
 #[cfg(feature = "postgres")]
-pub(super) use self::sqlstate_code::{
-    describe, is_of_connection as code_is_of_connection, reason_of_code,
-};
+pub(super) use self::sqlstate_code::{failure_of_code, is_of_connection as code_is_of_connection};
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) use self::{
     bb8::Server,

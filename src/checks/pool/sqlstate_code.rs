@@ -1,75 +1,71 @@
 //! What the codes of Postgres mean, with any driver.
 
-use crate::report::Reason;
-
-/// The reason by code, or by class, as in appendix A of the Postgres manual.
-pub(in crate::checks) fn reason_of_code(code: &str) -> Reason {
-    match code {
-        "57P03" | "57P01" | "57P02" => Reason::Loading,
-        "57P04" | "3D000" | "3F000" | "42P01" | "42703" | "42883" => Reason::NotFound,
-        "57014" => Reason::Timeout,
-        "25006" => Reason::ReadOnly,
-        "42501" => Reason::Rejected,
-        _ => match code.get(..2) {
-            Some("28") => Reason::Auth,
-            Some("53") => Reason::Exhausted,
-            // Postgres sends it to a client that breaks the protocol, which the driver does not.
-            // A proxy sends it when it cannot reach the server.
-            Some("08") => Reason::Unreachable,
-            Some("40" | "55") => Reason::Busy,
-            Some("58" | "F0" | "XX") => Reason::Failed,
-            _ => Reason::Rejected,
-        },
-    }
-}
+use crate::report::{Failure, Reason};
 
 /// Whether the code ends one connection and proves nothing about the server.
 pub(in crate::checks) fn is_of_connection(code: &str) -> bool {
     code.starts_with("57P") && code != "57P03"
 }
 
-/// The message for a code that the server sent.
-pub(in crate::checks) fn describe(code: &str) -> String {
-    match name(code) {
-        Some(name) => format!("the server answers {code} {name}"),
+/// The failure for a code that the server sent, with its reason and a message.
+pub(in crate::checks) fn failure_of_code(code: &str) -> Failure {
+    let (reason, name) = meaning(code);
+    let is_code = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    Failure::new(reason).message(match (name, is_code) {
+        ("", true) => format!("the server answers {code}"),
         // From a peer that is not a Postgres server, too: then it is not repeated.
-        None if is_code(code) => format!("the server answers {code}"),
-        None => "the server answers an error".to_owned(),
-    }
-}
-
-fn is_code(code: &str) -> bool {
-    code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// The meaning of the codes that operators meet, and what to do where that differs by code.
-fn name(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "53300" => "too many connections: raise max_connections or shrink the pools",
-        "53200" => "out of memory: check the server's memory",
-        "53100" => "disk full: free disk space on the server",
-        "53400" => "configuration limit exceeded",
-        "28P01" => "wrong password",
-        "28000" => "no pg_hba entry for this user, host and encryption",
-        "3D000" => "the database does not exist",
-        "57P01" => "terminated by an administrator",
-        "57P02" => "crash of another server process",
-        "57P03" => "starting up, shutting down or recovering",
-        "57014" => "query canceled: statement_timeout",
-        "08P01" => {
-            "protocol violation: a pooler in front cannot reach the server, or the port is wrong"
-        }
-        "25006" => "read-only transaction",
-        "42501" => "insufficient privilege",
-        "42P01" => "undefined table",
-        "42883" => "undefined function",
-        _ => return None,
+        ("", false) => "the server answers an error".to_owned(),
+        _ => format!("the server answers {code} {name}"),
     })
+}
+
+/// The reason by code, or by class, as in appendix A of the Postgres manual.
+///
+/// With the name of codes that operators meet, and what to do where that differs by code.
+fn meaning(code: &str) -> (Reason, &'static str) {
+    use Reason::{
+        Auth, Busy, Exhausted, Failed, Loading, NotFound, ReadOnly, Rejected, Timeout, Unreachable,
+    };
+    match code {
+        "08P01" => (
+            Unreachable,
+            "protocol violation: a pooler in front cannot reach the server, or the port is wrong",
+        ),
+        "25006" => (ReadOnly, "read-only transaction"),
+        "28000" => (Auth, "no pg_hba entry for this user, host and encryption"),
+        "28P01" => (Auth, "wrong password"),
+        "3D000" => (NotFound, "the database does not exist"),
+        "42501" => (Rejected, "insufficient privilege"),
+        "42883" => (NotFound, "undefined function"),
+        "42P01" => (NotFound, "undefined table"),
+        "53100" => (Exhausted, "disk full: free disk space on the server"),
+        "53200" => (Exhausted, "out of memory: check the server's memory"),
+        "53300" => (
+            Exhausted,
+            "too many connections: raise max_connections or shrink the pools",
+        ),
+        "53400" => (Exhausted, "configuration limit exceeded"),
+        "57014" => (Timeout, "query canceled: statement_timeout"),
+        "57P01" => (Loading, "terminated by an administrator"),
+        "57P02" => (Loading, "crash of another server process"),
+        "57P03" => (Loading, "starting up, shutting down or recovering"),
+        "3F000" | "42703" | "57P04" => (NotFound, ""),
+        _ => match code.get(..2) {
+            // Postgres sends it to a client that breaks the protocol, which the driver does not.
+            // A proxy sends it when it cannot reach the server.
+            Some("08") => (Unreachable, ""),
+            Some("28") => (Auth, ""),
+            Some("40" | "55") => (Busy, ""),
+            Some("53") => (Exhausted, ""),
+            Some("58" | "F0" | "XX") => (Failed, ""),
+            _ => (Rejected, ""),
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Reason, describe, reason_of_code};
+    use super::{Reason, failure_of_code};
 
     #[test]
     fn each_code_has_its_reason() {
@@ -87,13 +83,22 @@ mod tests {
             ("XX000", Reason::Failed),
             ("", Reason::Rejected),
         ] {
-            assert_eq!(reason_of_code(code), reason, "{code}");
+            assert_eq!(failure_of_code(code).reason(), reason, "{code}");
         }
     }
 
     #[test]
     fn text_that_is_not_a_code_is_not_repeated() {
-        assert_eq!(describe("XX000"), "the server answers XX000");
-        assert_eq!(describe("password=x"), "the server answers an error");
+        for (code, message) in [
+            (
+                "53400",
+                "the server answers 53400 configuration limit exceeded",
+            ),
+            ("XX000", "the server answers XX000"),
+            ("password=x", "the server answers an error"),
+        ] {
+            let failure = failure_of_code(code);
+            assert_eq!(failure.message_text().map(|text| &**text), Some(message));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    check::Outcome,
+    check::{CheckResult, Outcome},
     report::{Failure, Reason},
 };
 
@@ -68,44 +68,41 @@ fn parse_lsn(text: &str) -> Option<u64> {
 pub(super) fn judge(
     row: &[Option<String>],
     role: Option<Role>,
-    lag: Option<(Duration, Option<Duration>)>,
-) -> Result<Outcome, Failure> {
+    lag: Option<(Duration, Duration)>,
+) -> CheckResult {
     let column = |index: usize| row.get(index).and_then(Option::as_deref);
-    let replica = column(0) == Some("t");
-    let read_only = column(1) == Some("on");
-    let observed = if replica { "replica" } else { "primary" };
-    match role {
-        Some(Role::Primary) if replica => {
-            return Err(Failure::new(Reason::ReadOnly)
-                .message("the server is a replica, and a server that takes writes is required")
-                .observe("role", observed));
-        }
-        Some(Role::Primary) if read_only => {
-            return Err(Failure::new(Reason::ReadOnly)
-                .message("default_transaction_read_only is on, and a server that takes writes is required")
-                .observe("role", observed));
-        }
-        Some(Role::Replica) if !replica => {
-            return Err(Failure::new(Reason::Mismatch)
-                .message("the server is a primary, and a replica is required")
-                .observe("role", observed));
-        }
-        _ => {}
+    let is_replica = column(0) == Some("t");
+    let is_read_only = column(1) == Some("on");
+    let observed = if is_replica { "replica" } else { "primary" };
+    let violated = match role {
+        Some(Role::Primary) if is_replica => Some((
+            Reason::ReadOnly,
+            "the server is a replica, and a server that takes writes is required",
+        )),
+        Some(Role::Primary) if is_read_only => Some((
+            Reason::ReadOnly,
+            "default_transaction_read_only is on, and a server that takes writes is required",
+        )),
+        Some(Role::Replica) if !is_replica => Some((
+            Reason::Mismatch,
+            "the server is a primary, and a replica is required",
+        )),
+        _ => None,
+    };
+    if let Some((reason, message)) = violated {
+        let failure = Failure::new(reason).message(message);
+        return Err(failure.observe("role", observed));
     }
-    match lag {
-        None | Some((_, None)) => Ok(Outcome::up().observe("role", observed)),
-        Some((max, Some(lag))) => {
-            let outcome = if lag <= max {
-                Outcome::up()
-            } else {
-                Outcome::degraded(Reason::Behind)
-                    .message("the replication lag is above max_replication_lag")
-            };
-            Ok(outcome
-                .observe("role", observed)
-                .observe("lag_seconds", lag.as_secs_f64()))
-        }
-    }
+    let outcome = match lag {
+        Some((max, lag)) if lag > max => Outcome::degraded(Reason::Behind)
+            .message("the replication lag is above max_replication_lag"),
+        _ => Outcome::up(),
+    };
+    let outcome = outcome.observe("role", observed);
+    Ok(match lag {
+        Some((_, lag)) => outcome.observe("lag_seconds", lag.as_secs_f64()),
+        None => outcome,
+    })
 }
 
 #[cfg(test)]
@@ -164,7 +161,7 @@ mod tests {
                 (Status::Down, Some(Reason::Mismatch)),
             ),
         ] {
-            let lag = lag.map(|lag| (SECOND, Some(lag)));
+            let lag = lag.map(|lag| (SECOND, lag));
             let judged = match judge(&cells(&row), role, lag) {
                 Ok(outcome) => (outcome.status(), outcome.reason()),
                 Err(failure) => (Status::Down, Some(failure.reason())),

@@ -8,7 +8,7 @@ use std::{
 
 use bb8::ManageConnection;
 use tokio::time::Instant;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow, error::SqlState};
+use tokio_postgres::{Client, Error, SimpleQueryMessage, error::SqlState};
 
 use super::{
     replication::{self, ReplayMarks, Role},
@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     check::{CheckResult, Outcome},
-    checks::pool::{PingError, Server},
+    checks::{
+        driver_error::connect_failure,
+        pool::{PingError, Server},
+    },
     report::{Failure, Reason},
 };
 
@@ -43,7 +46,7 @@ impl<M: ManageConnection<Connection = Client>> Server<M> for PostgresRequirement
     }
 
     fn connect_failure(&self, error: M::Error) -> Failure {
-        sqlstate::connect_failure(error)
+        connect_failure(error, sqlstate::failure)
     }
 
     fn has_proof(&self) -> bool {
@@ -51,60 +54,46 @@ impl<M: ManageConnection<Connection = Client>> Server<M> for PostgresRequirement
     }
 
     async fn prove(&self, connection: &mut Client, until: Instant) -> Result<CheckResult, Failure> {
-        Ok(match self.evaluate(connection, until).await {
-            Err(ProofError::Broken(failure)) => return Err(failure),
+        match self.evaluate(connection, until).await {
+            Ok(result) => Ok(result),
             // The app returned the connection inside a failed transaction, in which every statement fails.
             // Only the app may end it.
-            Err(ProofError::InFailedTransaction) => Ok(Outcome::degraded(Reason::Rejected).message(
-                "a pooled connection is inside a failed transaction (25P02): the app returned it without ROLLBACK",
-            )),
-            Err(ProofError::Failure(failure)) => Err(failure),
-            Ok(outcome) => Ok(outcome),
-        })
-    }
-}
-
-/// Why a proof has no outcome.
-enum ProofError {
-    InFailedTransaction,
-    /// The connection broke.
-    Broken(Failure),
-    Failure(Failure),
-}
-
-impl From<Failure> for ProofError {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
+            Err(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
+                Ok(Ok(Outcome::degraded(Reason::Rejected).message(
+                    "a pooled connection is inside a failed transaction (25P02): the app returned it without ROLLBACK",
+                )))
+            }
+            Err(error) if sqlstate::is_of_connection(&error) => Err(sqlstate::failure(error)),
+            Err(error) => Ok(Err(sqlstate::failure(error))),
+        }
     }
 }
 
 impl PostgresRequirements {
-    async fn evaluate(&self, client: &Client, until: Instant) -> Result<Outcome, ProofError> {
-        let mut outcome = Outcome::up();
+    async fn evaluate(&self, client: &Client, until: Instant) -> Result<CheckResult, Error> {
+        let mut result = Ok(Outcome::up());
         if let Some(sql) = replication::sql(self.role, self.max_lag) {
             let row = first_row(client, &sql, until).await?;
-            let lag = self.max_lag.map(|max| {
+            let lag = self.max_lag.and_then(|max| {
                 let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-                (max, marks.lag(&row, Instant::now()))
+                Some((max, marks.lag(&row, Instant::now())?))
             });
-            outcome = replication::judge(&row, self.role, lag)?;
+            result = replication::judge(&row, self.role, lag);
         }
-        let Some(sql) = &self.query else {
-            return Ok(outcome);
-        };
-        let row = first_row(client, sql, until).await?;
-        match &self.expected {
-            Some(expected) if row.first().map(Option::as_deref) != Some(Some(&**expected)) => {
+        if let (Ok(_), Some(sql)) = (&result, &self.query) {
+            let row = first_row(client, sql, until).await?;
+            let value = row.first().and_then(Option::as_deref);
+            if self.expected.is_some() && self.expected.as_deref() != value {
                 let failure = Failure::new(Reason::Mismatch);
-                Err(failure.message("the query does not return the expected value"))?
+                result = Err(failure.message("the query does not return the expected value"));
             }
-            _ => Ok(outcome),
         }
+        Ok(result)
     }
 }
 
 /// Returns the first row of `sql`. The server ends the query at `until`.
-async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<TextRow, ProofError> {
+async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<TextRow, Error> {
     let left = until
         .saturating_duration_since(Instant::now())
         .max(MIN_TIMEOUT);
@@ -116,36 +105,16 @@ async fn first_row(client: &Client, sql: &str, until: Instant) -> Result<TextRow
          SELECT set_config('statement_timeout', current_setting('tower_health.kept'), true)",
         left.as_millis(),
     );
-    let messages = client.simple_query(&message).await.map_err(|error| {
-        if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) {
-            ProofError::InFailedTransaction
-        } else if sqlstate::is_of_connection(&error) {
-            ProofError::Broken(sqlstate::failure(error))
-        } else {
-            ProofError::Failure(sqlstate::failure(error))
-        }
-    })?;
-    // The first row of each result. Two results precede those of `sql`, and one follows.
-    let mut results: Vec<Option<&SimpleQueryRow>> = vec![None];
-    for message in &messages {
-        match message {
-            SimpleQueryMessage::Row(row) => {
-                if let Some(first) = results.last_mut() {
-                    first.get_or_insert(row);
-                }
-            }
-            SimpleQueryMessage::CommandComplete(_) => results.push(None),
-            _ => {}
+    let messages = client.simple_query(&message).await?;
+    // Two results precede those of `sql`, and one follows. The last part belongs to no result.
+    let is_end = |message: &_| matches!(message, SimpleQueryMessage::CommandComplete(_));
+    let results: Vec<_> = messages.split(is_end).collect();
+    let own = results.get(2..results.len().saturating_sub(2));
+    for message in own.unwrap_or_default().iter().copied().flatten() {
+        if let SimpleQueryMessage::Row(row) = message {
+            let column = |column| row.try_get(column).ok().flatten().map(str::to_owned);
+            return Ok((0..row.len()).map(column).collect());
         }
     }
-    // The last entry belongs to no result.
-    let own = results
-        .get(2..results.len().saturating_sub(2))
-        .unwrap_or_default();
-    let row = own.iter().flatten().next();
-    Ok(row.map_or_else(Vec::new, |row| {
-        (0..row.len())
-            .map(|column| row.try_get(column).ok().flatten().map(str::to_owned))
-            .collect()
-    }))
+    Ok(Vec::new())
 }

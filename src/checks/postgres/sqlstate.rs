@@ -8,21 +8,9 @@ use tokio_postgres::{
 };
 
 use crate::{
-    checks::{
-        driver_error::{DriverError, connect_timed_out, driver_error, unknown_error},
-        pool::{PingError, code_is_of_connection, describe, reason_of_code},
-    },
+    checks::pool::{PingError, code_is_of_connection, failure_of_code},
     report::{Failure, Reason, reason_of_connect},
 };
-
-/// Returns why no connection can be opened.
-pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
-    match driver_error::<Error, E>(error) {
-        DriverError::Driver(error) => failure(error),
-        DriverError::TimedOut => connect_timed_out(),
-        DriverError::Other(error) => unknown_error(error),
-    }
-}
 
 /// Its reason by SQLSTATE, or by the kind of `io` error.
 impl From<Error> for PingError {
@@ -51,18 +39,15 @@ pub(super) fn is_of_connection(error: &Error) -> bool {
 
 /// Returns the failure with its reason and a message.
 pub(super) fn failure(error: Error) -> Failure {
-    let reason = reason(&error);
     let failure = match error.code() {
-        Some(code) => Failure::new(reason).message(describe(code.code())),
-        None => Failure::new(reason),
+        Some(code) => failure_of_code(code.code()),
+        None => reason(&error).into(),
     };
     failure.caused_by(error)
 }
 
+/// Returns the reason of an error without a code.
 fn reason(error: &Error) -> Reason {
-    if let Some(code) = error.code() {
-        return reason_of_code(code.code());
-    }
     if error.is_closed() {
         return Reason::Reset;
     }
@@ -77,7 +62,11 @@ fn reason(error: &Error) -> Reason {
         return reason_of_connect(io).unwrap_or(match io.kind() {
             // `target_session_attrs`: the driver found no server of the required kind.
             io::ErrorKind::PermissionDenied if io.raw_os_error().is_none() => {
-                reason_of_session_attrs(io)
+                // "database does not allow writes" or "database is not read only".
+                match io.to_string().contains("not read only") {
+                    true => Reason::Mismatch,
+                    false => Reason::ReadOnly,
+                }
             }
             io::ErrorKind::PermissionDenied => Reason::Auth,
             // Bytes that are not a message: the server is not Postgres.
@@ -95,14 +84,5 @@ fn reason(error: &Error) -> Reason {
             _ => Reason::Misconfigured,
         },
         _ => Reason::Failed,
-    }
-}
-
-/// Reads the driver's text: "database does not allow writes" or "database is not read only".
-fn reason_of_session_attrs(error: &io::Error) -> Reason {
-    if error.to_string().contains("not read only") {
-        Reason::Mismatch
-    } else {
-        Reason::ReadOnly
     }
 }

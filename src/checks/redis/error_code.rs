@@ -5,25 +5,18 @@ use std::{error::Error as _, io};
 use bb8_redis::redis::{ErrorKind, RedisError};
 
 use crate::{
-    checks::{
-        driver_error::{DriverError, connect_timed_out, driver_error, unknown_error},
-        pool::PingError,
-    },
+    checks::pool::PingError,
     report::{Failure, Reason, reason_of_connect},
 };
 
 /// Returns why no connection can be opened.
-pub(super) fn connect_failure<E: 'static>(error: E) -> Failure {
-    match driver_error::<RedisError, E>(error) {
-        DriverError::Driver(error) => match error.code() {
-            // In a login only `SELECT` is answered by a plain `ERR`: the database number is out of range.
-            Some("ERR") => Failure::new(Reason::NotFound)
-                .message("the server refuses to select the database")
-                .caused_by(error),
-            _ => failure(error),
-        },
-        DriverError::TimedOut => connect_timed_out(),
-        DriverError::Other(error) => unknown_error(error),
+pub(super) fn login_failure(error: RedisError) -> Failure {
+    match error.code() {
+        // In a login only `SELECT` is answered by a plain `ERR`: the database number is out of range.
+        Some("ERR") => Failure::new(Reason::NotFound)
+            .message("the server refuses to select the database")
+            .caused_by(error),
+        _ => failure(error),
     }
 }
 
@@ -41,44 +34,55 @@ impl From<RedisError> for PingError {
 
 /// Returns the failure with its reason and a message.
 pub(super) fn failure(error: RedisError) -> Failure {
-    let reason = reason(&error);
     let failure = match error.code() {
-        Some(code) => Failure::new(reason).message(match name(code) {
-            Some(name) => format!("the server answers {code}: {name}"),
-            None => format!("the server answers {}", plain_code(code)),
-        }),
-        None if reason == Reason::Timeout => {
-            Failure::new(reason).message("waiting for the server's reply")
-        }
-        None => Failure::new(reason),
+        Some(code) => failure_of_code(code),
+        None => match reason(&error) {
+            Reason::Timeout => {
+                Failure::new(Reason::Timeout).message("waiting for the server's reply")
+            }
+            reason => reason.into(),
+        },
     };
     failure.caused_by(error)
 }
 
-/// Returns the meaning of common codes.
-fn name(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "LOADING" => "loading its data set",
-        "BUSY" => "running a script",
-        "MISCONF" => {
-            "cannot save to disk, so commands are refused: check the disk and the log of the server"
-        }
-        "MASTERDOWN" => "a replica without a link to its primary",
-        "NOAUTH" => "a password is required",
-        "WRONGPASS" => "wrong user or password",
-        "NOPERM" => "the user's ACL forbids the command",
-        "READONLY" => "a replica takes no writes",
-        "OOM" => "maxmemory is used up: raise it or evict keys",
-        "CLUSTERDOWN" => "the cluster is down",
-        "NOREPLICAS" => "too few replicas for a write",
-        _ => return None,
+fn failure_of_code(code: &str) -> Failure {
+    let (reason, name) = meaning(code);
+    // Other text may be that of a server that is not Redis.
+    let is_code = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    Failure::new(reason).message(match (name, is_code) {
+        ("", true) => format!("the server answers {code}"),
+        ("", false) => "the server answers an error".to_owned(),
+        _ => format!("the server answers {code}: {name}"),
     })
 }
 
-fn reason(error: &RedisError) -> Reason {
-    if let Some(code) = error.code() {
-        return reason_of_code(code);
+/// Returns the reason, and the meaning of common codes.
+fn meaning(code: &str) -> (Reason, &'static str) {
+    use Reason::{Auth, Busy, Loading, Misconfigured, Mismatch, NoPrimary, ReadOnly, Rejected};
+    match code {
+        "LOADING" => (Loading, "loading its data set"),
+        "BUSY" => (Busy, "running a script"),
+        "TRYAGAIN" => (Busy, ""),
+        "MISCONF" => (
+            Misconfigured,
+            "cannot save to disk, so commands are refused: check the disk and the log of the server",
+        ),
+        "MASTERDOWN" => (NoPrimary, "a replica without a link to its primary"),
+        "NOAUTH" => (Auth, "a password is required"),
+        "WRONGPASS" => (Auth, "wrong user or password"),
+        "NOPERM" => (Rejected, "the user's ACL forbids the command"),
+        "READONLY" => (ReadOnly, "a replica takes no writes"),
+        "OOM" => (ReadOnly, "maxmemory is used up: raise it or evict keys"),
+        "CLUSTERDOWN" => (ReadOnly, "the cluster is down"),
+        "NOREPLICAS" => (ReadOnly, "too few replicas for a write"),
+        "WRONGTYPE" => (Mismatch, ""),
+        _ => (Rejected, ""),
     }
+}
+
+/// Returns the reason of an error without a code.
+fn reason(error: &RedisError) -> Reason {
     match error.kind() {
         ErrorKind::AuthenticationFailed => Reason::Auth,
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType | ErrorKind::RESP3NotSupported => {
@@ -109,30 +113,11 @@ fn in_chain<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::
     })
 }
 
-fn reason_of_code(code: &str) -> Reason {
-    match code {
-        "LOADING" => Reason::Loading,
-        "BUSY" | "TRYAGAIN" => Reason::Busy,
-        "MISCONF" => Reason::Misconfigured,
-        "MASTERDOWN" => Reason::NoPrimary,
-        "NOAUTH" | "WRONGPASS" => Reason::Auth,
-        "READONLY" | "NOREPLICAS" | "CLUSTERDOWN" | "OOM" => Reason::ReadOnly,
-        "WRONGTYPE" => Reason::Mismatch,
-        _ => Reason::Rejected,
-    }
-}
-
-/// Returns `code` if it has the format of a code. Other text may be that of a server that is not Redis.
-fn plain_code(code: &str) -> &str {
-    let fits = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    if fits { code } else { "an error" }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use super::{Reason, RedisError, plain_code, reason, reason_of_code};
+    use super::{Reason, RedisError, failure_of_code, reason};
 
     #[test]
     fn an_io_error_behind_the_driver_error_is_found() {
@@ -168,13 +153,22 @@ mod tests {
             ("OOM", Reason::ReadOnly),
             ("ERR", Reason::Rejected),
         ] {
-            assert_eq!(reason_of_code(code), reason, "{code}");
+            assert_eq!(failure_of_code(code).reason(), reason, "{code}");
         }
     }
 
     #[test]
     fn text_that_is_not_a_code_is_not_repeated() {
-        assert_eq!(plain_code("LOADING"), "LOADING");
-        assert_eq!(plain_code("password=x"), "an error");
+        for (code, message) in [
+            (
+                "LOADING",
+                "the server answers LOADING: loading its data set",
+            ),
+            ("ERR", "the server answers ERR"),
+            ("password=x", "the server answers an error"),
+        ] {
+            let failure = failure_of_code(code);
+            assert_eq!(failure.message_text().map(|text| &**text), Some(message));
+        }
     }
 }

@@ -16,7 +16,10 @@ use tokio::time::{Instant, sleep};
 use super::error_code;
 use crate::{
     check::{CheckResult, Outcome},
-    checks::pool::{PingError, Server},
+    checks::{
+        driver_error::connect_failure,
+        pool::{PingError, Server},
+    },
     report::{Failure, Reason},
 };
 
@@ -47,7 +50,7 @@ impl<M: ManageConnection<Connection = MultiplexedConnection>> Server<M> for Redi
     }
 
     fn connect_failure(&self, error: M::Error) -> Failure {
-        error_code::connect_failure(error)
+        connect_failure(error, error_code::login_failure)
     }
 
     fn has_proof(&self) -> bool {
@@ -99,7 +102,7 @@ impl RedisRequirements {
         if commands.is_empty() {
             return Ok(Outcome::up());
         }
-        let mut answers = answers(&commands, connection).await?.into_iter();
+        let mut answers = answers(&commands, connection).await?;
         let mut outcome = Outcome::up();
         for queue in &self.queues {
             outcome = queue.judge(next::<u64>(&mut answers)?, outcome)?;
@@ -109,8 +112,7 @@ impl RedisRequirements {
             outcome = judge_role(&role, wanted, outcome)?;
         }
         if let Some(share) = self.memory {
-            let memory = MemoryUsage::parse(&next::<String>(&mut answers)?);
-            outcome = memory.judge(share, outcome);
+            outcome = judge_memory(&next::<String>(&mut answers)?, share, outcome);
         }
         Ok(outcome)
     }
@@ -134,44 +136,29 @@ impl Queue {
     }
 }
 
-/// How full the server is, by `INFO memory`.
-#[derive(Debug, PartialEq, Eq)]
-struct MemoryUsage {
-    used: u64,
-    /// 0: the server has no limit.
-    max: u64,
-}
-
-impl MemoryUsage {
-    fn parse(info: &str) -> Self {
-        let field = |name: &str| {
-            info.lines()
-                .filter_map(|line| line.split_once(':'))
-                .find(|(key, _)| *key == name)
-                .and_then(|(_, value)| value.trim().parse().ok())
-                .unwrap_or(0)
-        };
-        Self {
-            used: field("used_memory"),
-            max: field("maxmemory"),
-        }
+/// Judges how full the server is, by its `INFO memory`.
+fn judge_memory(info: &str, share: f64, outcome: Outcome) -> Outcome {
+    let field = |name: &str| -> u64 {
+        let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+        let field = fields.find(|(key, _)| *key == name);
+        field
+            .and_then(|(_, value)| value.trim().parse().ok())
+            .unwrap_or(0)
+    };
+    let (used, max) = (field("used_memory"), field("maxmemory"));
+    let outcome = outcome
+        .observe("used_memory", used)
+        .observe("maxmemory", max);
+    // 0: the server has no limit. Exact up to 2^53 bytes, far above both.
+    if max == 0 || used as f64 <= share * max as f64 {
+        return outcome;
     }
-
-    fn judge(&self, share: f64, outcome: Outcome) -> Outcome {
-        let outcome = outcome
-            .observe("used_memory", self.used)
-            .observe("maxmemory", self.max);
-        // Exact up to 2^53 bytes, far above both.
-        if self.max == 0 || self.used as f64 <= share * self.max as f64 {
-            return outcome;
-        }
-        let percent = self.used.saturating_mul(100) / self.max;
-        worse(
-            outcome,
-            Reason::Exhausted,
-            format!("{percent} % of maxmemory is used"),
-        )
-    }
+    let percent = used.saturating_mul(100) / max;
+    worse(
+        outcome,
+        Reason::Exhausted,
+        format!("{percent} % of maxmemory is used"),
+    )
 }
 
 /// Degrades `outcome`, unless it is degraded already.
@@ -205,7 +192,7 @@ async fn write_and_read_back(
         .arg(KEY_TTL_MS);
     commands.cmd("GET").arg(&key);
     commands.cmd("DEL").arg(&key);
-    let mut answers = answers(&commands, connection).await?.into_iter();
+    let mut answers = answers(&commands, connection).await?;
     next::<Value>(&mut answers)?;
     if next::<Option<String>>(&mut answers)? == Some(value) {
         Ok(())
@@ -223,25 +210,26 @@ fn judge_role(answer: &[Value], wanted: &'static str, outcome: Outcome) -> Check
         },
         _ => "other",
     };
-    match (role == wanted, wanted) {
-        (true, _) => Ok(outcome.observe("role", role)),
-        (false, "primary") => Err(Failure::new(Reason::ReadOnly)
-            .message("the server is not a primary, and a primary is required")
-            .observe("role", role)),
-        (false, _) => Err(Failure::new(Reason::Mismatch)
-            .message("the server is not a replica, and a replica is required")
-            .observe("role", role)),
-    }
+    let (reason, message) = match wanted {
+        _ if role == wanted => return Ok(outcome.observe("role", role)),
+        "primary" => (
+            Reason::ReadOnly,
+            "the server is not a primary, and a primary is required",
+        ),
+        _ => (
+            Reason::Mismatch,
+            "the server is not a replica, and a replica is required",
+        ),
+    };
+    Err(Failure::new(reason).message(message).observe("role", role))
 }
 
 async fn answers(
     commands: &Pipeline,
     connection: &mut MultiplexedConnection,
-) -> Result<Vec<Value>, Failure> {
-    commands
-        .query_async(connection)
-        .await
-        .map_err(error_code::failure)
+) -> Result<impl Iterator<Item = Value>, Failure> {
+    let answers = commands.query_async::<Vec<Value>>(connection).await;
+    answers.map(Vec::into_iter).map_err(error_code::failure)
 }
 
 fn next<T: FromRedisValue>(answers: &mut impl Iterator<Item = Value>) -> Result<T, Failure> {
@@ -252,12 +240,12 @@ fn next<T: FromRedisValue>(answers: &mut impl Iterator<Item = Value>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::{MemoryUsage, Outcome, Reason};
+    use super::{Outcome, Reason, judge_memory};
 
     #[test]
     fn memory_above_its_share_of_the_limit_is_exhausted() {
         for (used, max, reason) in [
-            (90, 100, None),
+            (90_u64, 100_u64, None),
             (91, 100, Some(Reason::Exhausted)),
             (200, 100, Some(Reason::Exhausted)),
             (91, 0, None),
@@ -265,21 +253,20 @@ mod tests {
             let info = format!(
                 "# Memory\r\nused_memory:{used}\r\nused_memory_human:1M\r\nmaxmemory:{max}\r\n"
             );
-            let memory = MemoryUsage::parse(&info);
-            assert_eq!(memory, MemoryUsage { used, max });
+            let judged = judge_memory(&info, 0.9, Outcome::up());
+            assert_eq!(judged.reason(), reason, "{used} {max}");
             assert_eq!(
-                memory.judge(0.9, Outcome::up()).reason(),
-                reason,
-                "{used} {max}"
+                judged.observations.values,
+                [
+                    ("used_memory".into(), used.into()),
+                    ("maxmemory".into(), max.into())
+                ]
             );
         }
     }
 
     #[test]
     fn an_answer_without_the_fields_means_no_limit() {
-        assert_eq!(
-            MemoryUsage::parse("").judge(0.9, Outcome::up()).reason(),
-            None
-        );
+        assert_eq!(judge_memory("", 0.9, Outcome::up()).reason(), None);
     }
 }
