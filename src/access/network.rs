@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, net::IpAddr, sync::Arc};
+use std::{error::Error, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -12,7 +12,7 @@ const MAPPED_LENGTH: u8 = 96;
 /// The first entry that is neither.
 pub(super) fn parse_networks<N: AsRef<str>>(
     networks: impl IntoIterator<Item = N>,
-) -> Result<Arc<[IpNet]>, InvalidNetwork> {
+) -> Result<Vec<IpNet>, InvalidNetwork> {
     networks
         .into_iter()
         .map(|network| {

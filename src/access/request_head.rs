@@ -103,28 +103,22 @@ impl<'a> RequestHead<'a> {
     /// forwarded request of any other peer.
     pub fn client_ip(&self) -> Option<IpAddr> {
         let peer = self.peer_ip()?;
-        let is_trusted = contains(self.proxies, peer);
-        if !is_trusted {
-            return (!self.for_details || !self.is_forwarded()).then_some(peer);
-        }
-        match forwarded::read(self.headers, self.proxies) {
-            Forwarded::Client(client) => Some(client),
-            Forwarded::Unreadable => None,
-            Forwarded::Absent if self.for_details && self.is_forwarded() => None,
-            Forwarded::Absent => Some(peer),
+        match self.client_of_proxy() {
+            Some(Forwarded::Client(client)) => Some(client),
+            Some(Forwarded::Unreadable) => None,
+            _ if self.for_details && self.is_forwarded() => None,
+            _ => Some(peer),
         }
     }
 
     /// Returns whether the request comes from this host and was not forwarded for another host.
     pub(super) fn is_local(&self) -> bool {
-        if !self.peer_ip().is_some_and(|peer| peer.is_loopback()) {
-            return false;
-        }
-        if self.for_details {
-            !self.is_forwarded() && self.has_local_hosts()
-        } else {
-            !self.is_forwarded() || self.proxy_names_no_client()
-        }
+        let is_loopback = self.peer_ip().is_some_and(|peer| peer.is_loopback());
+        is_loopback
+            && match self.for_details {
+                true => !self.is_forwarded() && self.has_local_hosts(),
+                false => !self.is_forwarded() || self.client_of_proxy() == Some(Forwarded::Absent),
+            }
     }
 
     pub(super) fn note_missing_peer(&self) {
@@ -133,11 +127,9 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    fn proxy_names_no_client(&self) -> bool {
-        let is_trusted = self
-            .peer_ip()
-            .is_some_and(|peer| contains(self.proxies, peer));
-        is_trusted && forwarded::read(self.headers, self.proxies) == Forwarded::Absent
+    /// Returns the client that the peer names; `None` if the peer is not a trusted proxy.
+    fn client_of_proxy(&self) -> Option<Forwarded> {
+        contains(self.proxies, self.peer_ip()?).then(|| forwarded::read(self.headers, self.proxies))
     }
 
     fn is_forwarded(&self) -> bool {

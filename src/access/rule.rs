@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -39,9 +40,10 @@ use super::{
 ///
 /// A request is forwarded if it carries `forwarded`, `via`, `x-real-ip` or any `x-forwarded-*`. For
 /// details, such a request never counts as its peer; see [`trusted_proxies`](Self::trusted_proxies).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Access {
-    rule: Rule,
+    /// Each grants access by itself.
+    rules: Cow<'static, [ProxiedRule]>,
 }
 
 /// The part of a report that a caller may see.
@@ -54,30 +56,37 @@ pub enum Detail {
     Full,
 }
 
+/// A rule, and the proxies that count for it.
+#[derive(Clone, Debug)]
+struct ProxiedRule {
+    rule: Rule,
+    proxies: Vec<IpNet>,
+}
+
 #[derive(Clone)]
 enum Rule {
-    DenyAll,
     AllowAll,
     Loopback,
-    Networks(Arc<[IpNet]>),
+    Networks(Vec<IpNet>),
     Bearer(Tokens),
     Predicate(Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>),
-    Either(Arc<(Access, Access)>),
-    WithProxies(Arc<(Access, Arc<[IpNet]>)>),
 }
+
+static ALLOW_ALL: [ProxiedRule; 1] = [ProxiedRule::new(Rule::AllowAll)];
+static LOOPBACK: [ProxiedRule; 1] = [ProxiedRule::new(Rule::Loopback)];
 
 impl Access {
     /// Denies every caller.
     pub const fn nobody() -> Self {
         Self {
-            rule: Rule::DenyAll,
+            rules: Cow::Borrowed(&[]),
         }
     }
 
     /// Allows every caller.
     pub const fn everybody() -> Self {
         Self {
-            rule: Rule::AllowAll,
+            rules: Cow::Borrowed(&ALLOW_ALL),
         }
     }
 
@@ -92,7 +101,7 @@ impl Access {
     /// them, every caller that sends a local host name is allowed. Use [`bearer`](Self::bearer) instead.
     pub const fn loopback() -> Self {
         Self {
-            rule: Rule::Loopback,
+            rules: Cow::Borrowed(&LOOPBACK),
         }
     }
 
@@ -104,9 +113,7 @@ impl Access {
     pub fn networks<N: AsRef<str>>(
         networks: impl IntoIterator<Item = N>,
     ) -> Result<Self, InvalidNetwork> {
-        Ok(Self {
-            rule: Rule::Networks(parse_networks(networks)?),
-        })
+        Ok(Self::of(Rule::Networks(parse_networks(networks)?)))
     }
 
     /// Allows callers that send `authorization: Bearer` with one of `tokens`.
@@ -121,9 +128,7 @@ impl Access {
     #[track_caller]
     pub fn bearer<T: Into<String>>(tokens: impl IntoIterator<Item = T>) -> Self {
         match Tokens::new(tokens) {
-            Ok(tokens) => Self {
-                rule: Rule::Bearer(tokens),
-            },
+            Ok(tokens) => Self::of(Rule::Bearer(tokens)),
             Err((position, fault)) => panic!("bearer token number {position} {fault}"),
         }
     }
@@ -132,17 +137,14 @@ impl Access {
     ///
     /// It is called for every probe: keep it fast. A panic in it denies access.
     pub fn predicate(allows: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self {
-            rule: Rule::Predicate(Arc::new(allows)),
-        }
+        Self::of(Rule::Predicate(Arc::new(allows)))
     }
 
     /// Allows callers that this or `other` allows.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            rule: Rule::Either(Arc::new((self, other))),
-        }
+    pub fn or(mut self, other: Self) -> Self {
+        self.rules.to_mut().extend(other.rules.into_owned());
+        self
     }
 
     /// Compares the client address instead of the peer address if the peer is one of `proxies`.
@@ -176,100 +178,75 @@ impl Access {
     ///
     /// As for [`networks`](Self::networks).
     pub fn trusted_proxies<N: AsRef<str>>(
-        self,
+        mut self,
         proxies: impl IntoIterator<Item = N>,
     ) -> Result<Self, InvalidNetwork> {
         let proxies = parse_networks(proxies)?;
-        let inner = self.with_more_proxies(&proxies);
-        Ok(match inner.rule {
-            Rule::WithProxies(_) => inner,
-            _ => Self {
-                rule: Rule::WithProxies(Arc::new((inner, proxies))),
-            },
-        })
+        for rule in self.rules.to_mut() {
+            rule.proxies.extend(&proxies);
+        }
+        Ok(self)
     }
 
-    /// Adds `more` to each list of proxies inside, because only the innermost of nested lists counts.
-    fn with_more_proxies(self, more: &[IpNet]) -> Self {
-        let rule = match self.rule {
-            Rule::WithProxies(rule) => {
-                let (inner, known) = &*rule;
-                let inner = inner.clone().with_more_proxies(more);
-                Rule::WithProxies(Arc::new((inner, [known, more].concat().into())))
-            }
-            Rule::Either(both) => {
-                let (one, other) = (*both).clone();
-                Rule::Either(Arc::new((
-                    one.with_more_proxies(more),
-                    other.with_more_proxies(more),
-                )))
-            }
-            rule => rule,
-        };
-        Self { rule }
+    fn of(rule: Rule) -> Self {
+        Self {
+            rules: vec![ProxiedRule::new(rule)].into(),
+        }
     }
 
     /// Returns whether the caller may probe.
     pub(crate) fn allows(&self, head: &RequestHead<'_>) -> bool {
-        self.rule.matches(head)
+        self.rules.iter().any(|rule| rule.matches(head))
     }
 
     /// Returns what the caller may see, by stricter rules than [`allows`](Self::allows).
     pub(crate) fn detail(&self, head: &RequestHead<'_>) -> Detail {
-        match &self.rule {
-            // The default: nothing of the request is read.
-            Rule::DenyAll => Detail::Status,
-            rule if rule.matches(&head.for_details()) => Detail::Full,
-            _ => Detail::Status,
+        match self.allows(&head.for_details()) {
+            true => Detail::Full,
+            false => Detail::Status,
         }
     }
 }
 
-impl Rule {
+impl ProxiedRule {
+    const fn new(rule: Rule) -> Self {
+        Self {
+            rule,
+            proxies: Vec::new(),
+        }
+    }
+
     fn matches(&self, head: &RequestHead<'_>) -> bool {
-        match self {
-            Self::DenyAll => false,
-            Self::AllowAll => true,
-            Self::Loopback => {
+        let head = head.with_proxies(&self.proxies);
+        match &self.rule {
+            Rule::AllowAll => true,
+            Rule::Loopback => {
                 head.note_missing_peer();
                 head.is_local()
             }
-            Self::Networks(networks) => {
+            Rule::Networks(networks) => {
                 head.note_missing_peer();
                 let client = head.client_ip();
                 client.is_some_and(|client| contains(networks, client))
             }
-            Self::Bearer(tokens) => tokens.are_in(head.headers()),
+            Rule::Bearer(tokens) => tokens.are_in(head.headers()),
             // The head is read only, so a panic leaves no value half changed.
-            Self::Predicate(allows) => {
-                catch_unwind(AssertUnwindSafe(|| allows(head))).unwrap_or(false)
+            Rule::Predicate(allows) => {
+                catch_unwind(AssertUnwindSafe(|| allows(&head))).unwrap_or(false)
             }
-            Self::Either(both) => both.0.rule.matches(head) || both.1.rule.matches(head),
-            Self::WithProxies(rule) => rule.0.rule.matches(&head.with_proxies(&rule.1)),
         }
     }
 }
 
 /// Prints no tokens.
-impl fmt::Debug for Access {
+impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.rule {
-            Rule::DenyAll => f.write_str("DenyAll"),
-            Rule::AllowAll => f.write_str("AllowAll"),
-            Rule::Loopback => f.write_str("Loopback"),
-            Rule::Networks(networks) => f.debug_tuple("Networks").field(networks).finish(),
-            Rule::Bearer(_) => f.write_str("Bearer(..)"),
-            Rule::Predicate(_) => f.write_str("Predicate(..)"),
-            Rule::Either(both) => f
-                .debug_tuple("Either")
-                .field(&both.0)
-                .field(&both.1)
-                .finish(),
-            Rule::WithProxies(rule) => f
-                .debug_tuple("WithProxies")
-                .field(&rule.0)
-                .field(&rule.1)
-                .finish(),
+        match self {
+            Self::AllowAll => f.write_str("AllowAll"),
+            Self::Loopback => f.write_str("Loopback"),
+            Self::Networks(networks) => f.debug_tuple("Networks").field(networks).finish(),
+            Self::Bearer(_) => f.write_str("Bearer(..)"),
+            Self::Predicate(_) => f.write_str("Predicate(..)"),
         }
     }
 }

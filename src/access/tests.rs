@@ -328,14 +328,17 @@ fn debug_output_of_a_rule_has_networks_but_no_tokens() {
     let access = access.trusted_proxies(["192.0.2.1"]).expect("valid");
     assert_eq!(
         format!("{access:?}"),
-        "WithProxies(Either(Either(Networks([10.0.0.0/8]), Bearer(..)), Loopback), [192.0.2.1/32])"
+        "Access { rules: [\
+         ProxiedRule { rule: Networks([10.0.0.0/8]), proxies: [192.0.2.1/32] }, \
+         ProxiedRule { rule: Bearer(..), proxies: [192.0.2.1/32] }, \
+         ProxiedRule { rule: Loopback, proxies: [192.0.2.1/32] }] }"
     );
-    let others = [
-        Access::nobody(),
-        Access::everybody(),
-        Access::predicate(|_| true),
-    ];
-    assert_eq!(format!("{others:?}"), "[DenyAll, AllowAll, Predicate(..)]");
+    let others = Access::everybody().or(Access::predicate(|_| true));
+    assert_eq!(
+        format!("{others:?}"),
+        "Access { rules: [ProxiedRule { rule: AllowAll, proxies: [] }, \
+         ProxiedRule { rule: Predicate(..), proxies: [] }] }"
+    );
 }
 
 #[test]

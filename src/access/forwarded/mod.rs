@@ -7,7 +7,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    iter,
+    net::{IpAddr, SocketAddr},
+};
 
 use http::{HeaderMap, HeaderValue, header};
 use ipnet::IpNet;
@@ -66,7 +69,16 @@ fn client_of_list(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
 
 fn client_of_elements(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
     // Line by line: a quote that a client left open must not swallow the proxy's line.
-    let hops = lines.iter().flat_map(|line| Elements { rest: Some(line) });
+    let hops = lines.iter().flat_map(|line| {
+        let mut rest = Some(*line);
+        iter::from_fn(move || {
+            let element = element(rest.take()?);
+            Some(element.map(|(hop, after)| {
+                rest = after;
+                hop
+            }))
+        })
+    });
     last_untrusted(hops, trusted)
 }
 
@@ -104,26 +116,9 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address?.to_canonical())
 }
 
-/// Iterates over the `for` address of each element in one line of `Forwarded` (RFC 7239).
+/// Parses one element of `Forwarded` (RFC 7239): pairs up to a comma.
 ///
-/// A malformed pair ends the iteration with `None`, which makes all hops unreadable.
-struct Elements<'h> {
-    rest: Option<&'h str>,
-}
-
-impl Iterator for Elements<'_> {
-    type Item = Option<Option<IpAddr>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.take()?;
-        Some(element(rest).map(|(hop, rest)| {
-            self.rest = rest;
-            hop
-        }))
-    }
-}
-
-/// Parses pairs up to a comma. Returns the `for` address, and the text after the comma.
+/// Returns the `for` address, and the text after the comma. A malformed pair makes all hops unreadable.
 fn element(mut text: &str) -> Option<(Option<IpAddr>, Option<&str>)> {
     let mut hop = None;
     loop {
