@@ -1,14 +1,9 @@
 //! A pool in memory whose connects and pings answer, fail or hang.
 
-use std::{
-    collections::VecDeque,
-    ops::{Deref, DerefMut},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Notify,
+    sync::watch,
     time::{Instant, sleep},
 };
 
@@ -34,8 +29,8 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    fn increase(&mut self, by: u32) {
-        self.now += by;
+    fn increase(&mut self) {
+        self.now += 1;
         self.most = self.most.max(self.now);
     }
 }
@@ -44,7 +39,7 @@ impl Gauge {
 pub(super) struct PoolState {
     max: u32,
     open: u32,
-    idle: VecDeque<MemoryConnection>,
+    idle: u32,
     pub(super) connects: Behavior,
     pub(super) pings: Behavior,
     /// Connections that were ever opened.
@@ -61,86 +56,68 @@ pub(super) struct PoolState {
 
 impl PoolState {
     pub(super) fn close_idle(&mut self) {
-        self.open -= u32::try_from(self.idle.drain(..).count()).expect("few");
+        self.open -= self.idle;
+        self.idle = 0;
     }
 }
 
 #[derive(Clone)]
 pub(super) struct InMemoryPool {
-    state: Arc<Mutex<PoolState>>,
-    changed: Arc<Notify>,
+    state: Arc<watch::Sender<PoolState>>,
     test: CheckoutTest,
 }
 
+/// A connection in use. When dropped, it returns to the pool or is closed.
 pub(super) struct MemoryConnection {
-    /// Whether a ping is sent and not answered.
-    pinged: bool,
     pool: InMemoryPool,
     pooled: bool,
+    /// Whether a ping is sent and not answered.
+    pinged: bool,
 }
-
-pub(super) struct MemoryCheckout(Option<MemoryConnection>);
 
 impl InMemoryPool {
     pub(super) fn new(max: u32, idle: u32, test: CheckoutTest) -> Self {
-        let pool = Self {
-            state: Arc::new(Mutex::new(PoolState {
-                max,
-                open: 0,
-                idle: VecDeque::new(),
-                connects: Behavior::Answers(Duration::from_millis(5)),
-                pings: Behavior::Answers(Duration::from_millis(1)),
-                opened: 0,
-                dedicated: Gauge::default(),
-                checked_out: Gauge::default(),
-                pending: 0,
-                served: 0,
-                broken_proofs: None,
-            })),
-            changed: Arc::new(Notify::new()),
-            test,
+        let state = PoolState {
+            max,
+            open: idle,
+            idle,
+            connects: Behavior::Answers(Duration::from_millis(5)),
+            pings: Behavior::Answers(Duration::from_millis(1)),
+            opened: idle,
+            dedicated: Gauge::default(),
+            checked_out: Gauge::default(),
+            pending: 0,
+            served: 0,
+            broken_proofs: None,
         };
-        for _ in 0..idle {
-            let connection = pool.connection(true);
-            pool.with(|state| {
-                state.open += 1;
-                state.idle.push_back(connection);
-            });
+        Self {
+            state: Arc::new(watch::Sender::new(state)),
+            test,
         }
-        pool
     }
 
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut PoolState) -> T) -> T {
-        let result = change(&mut self.state.lock().expect("no panic under it"));
-        self.changed.notify_waiters();
-        result
+        let mut result = None;
+        self.state.send_modify(|state| result = Some(change(state)));
+        result.expect("the closure was called")
     }
 
     fn connection(&self, pooled: bool) -> MemoryConnection {
-        self.with(|state| {
-            state.opened += 1;
-            state.dedicated.increase(u32::from(!pooled));
-        });
         MemoryConnection {
-            pinged: false,
             pool: self.clone(),
             pooled,
+            pinged: false,
         }
     }
 
     /// Waits until the behavior is not to hang, and then as long as the server takes.
     async fn behave(&self, read: impl Fn(&PoolState) -> Behavior) -> Result<(), Failure> {
-        loop {
-            let changed = self.changed.notified();
-            let behavior = read(&self.state.lock().expect("no panic under it"));
-            match behavior {
-                Behavior::Answers(after) => {
-                    sleep(after).await;
-                    return Ok(());
-                }
-                Behavior::Refuses => return Err(Failure::new(Reason::Refused)),
-                Behavior::Hangs => changed.await,
-            }
+        let mut states = self.state.subscribe();
+        let found = states.wait_for(|state| read(state) != Behavior::Hangs);
+        let behavior = read(&*found.await.expect("the pool has the sender"));
+        match behavior {
+            Behavior::Answers(after) => Ok(sleep(after).await),
+            Behavior::Refuses | Behavior::Hangs => Err(Failure::new(Reason::Refused)),
         }
     }
 
@@ -154,43 +131,29 @@ impl InMemoryPool {
 
 impl ConnectionPool for InMemoryPool {
     type Connection = MemoryConnection;
-    type Checkout = MemoryCheckout;
+    type Checkout = Box<MemoryConnection>;
 
-    async fn check_out(&self) -> Result<MemoryCheckout, Option<Failure>> {
+    async fn check_out(&self) -> Result<Box<MemoryConnection>, Option<Failure>> {
         loop {
-            let changed = self.changed.notified();
-            let idle = self
-                .state
-                .lock()
-                .expect("no panic under it")
-                .idle
-                .pop_front();
-            let is_new = idle.is_none();
-            let connection = match idle {
-                Some(connection) => connection,
-                None if self.with(|state| {
-                    let room = state.open < state.max;
-                    state.open += u32::from(room);
-                    room
-                }) =>
-                {
-                    let connected = self.behave(|state| state.connects).await;
-                    if connected.is_err() {
-                        self.with(|state| state.open -= 1);
-                        sleep(Duration::from_millis(400)).await;
-                        continue;
-                    }
-                    self.connection(true)
-                }
-                None => {
-                    changed.await;
-                    continue;
-                }
-            };
-            self.with(|state| {
-                state.checked_out.increase(1);
+            let mut states = self.state.subscribe();
+            let free = states.wait_for(|state| state.idle > 0 || state.open < state.max);
+            drop(free.await);
+            let is_new = self.with(|state| {
+                let is_new = state.idle == 0;
+                state.open += u32::from(is_new);
+                state.idle -= u32::from(!is_new);
+                is_new
             });
-            let mut checkout = MemoryCheckout(Some(connection));
+            if is_new && self.behave(|state| state.connects).await.is_err() {
+                self.with(|state| state.open -= 1);
+                sleep(Duration::from_millis(400)).await;
+                continue;
+            }
+            self.with(|state| {
+                state.opened += u32::from(is_new);
+                state.checked_out.increase();
+            });
+            let mut checkout = Box::new(self.connection(true));
             let tests = match self.test {
                 CheckoutTest::ServerAnswered => true,
                 CheckoutTest::Counted => !is_new,
@@ -207,6 +170,10 @@ impl ConnectionPool for InMemoryPool {
 
     async fn connect(&self) -> Result<MemoryConnection, Failure> {
         // Open from its first packet on.
+        self.with(|state| {
+            state.opened += 1;
+            state.dedicated.increase();
+        });
         let connection = self.connection(false);
         self.behave(|state| state.connects).await?;
         Ok(connection)
@@ -217,15 +184,8 @@ impl ConnectionPool for InMemoryPool {
     }
 
     fn counters(&self) -> PoolCounters {
-        let state = self.state.lock().expect("no panic under it");
-        PoolCounters {
-            max: state.max,
-            open: state.open,
-            idle: u32::try_from(state.idle.len()).expect("few"),
-            invalid: 0,
-            served: Some(state.served),
-            waited: Duration::ZERO,
-        }
+        let state = self.state.borrow();
+        PoolCounters::new(state.max, state.open, state.idle).served(state.served, Duration::ZERO)
     }
 
     fn checkout_test(&self) -> CheckoutTest {
@@ -233,69 +193,45 @@ impl ConnectionPool for InMemoryPool {
     }
 
     fn has_proof(&self) -> bool {
-        self.with(|state| state.broken_proofs.is_some())
+        self.state.borrow().broken_proofs.is_some()
     }
 
     async fn prove(&self, _: &mut MemoryConnection, _: Instant) -> Result<CheckResult, Failure> {
-        let breaks = self.with(|state| {
-            let left = state.broken_proofs.unwrap_or_default();
-            state.broken_proofs = Some(left.saturating_sub(1));
-            left > 0
-        });
-        match breaks {
-            true => Err(Failure::new(Reason::Reset)),
-            false => Ok(Ok(Outcome::up())),
+        let left = self.state.borrow().broken_proofs.unwrap_or_default();
+        self.with(|state| state.broken_proofs = Some(left.saturating_sub(1)));
+        match left {
+            0 => Ok(Ok(Outcome::up())),
+            _ => Err(Failure::new(Reason::Reset)),
         }
     }
 
     fn add(&self, mut connection: MemoryConnection) -> Result<(), MemoryConnection> {
-        let room = self.with(|state| state.open < state.max);
-        if !room {
+        let PoolCounters { max, open, .. } = self.counters();
+        if open == max {
             return Err(connection);
         }
-        connection.pooled = true;
         self.with(|state| {
             state.open += 1;
             state.dedicated.now -= 1;
-            state.idle.push_back(connection);
+            // Until it is dropped below.
+            state.checked_out.now += 1;
         });
+        connection.pooled = true;
         Ok(())
-    }
-}
-
-impl Deref for MemoryCheckout {
-    type Target = MemoryConnection;
-
-    fn deref(&self) -> &MemoryConnection {
-        self.0.as_ref().expect("taken in Drop only")
-    }
-}
-
-impl DerefMut for MemoryCheckout {
-    fn deref_mut(&mut self) -> &mut MemoryConnection {
-        self.0.as_mut().expect("taken in Drop only")
-    }
-}
-
-impl Drop for MemoryCheckout {
-    fn drop(&mut self) {
-        let connection = self.0.take().expect("dropped once");
-        let pool = connection.pool.clone();
-        pool.with(|state| {
-            state.checked_out.now -= 1;
-            state.pending += u32::from(connection.pinged);
-            state.idle.push_back(connection);
-        });
     }
 }
 
 impl Drop for MemoryConnection {
     fn drop(&mut self) {
-        if !self.pooled
-            && let Ok(mut state) = self.pool.state.lock()
-        {
-            state.dedicated.now -= 1;
+        self.pool.with(|state| {
             state.pending += u32::from(self.pinged);
-        }
+            match self.pooled {
+                true => {
+                    (state.idle, state.checked_out.now) =
+                        (state.idle + 1, state.checked_out.now - 1)
+                }
+                false => state.dedicated.now -= 1,
+            }
+        });
     }
 }
