@@ -3,12 +3,13 @@
 use std::{fmt, panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
     time::{Instant, timeout_at},
 };
 
 use crate::{
+    bounds::MAX_DURATION,
     check::{Check, CheckResult},
     report::{Failure, Reason},
 };
@@ -47,39 +48,27 @@ pub struct Blocking {
     permit: Arc<Semaphore>,
 }
 
-impl Blocking {
-    async fn call(&self, permit: OwnedSemaphorePermit) -> CheckResult {
-        let check = self.check.clone();
-        let call = spawn_blocking(move || {
-            let _permit = permit;
-            check()
-        });
-        match call.await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                // The runtime is shutting down, and this task with it.
-                Err(_) => Err(Reason::Failed.into()),
-            },
-        }
-    }
-}
-
 impl Check for Blocking {
     async fn check(&self) -> CheckResult {
-        // The semaphore is never closed.
-        let permit = self.permit.clone().acquire_owned().await?;
-        self.call(permit).await
+        self.check_until(Instant::now() + MAX_DURATION).await
     }
 
     async fn check_until(&self, deadline: Instant) -> CheckResult {
         // Only the wait for the call before ends early: the call itself may take the rest of the timeout.
         let end = deadline.checked_sub(MARGIN_TO_REPORT).unwrap_or(deadline);
-        match timeout_at(end, self.permit.clone().acquire_owned()).await {
-            Ok(permit) => self.call(permit?).await,
-            Err(_) => {
-                Err(Failure::new(Reason::Stuck).message("the previous call has not returned"))
-            }
+        let Ok(permit) = timeout_at(end, self.permit.clone().acquire_owned()).await else {
+            return Err(Failure::new(Reason::Stuck).message("the previous call has not returned"));
+        };
+        let check = self.check.clone();
+        let call = spawn_blocking(move || {
+            let _permit = permit;
+            check()
+        });
+        match call.await.map_err(JoinError::try_into_panic) {
+            Ok(result) => result,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The runtime is shutting down, and this task with it.
+            Err(Err(_)) => Err(Reason::Failed.into()),
         }
     }
 

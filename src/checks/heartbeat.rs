@@ -1,7 +1,6 @@
 //! The heartbeat of a background worker.
 
 use std::{
-    fmt,
     future::{Future, ready},
     pin::pin,
     sync::{
@@ -16,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     bounds::MAX_DURATION,
     check::{Check, CheckResult, InProcessCheck, Outcome, sealed},
-    report::{Failure, Reason},
+    report::{Failure, Reason, whole_millis},
 };
 
 /// Down if a worker has not called [`beat`](Self::beat) for longer than the period.
@@ -54,16 +53,12 @@ use crate::{
 /// health.remove("worker");
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Heartbeat {
-    state: Arc<HeartbeatState>,
-}
-
-struct HeartbeatState {
     period: Duration,
     /// Beats are measured from this instant, so that each is a single store.
     origin: Instant,
-    last_beat_ms: AtomicU64,
+    last_beat_ms: Arc<AtomicU64>,
 }
 
 impl Heartbeat {
@@ -75,20 +70,17 @@ impl Heartbeat {
     #[track_caller]
     pub fn new(period: Duration) -> Self {
         assert!(!period.is_zero(), "heartbeat period must not be zero");
-        let period = period.min(MAX_DURATION);
         Self {
-            state: Arc::new(HeartbeatState {
-                period,
-                origin: Instant::now(),
-                last_beat_ms: AtomicU64::new(0),
-            }),
+            period: period.min(MAX_DURATION),
+            origin: Instant::now(),
+            last_beat_ms: Arc::default(),
         }
     }
 
     /// Records that the worker makes progress. Never blocks.
     pub fn beat(&self) {
-        let now = millis(self.state.origin.elapsed());
-        self.state.last_beat_ms.fetch_max(now, Ordering::Relaxed);
+        let now = whole_millis(self.origin.elapsed());
+        self.last_beat_ms.fetch_max(now, Ordering::Relaxed);
     }
 
     /// Awaits `future`, and beats meanwhile.
@@ -112,7 +104,7 @@ impl Heartbeat {
         let mut future = pin!(future);
         loop {
             self.beat();
-            let step = self.state.period / 3;
+            let step = self.period / 3;
             if let Ok(output) = timeout(step, future.as_mut()).await {
                 self.beat();
                 return output;
@@ -121,20 +113,19 @@ impl Heartbeat {
     }
 
     fn silence(&self) -> Duration {
-        let last = Duration::from_millis(self.state.last_beat_ms.load(Ordering::Relaxed));
-        self.state.origin.elapsed().saturating_sub(last)
+        let last = Duration::from_millis(self.last_beat_ms.load(Ordering::Relaxed));
+        self.origin.elapsed().saturating_sub(last)
     }
 }
 
 impl Check for Heartbeat {
     fn check(&self) -> impl Future<Output = CheckResult> + Send {
         let silence = self.silence();
-        let period = self.state.period;
-        let silence_ms = millis(silence);
-        ready(if silence <= period {
+        let silence_ms = whole_millis(silence);
+        ready(if silence <= self.period {
             Ok(Outcome::up().observe("silence_ms", silence_ms))
         } else {
-            let message = format!("no beat for more than {} ms", millis(period));
+            let message = format!("no beat for more than {} ms", whole_millis(self.period));
             Err(Failure::new(Reason::Timeout)
                 .message(message)
                 .observe("silence_ms", silence_ms))
@@ -149,18 +140,6 @@ impl Check for Heartbeat {
 impl sealed::InProcess for Heartbeat {}
 
 impl InProcessCheck for Heartbeat {}
-
-impl fmt::Debug for Heartbeat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heartbeat")
-            .field("period", &self.state.period)
-            .finish_non_exhaustive()
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
 
 #[cfg(test)]
 mod tests {

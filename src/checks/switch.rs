@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    fmt,
     future::{Future, ready},
     sync::Arc,
 };
@@ -31,7 +30,7 @@ use crate::{
 /// state.set_up();
 /// # }
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Switch {
     /// Why it is down; `None` while it is up.
     down: Arc<ArcSwapOption<Cow<'static, str>>>,
@@ -78,11 +77,3 @@ impl Check for Switch {
 impl sealed::InProcess for Switch {}
 
 impl InProcessCheck for Switch {}
-
-impl fmt::Debug for Switch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Switch")
-            .field("is_up", &self.is_up())
-            .finish_non_exhaustive()
-    }
-}

@@ -197,7 +197,7 @@ impl Serialize for AsMap<'_> {
 }
 
 /// Returns full milliseconds, at most `u64::MAX`.
-fn whole_millis(duration: Duration) -> u64 {
+pub(crate) fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,7 +1,6 @@
 //! The public check and its thresholds.
 
 use std::{
-    fmt,
     future::{Future, ready},
     sync::Arc,
     time::Duration,
@@ -13,7 +12,7 @@ use super::watchdog::{Watchdog, WatchdogReading};
 use crate::{
     bounds::MAX_DURATION,
     check::{Check, CheckResult, InProcessCheck, Outcome, sealed},
-    report::{Failure, Reason},
+    report::{Failure, Reason, whole_millis},
 };
 
 /// A shorter period costs more and measures no better.
@@ -49,7 +48,7 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// ```
 ///
 /// Each measurement costs one empty task; the thread ends with the last clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RuntimeLag {
     watchdog: Arc<Watchdog>,
     /// The runtime that is measured.
@@ -108,26 +107,25 @@ impl RuntimeLag {
 
     /// The result of `reading`. `progress`: whether the runtime is known to make progress.
     fn judge(&self, reading: &WatchdogReading, progress: bool) -> CheckResult {
-        let (present, worst) = (reading.waiting, reading.worst());
-        let numbers = [("lag_ms", millis(present)), ("worst_ms", millis(worst))];
+        let (present, worst) = (reading.waiting, reading.window.worst());
+        let (lag_ms, worst_ms) = (whole_millis(present), whole_millis(worst));
         if present > self.down_after && !progress {
-            let message = format!("no task has been run for {} ms", millis(present));
-            let failure = Failure::new(Reason::RuntimeLag).message(message);
-            return Err(numbers.into_iter().fold(failure, |failure, (name, value)| {
-                failure.observe(name, value)
-            }));
+            return Err(Failure::new(Reason::RuntimeLag)
+                .message(format!("no task has been run for {lag_ms} ms"))
+                .observe("lag_ms", lag_ms)
+                .observe("worst_ms", worst_ms));
         }
         let outcome = if worst > self.degraded_after {
             Outcome::degraded(Reason::RuntimeLag).message("tasks were run late")
-        } else if reading.age() > self.degraded_after + self.period {
+        } else if reading.measured_at.elapsed() > self.degraded_after + self.period {
             // The watchdog was late, though its thread has nothing else to do.
             Outcome::degraded(Reason::RuntimeLag).message("the process got hardly any CPU time")
         } else {
             Outcome::up()
         };
-        Ok(numbers.into_iter().fold(outcome, |outcome, (name, value)| {
-            outcome.observe(name, value)
-        }))
+        Ok(outcome
+            .observe("lag_ms", lag_ms)
+            .observe("worst_ms", worst_ms))
     }
 }
 
@@ -145,17 +143,3 @@ impl Check for RuntimeLag {
 impl sealed::InProcess for RuntimeLag {}
 
 impl InProcessCheck for RuntimeLag {}
-
-impl fmt::Debug for RuntimeLag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuntimeLag")
-            .field("period", &self.period)
-            .field("degraded_after", &self.degraded_after)
-            .field("down_after", &self.down_after)
-            .finish_non_exhaustive()
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}

@@ -25,22 +25,10 @@ pub(super) struct Watchdog {
 /// The last measurements.
 #[derive(Debug)]
 pub(super) struct WatchdogReading {
-    measured_at: Instant,
+    pub(super) measured_at: Instant,
     /// How long the present canary has waited to be run.
     pub(super) waiting: Duration,
-    window: Window,
-}
-
-impl WatchdogReading {
-    /// The longest wait of a canary within the last hundred periods, or up to twice as many.
-    pub(super) fn worst(&self) -> Duration {
-        self.window.worst()
-    }
-
-    /// How old the measurement is.
-    pub(super) fn age(&self) -> Duration {
-        self.measured_at.elapsed()
-    }
+    pub(super) window: Window,
 }
 
 impl Watchdog {
@@ -77,7 +65,8 @@ fn lock(reading: &Mutex<WatchdogReading>) -> MutexGuard<'_, WatchdogReading> {
 }
 
 fn watch(runtime: &Handle, period: Duration, reading: &Mutex<WatchdogReading>, end: &Receiver<()>) {
-    let mut canary = CanaryTask::spawn(runtime);
+    let mut canary = spawn_canary(runtime);
+    let mut waited = Duration::ZERO;
     let mut measured_at = Instant::now();
     while end.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
         let now = Instant::now();
@@ -86,56 +75,37 @@ fn watch(runtime: &Handle, period: Duration, reading: &Mutex<WatchdogReading>, e
         let elapsed = now.saturating_duration_since(measured_at).min(period * 2);
         measured_at = now;
 
-        let late = match canary.ran_after() {
-            Some(late) => {
-                canary = CanaryTask::spawn(runtime);
-                late
-            }
-            None => {
-                canary.waited += elapsed;
-                canary.waited
-            }
-        };
+        let ran_after = canary.get().copied();
+        if ran_after.is_some() {
+            canary = spawn_canary(runtime);
+            waited = Duration::ZERO;
+        } else {
+            waited += elapsed;
+        }
         let mut reading = lock(reading);
         reading.measured_at = now;
-        reading.waiting = canary.waited;
-        reading.window.push(late);
+        reading.waiting = waited;
+        reading.window.push(ran_after.unwrap_or(waited));
     }
 }
 
-/// An empty task that waits to be run. At most one exists, so that a blocked runtime does not fill up.
-struct CanaryTask {
-    spawned: Instant,
-    ran_at: Arc<OnceLock<Instant>>,
-    waited: Duration,
-}
-
-impl CanaryTask {
-    fn spawn(runtime: &Handle) -> Self {
-        let ran_at = Arc::new(OnceLock::new());
-        let sink = ran_at.clone();
-        let spawned = Instant::now();
-        runtime.spawn(async move {
-            let _ = sink.set(Instant::now());
-        });
-        Self {
-            spawned,
-            ran_at,
-            waited: Duration::ZERO,
-        }
-    }
-
-    fn ran_after(&self) -> Option<Duration> {
-        let ran_at = self.ran_at.get()?;
-        Some(ran_at.saturating_duration_since(self.spawned))
-    }
+/// Spawns an empty task, which records how late it is run.
+///
+/// At most one waits to be run, so that a blocked runtime does not fill up.
+fn spawn_canary(runtime: &Handle) -> Arc<OnceLock<Duration>> {
+    let ran_after = Arc::new(OnceLock::new());
+    let (sink, spawned) = (ran_after.clone(), Instant::now());
+    runtime.spawn(async move {
+        let _ = sink.set(spawned.elapsed());
+    });
+    ran_after
 }
 
 /// The worst lag of the last [`LENGTH`](Self::LENGTH) measurements, or of up to twice as many.
 ///
 /// Without it, a spike between two runs of the check would be missed.
 #[derive(Debug, Default)]
-struct Window {
+pub(super) struct Window {
     count: u32,
     before: Duration,
     present: Duration,
@@ -154,7 +124,7 @@ impl Window {
         self.present = self.present.max(lag);
     }
 
-    fn worst(&self) -> Duration {
+    pub(super) fn worst(&self) -> Duration {
         self.before.max(self.present)
     }
 }
