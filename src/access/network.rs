@@ -28,33 +28,28 @@ pub(super) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 
 // `ipnet` would accept `010.0.0.0/08`, which other programs read as octal.
 fn parse_network(text: &str) -> Option<IpNet> {
-    let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(prefix_length(length)?)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let network = match length {
-        None => IpNet::from(address),
-        Some(length) => IpNet::new(address, length).ok()?,
+    let network = match text.split_once('/') {
+        None => IpNet::from(text.parse::<IpAddr>().ok()?),
+        Some((address, length)) => {
+            IpNet::new(address.parse().ok()?, prefix_length(length)?).ok()?
+        }
     };
     // In 192.168.1.5/24 either the address or the length is wrong.
     (network.trunc() == network).then(|| canonical(network))
 }
 
 fn prefix_length(text: &str) -> Option<u8> {
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_plain = text == "0" || !text.starts_with('0');
-    text.parse().ok().filter(|_| is_number && is_plain)
+    let length: u8 = text.parse().ok()?;
+    (length.to_string() == text).then_some(length)
 }
 
 /// Converts a network of IPv4-mapped addresses to IPv4, because peer addresses are converted, too.
 fn canonical(network: IpNet) -> IpNet {
+    // An IPv4 network has a shorter prefix.
     let length = network.prefix_len().checked_sub(MAPPED_LENGTH);
-    match (network, network.addr().to_canonical(), length) {
-        (IpNet::V6(_), address @ IpAddr::V4(_), Some(length)) => {
-            // The length is at most 32, so it is valid.
-            IpNet::new(address, length).unwrap_or(network)
-        }
+    match (network.addr().to_canonical(), length) {
+        // The length is at most 32, so it is valid.
+        (address @ IpAddr::V4(_), Some(length)) => IpNet::new(address, length).unwrap_or(network),
         _ => network,
     }
 }

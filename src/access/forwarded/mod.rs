@@ -7,10 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    iter,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderValue, header};
 use ipnet::IpNet;
@@ -64,40 +61,23 @@ fn lines<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<Vec<&'h str>>>
 
 fn client_of_list(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
     let hops = lines.iter().flat_map(|line| line.split(','));
-    last_untrusted(hops.map(|hop| Some(address(trim(hop)))), trusted)
+    last_untrusted(hops.map(|hop| address(trim(hop))).collect(), trusted)
 }
 
 fn client_of_elements(lines: &[&str], trusted: &[IpNet]) -> Option<IpAddr> {
-    // Line by line: a quote that a client left open must not swallow the proxy's line.
-    let hops = lines.iter().flat_map(|line| {
-        let mut rest = Some(*line);
-        iter::from_fn(move || {
-            let element = element(rest.take()?);
-            Some(element.map(|(hop, after)| {
-                rest = after;
-                hop
-            }))
-        })
-    });
+    let mut hops = Vec::new();
+    for line in lines {
+        // Line by line: a quote that a client left open must not swallow the proxy's line.
+        hops.extend(elements(line)?);
+    }
     last_untrusted(hops, trusted)
 }
 
-/// Returns the last hop that is not a trusted proxy, otherwise the first hop.
-///
-/// In `hops`, the inner `None` is an unreadable hop. The outer `None` makes all hops unreadable.
-fn last_untrusted(
-    hops: impl Iterator<Item = Option<Option<IpAddr>>>,
-    trusted: &[IpNet],
-) -> Option<IpAddr> {
-    let mut last = None;
-    for hop in hops {
-        let hop = hop?;
-        let is_proxy = hop.is_some_and(|hop| contains(trusted, hop));
-        if last.is_none() || !is_proxy {
-            last = Some(hop);
-        }
-    }
-    last?
+/// Returns the last hop that is not a trusted proxy, otherwise the first hop. `None`: it is unreadable.
+fn last_untrusted(hops: Vec<Option<IpAddr>>, trusted: &[IpNet]) -> Option<IpAddr> {
+    let is_proxy = |hop: &&Option<IpAddr>| hop.is_some_and(|hop| contains(trusted, hop));
+    let last = hops.iter().rev().find(|hop| !is_proxy(hop));
+    *last.or(hops.first())?
 }
 
 /// Parses an address as proxies write it: alone, in brackets, or with a port.
@@ -116,11 +96,13 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address?.to_canonical())
 }
 
-/// Parses one element of `Forwarded` (RFC 7239): pairs up to a comma.
+/// Parses one line of `Forwarded` (RFC 7239). Returns the `for` address of each element.
 ///
-/// Returns the `for` address, and the text after the comma. A malformed pair makes all hops unreadable.
-fn element(mut text: &str) -> Option<(Option<IpAddr>, Option<&str>)> {
+/// The outer `None`: a pair is malformed, which makes all hops unreadable.
+fn elements(line: &str) -> Option<Vec<Option<IpAddr>>> {
+    let mut hops = Vec::new();
     let mut hop = None;
+    let mut text = line;
     loop {
         let (name, after) = trim(text).split_once('=')?;
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -131,11 +113,14 @@ fn element(mut text: &str) -> Option<(Option<IpAddr>, Option<&str>)> {
             return None;
         }
         let after = trim(after);
-        match after.split_at_checked(1) {
-            None => return Some((hop.flatten(), None)),
-            Some((",", rest)) => return Some((hop.flatten(), Some(rest))),
-            Some((";", rest)) => text = rest,
-            Some(_) => return None,
+        if let Some(pair) = after.strip_prefix(';') {
+            text = pair;
+            continue;
+        }
+        hops.push(hop.take().flatten());
+        match after.strip_prefix(',') {
+            Some(element) => text = element,
+            None => return after.is_empty().then_some(hops),
         }
     }
 }

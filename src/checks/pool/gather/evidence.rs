@@ -16,9 +16,17 @@ const SLOW_CHECKOUT: Duration = Duration::from_millis(200);
 /// How long before its deadline a run ends, so that its result is not taken for a timeout.
 const MARGIN: Duration = Duration::from_millis(20);
 
+/// Options of every check on a pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::checks) struct PoolOptions {
+    pub(in crate::checks) degraded_above: Option<f64>,
+    pub(in crate::checks) repair: bool,
+}
+
 /// One run of a check on a pool.
 pub(super) struct PoolRun<'a, P: ConnectionPool> {
     pub(super) lanes: &'a Arc<Lanes<P>>,
+    pub(super) options: PoolOptions,
     pub(super) started: Instant,
     pub(super) end: Instant,
     pub(super) last: LastRun,
@@ -29,10 +37,13 @@ pub(super) struct PoolRun<'a, P: ConnectionPool> {
     pub(super) dedicated: Option<Arc<Lane<P>>>,
     /// Broken connections that this run has replaced.
     pub(super) repaired: u32,
+    /// The pool's counters when they were last read.
+    pub(super) counters: PoolCounters,
+    pub(super) now: Instant,
 }
 
 impl<'a, P: ConnectionPool> PoolRun<'a, P> {
-    pub(super) fn new(lanes: &'a Arc<Lanes<P>>, deadline: Instant) -> Self {
+    pub(super) fn new(lanes: &'a Arc<Lanes<P>>, options: PoolOptions, deadline: Instant) -> Self {
         let started = Instant::now();
         let total = deadline.saturating_duration_since(started);
         // In this order: a checkout of this check that ends in between must not count as another caller's.
@@ -40,6 +51,7 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
         let counters = lanes.pool.counters();
         Self {
             lanes,
+            options,
             started,
             end: deadline - MARGIN.min(total / 8),
             last: lanes.last_run(),
@@ -49,7 +61,15 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
             checkouts: Vec::new(),
             dedicated: None,
             repaired: 0,
+            counters,
+            now: started,
         }
+    }
+
+    /// Reads the clock and the pool's counters.
+    pub(super) fn refresh(&mut self) {
+        self.now = Instant::now();
+        self.counters = self.lanes.pool.counters();
     }
 
     pub(super) fn total(&self) -> Duration {
@@ -57,11 +77,7 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
     }
 
     /// The evidence so far, and the lane of the checkout that it describes.
-    pub(super) fn evidence(
-        &self,
-        counters: &PoolCounters,
-        now: Instant,
-    ) -> (Evidence, Option<Arc<Lane<P>>>) {
+    pub(super) fn evidence(&self) -> (Evidence, Option<Arc<Lane<P>>>) {
         let (mut checkout, mut chosen) = (OwnCheckout::NotTried, None);
         let (mut pending, mut holding) = (0, 0);
         let (mut unresponsive, mut broken) = (false, false);
@@ -74,7 +90,7 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
                     Step::Ended(End::Answered(answered)) => broken |= answered.broken,
                     Step::Ended(_) => {}
                 }
-                self.checkout_evidence(step, now)
+                self.checkout_evidence(step)
             });
             unresponsive |= found == OwnCheckout::Unresponsive;
             if rank(found) > rank(checkout) {
@@ -82,13 +98,12 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
             }
         }
         let dedicated = self.dedicated.as_ref();
-        let dedicated =
-            dedicated.map(|lane| lane.with_step(|step| self.dedicated_evidence(step, now)));
+        let dedicated = dedicated.map(|lane| lane.with_step(|step| self.dedicated_evidence(step)));
         let evidence = Evidence {
             checkout,
             dedicated: dedicated.unwrap_or(Dedicated::NotTried),
-            served: self.served(counters, pending),
-            full: !counters.has_room() && counters.open > holding,
+            served: self.served(pending),
+            full: !self.counters.has_room() && self.counters.open > holding,
             unresponsive,
             broken,
             needs_proof: self.lanes.pool.has_proof(),
@@ -96,16 +111,18 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
         (evidence, chosen)
     }
 
-    fn checkout_evidence(&self, step: &Step<P>, now: Instant) -> OwnCheckout {
+    fn checkout_evidence(&self, step: &Step<P>) -> OwnCheckout {
         match step {
-            Step::Holding(since) if now.duration_since(*since) >= self.total() => {
+            Step::Holding(since) if self.now.duration_since(*since) >= self.total() => {
                 OwnCheckout::Unresponsive
             }
             Step::Waiting | Step::Holding(_) | Step::Ended(End::GaveUp) => OwnCheckout::Waiting,
             // The server ends a query in time. One that is not over much later has hung, and what
             // answered before it answered in another run.
-            Step::Proving(since) if self.has_hung(*since, now) => OwnCheckout::Unresponsive,
-            Step::Proving(since) => OwnCheckout::Answered(self.pending_proof(*since, now)),
+            Step::Proving(since) => {
+                let proof = self.pending_proof(*since);
+                proof.map_or(OwnCheckout::Unresponsive, OwnCheckout::Answered)
+            }
             Step::Ended(End::ReconnectLoop) => OwnCheckout::ReconnectLoop,
             Step::Ended(End::Refused(failure) | End::Broken(failure, _)) => {
                 OwnCheckout::Broken(failure.reason())
@@ -118,11 +135,13 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
         }
     }
 
-    fn dedicated_evidence(&self, step: &Step<P>, now: Instant) -> Dedicated {
+    fn dedicated_evidence(&self, step: &Step<P>) -> Dedicated {
         match step {
             Step::Waiting | Step::Holding(_) => Dedicated::Waiting,
-            Step::Proving(since) if self.has_hung(*since, now) => Dedicated::Waiting,
-            Step::Proving(since) => Dedicated::Answered(self.pending_proof(*since, now)),
+            Step::Proving(since) => {
+                let proof = self.pending_proof(*since);
+                proof.map_or(Dedicated::Waiting, Dedicated::Answered)
+            }
             Step::Ended(End::GaveUp | End::ReconnectLoop) => Dedicated::Waiting,
             Step::Ended(End::Refused(failure)) => Dedicated::Refused(failure.reason()),
             Step::Ended(End::Broken(failure, _) | End::CannotServe(failure)) => {
@@ -147,34 +166,28 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
         }
     }
 
-    /// Whether a proof that began at `since` has hung.
-    pub(super) fn has_hung(&self, since: Instant, now: Instant) -> bool {
-        now.duration_since(since) >= self.total() + self.total() / 2
-    }
-
-    fn pending_proof(&self, since: Instant, now: Instant) -> Proof {
-        if now.duration_since(since) >= self.total() / 2 {
-            Proof::TooLong
-        } else {
-            Proof::NoTime
+    /// How far a proof is that began at `since`; `None` if it has hung.
+    pub(super) fn pending_proof(&self, since: Instant) -> Option<Proof> {
+        let (took, total) = (self.now.duration_since(since), self.total());
+        match took {
+            _ if took >= total + total / 2 => None,
+            _ if took >= total / 2 => Some(Proof::TooLong),
+            _ => Some(Proof::NoTime),
         }
     }
 
     /// `pending`: checkouts of this check that the pool may have counted already.
-    fn served(&self, counters: &PoolCounters, pending: u64) -> Served {
+    fn served(&self, pending: u64) -> Served {
         // Of this run only: the pool may have counted fewer of them, which must not add up.
         let own = self.lanes.own_served() + pending - self.own_before;
-        let now = self.lanes.served(counters);
+        let now = self.lanes.served(&self.counters);
         let (Some(before), Some(now)) = (self.served_before, now) else {
             return Served::No;
         };
         let others = now.saturating_sub(before).saturating_sub(own);
         let served = u32::try_from(others).unwrap_or(u32::MAX);
-        match counters
-            .waited
-            .saturating_sub(self.waited_before)
-            .checked_div(served)
-        {
+        let waited = self.counters.waited.saturating_sub(self.waited_before);
+        match waited.checked_div(served) {
             None => Served::No,
             Some(wait) if wait >= SLOW_CHECKOUT => Served::Slowly,
             Some(_) => Served::Promptly,
@@ -182,8 +195,8 @@ impl<'a, P: ConnectionPool> PoolRun<'a, P> {
     }
 
     /// What the pool's other connections could still show.
-    pub(super) fn others(&self, counters: &PoolCounters) -> OtherConnections {
-        match (counters.open, self.served_before) {
+    pub(super) fn others(&self) -> OtherConnections {
+        match (self.counters.open, self.served_before) {
             (0, _) => OtherConnections::None,
             (_, None) => OtherConnections::Uncounted,
             (_, Some(_)) => OtherConnections::Counted,

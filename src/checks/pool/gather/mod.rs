@@ -11,4 +11,4 @@ mod report;
 
 mod run;
 
-pub(super) use self::run::{PoolOptions, run};
+pub(super) use self::{evidence::PoolOptions, run::run};

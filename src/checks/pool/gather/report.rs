@@ -15,16 +15,15 @@ use crate::{
 
 impl<P: ConnectionPool> PoolRun<'_, P> {
     /// The result of the run. `lane`: the checkout that the evidence describes.
-    pub(super) fn result(
-        &self,
-        judgment: Judgment,
-        lane: Option<&Lane<P>>,
-        counters: &PoolCounters,
-        degraded_above: Option<f64>,
-    ) -> CheckResult {
+    pub(super) fn result(&self, judgment: Judgment, lane: Option<&Lane<P>>) -> CheckResult {
         let mut result = self.judged(judgment, lane);
-        let stats = PoolStats::new(counters.max, counters.open, counters.idle);
-        let crowded = degraded_above
+        let PoolCounters {
+            max, open, idle, ..
+        } = self.counters;
+        let stats = PoolStats::new(max, open, idle);
+        let crowded = self
+            .options
+            .degraded_above
             .is_some_and(|share| f64::from(stats.in_use) > share * f64::from(stats.max));
         if crowded && judgment.status == Status::Up {
             let message = format!("{} connections in use", stats.in_use);

@@ -13,19 +13,12 @@ use super::{
         judge::{Dedicated, Evidence, OwnCheckout, Proof, Served, is_settled, judge},
         lanes::{CheckoutPlan, End, Lane, Lanes, LastRun, Step},
     },
-    evidence::PoolRun,
+    evidence::{PoolOptions, PoolRun},
 };
 use crate::{check::CheckResult, report::Status};
 
 /// How often the counters are read while no lane changes.
 const TICK: Duration = Duration::from_millis(10);
-
-/// Options of every check on a pool.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::checks) struct PoolOptions {
-    pub(in crate::checks) degraded_above: Option<f64>,
-    pub(in crate::checks) repair: bool,
-}
 
 /// Runs the check on the pool of `lanes` until shortly before `deadline`.
 pub(in crate::checks) async fn run<P: ConnectionPool>(
@@ -40,60 +33,61 @@ pub(in crate::checks) async fn run<P: ConnectionPool>(
         }
     }
     let mut changed = lanes.changed.subscribe();
-    let mut run = PoolRun::new(lanes, deadline);
+    let mut run = PoolRun::new(lanes, options, deadline);
     loop {
         changed.mark_unchanged();
-        let now = Instant::now();
-        let counters = lanes.pool.counters();
-        run.begin_due(options.repair, &counters, now);
-        let (evidence, lane) = run.evidence(&counters, now);
+        run.refresh();
+        run.begin_due();
+        let (evidence, lane) = run.evidence();
         // A connection that did not answer so far may answer with the others.
-        let is_open = evidence.unresponsive && now < run.started + run.total() / 8;
-        if now >= run.end || !is_open && is_settled(&evidence, run.others(&counters)) {
+        let is_open = evidence.unresponsive && run.now < run.started + run.total() / 8;
+        if run.now >= run.end || !is_open && is_settled(&evidence, run.others()) {
             run.remember(&evidence);
-            let degraded_above = options.degraded_above;
-            return run.result(judge(&evidence), lane.as_deref(), &counters, degraded_above);
+            return run.result(judge(&evidence), lane.as_deref());
         }
         // The deadline, a change or a tick: one of the three comes.
-        let _ = timeout_at(run.end.min(now + TICK), changed.changed()).await;
+        let _ = timeout_at(run.end.min(run.now + TICK), changed.changed()).await;
     }
 }
 
 impl<P: ConnectionPool> PoolRun<'_, P> {
     /// Begins what is due, from the cheapest on.
-    fn begin_due(&mut self, repair: bool, counters: &PoolCounters, now: Instant) {
+    fn begin_due(&mut self) {
         for lane in self.lanes.active() {
             if !self.checkouts.iter().any(|known| Arc::ptr_eq(known, &lane)) {
                 self.checkouts.push(lane);
             }
         }
-        let (evidence, _) = self.evidence(counters, now);
-        if self.needs_checkout(&evidence, counters, now) {
+        let (evidence, _) = self.evidence();
+        if self.needs_checkout(&evidence) {
             let plan = CheckoutPlan {
                 until: self.end,
                 doubt: self.last.doubt,
-                repair: repair && self.lanes.pool.keeps_broken(),
+                repair: self.options.repair && self.lanes.pool.keeps_broken(),
             };
             let lane = self.lanes.begin_checkout(&self.checkouts, plan);
             self.checkouts.extend(lane);
         }
-        if self.dedicated.is_none() && now >= self.dedicated_due(&evidence) {
+        if self.dedicated.is_none() && self.now >= self.dedicated_due(&evidence) {
             self.dedicated = self.lanes.begin_dedicated(self.end);
         }
         let answers = matches!(evidence.dedicated, Dedicated::Answered(_));
-        if answers && repair {
+        if answers && self.options.repair {
             self.repair();
         }
         let pool_answered = pool_answered(&evidence);
-        if answers && !pool_answered && counters.idle == 0 && counters.open < counters.max {
+        let PoolCounters {
+            max, open, idle, ..
+        } = self.counters;
+        if answers && !pool_answered && idle == 0 && open < max {
             // Wakes a checkout that waits for a connect that hangs.
             self.lanes.give_spare();
         }
     }
 
     /// Whether a checkout is due: the first if the pool has room, the second only next to one that hangs.
-    fn needs_checkout(&self, evidence: &Evidence, counters: &PoolCounters, now: Instant) -> bool {
-        if !counters.has_room() {
+    fn needs_checkout(&self, evidence: &Evidence) -> bool {
+        if !self.counters.has_room() {
             return false;
         }
         let mut active = 0;
@@ -106,21 +100,21 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
                         evidence.dedicated,
                         Dedicated::Answered(_) | Dedicated::Forbidden
                     );
-                    let has_other = server_answers && counters.idle > 0;
+                    let has_other = server_answers && self.counters.idle > 0;
                     // A checkout that waits hangs, too, if the pool's connect does not end.
-                    let late = now.duration_since(lane.started) >= self.total();
+                    let late = self.now.duration_since(lane.started) >= self.total();
                     let holds = matches!(step, Step::Holding(_));
                     hanging += usize::from(late || holds && has_other);
                 }
                 Step::Proving(since) => {
                     active += 1;
-                    hanging += usize::from(self.has_hung(*since, now));
+                    hanging += usize::from(self.pending_proof(*since).is_none());
                 }
                 Step::Ended(End::GaveUp) => {}
                 // It began in another run and had no time; this run has.
                 Step::Ended(End::Answered(answered))
                     if self.proof(answered) == Proof::NoTime
-                        && now < self.started + self.total() / 2 => {}
+                        && self.now < self.started + self.total() / 2 => {}
                 // It has shown all that a checkout can show.
                 Step::Ended(_) => active += 2,
             });
