@@ -68,11 +68,8 @@ impl<M: ManageConnection, S: Server<M>> ConnectionPool for Bb8<M, S> {
         connected.map_err(|error| self.server.connect_failure(error))
     }
 
-    fn ping(
-        &self,
-        connection: &mut M::Connection,
-    ) -> impl Future<Output = Result<(), PingError>> + Send {
-        self.server.ping(connection)
+    async fn ping(&self, connection: &mut M::Connection) -> Result<(), PingError> {
+        self.server.ping(connection).await
     }
 
     fn counters(&self) -> PoolCounters {
@@ -116,12 +113,12 @@ impl<M: ManageConnection, S: Server<M>> ConnectionPool for Bb8<M, S> {
         self.server.has_proof()
     }
 
-    fn prove(
+    async fn prove(
         &self,
         connection: &mut M::Connection,
         until: Instant,
-    ) -> impl Future<Output = Result<CheckResult, Failure>> + Send {
-        self.server.prove(connection, until)
+    ) -> Result<CheckResult, Failure> {
+        self.server.prove(connection, until).await
     }
 }
 

@@ -232,8 +232,7 @@ const UP: Judgment = Judgment {
 fn degraded(reason: Reason, message: Message) -> Judgment {
     Judgment {
         status: Status::Degraded,
-        reason: Some(reason),
-        message,
+        ..down(reason, message)
     }
 }
 

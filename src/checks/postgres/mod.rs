@@ -4,8 +4,6 @@
 mod replication;
 mod sqlstate;
 
-mod requirements;
-
 mod postgres_check;
 
 pub use self::postgres_check::{PostgresCheck, postgres};

@@ -3,8 +3,6 @@
 // In the order of their imports.
 mod error_code;
 
-mod requirements;
-
 mod redis_check;
 
 pub use self::redis_check::{RedisCheck, redis};

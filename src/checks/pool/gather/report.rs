@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        connection_pool::{ConnectionPool, PoolCounters},
+        connection_pool::ConnectionPool,
         judge::{Judgment, Message},
         lanes::{End, Lane, Step},
     },
@@ -17,10 +17,8 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
     /// The result of the run. `lane`: the checkout that the evidence describes.
     pub(super) fn result(&self, judgment: Judgment, lane: Option<&Lane<P>>) -> CheckResult {
         let mut result = self.judged(judgment, lane);
-        let PoolCounters {
-            max, open, idle, ..
-        } = self.counters;
-        let stats = PoolStats::new(max, open, idle);
+        let counters = &self.counters;
+        let stats = PoolStats::new(counters.max, counters.open, counters.idle);
         let crowded = self
             .options
             .degraded_above

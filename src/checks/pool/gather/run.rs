@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     super::{
-        connection_pool::{ConnectionPool, PoolCounters},
+        connection_pool::ConnectionPool,
         judge::{Dedicated, Evidence, OwnCheckout, Proof, Served, is_settled, judge},
         lanes::{CheckoutPlan, End, Lane, Lanes, LastRun, Step},
     },
@@ -76,10 +76,7 @@ impl<P: ConnectionPool> PoolRun<'_, P> {
             self.repair();
         }
         let pool_answered = pool_answered(&evidence);
-        let PoolCounters {
-            max, open, idle, ..
-        } = self.counters;
-        if answers && !pool_answered && idle == 0 && open < max {
+        if answers && !pool_answered && self.counters.idle == 0 && self.counters.has_room() {
             // Wakes a checkout that waits for a connect that hangs.
             self.lanes.give_spare();
         }
