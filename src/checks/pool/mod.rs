@@ -5,13 +5,11 @@ mod check;
 mod connection_pool;
 mod core;
 mod gather;
-#[cfg(test)]
-mod in_memory;
 mod judge;
-#[cfg(test)]
-mod judge_tests;
 mod lanes;
 mod sqlstate_code;
+#[cfg(test)]
+mod tests;
 
 #[cfg(feature = "postgres")]
 pub(super) use self::sqlstate_code::{failure_of_code, is_of_connection as code_is_of_connection};

@@ -114,9 +114,12 @@ impl InMemoryPool {
     async fn behave(&self, read: impl Fn(&PoolState) -> Behavior) -> Result<(), Failure> {
         let mut states = self.state.subscribe();
         let found = states.wait_for(|state| read(state) != Behavior::Hangs);
-        let behavior = read(&*found.await.expect("the pool has the sender"));
+        let behavior = read(&found.await.expect("the pool has the sender"));
         match behavior {
-            Behavior::Answers(after) => Ok(sleep(after).await),
+            Behavior::Answers(after) => {
+                sleep(after).await;
+                Ok(())
+            }
             Behavior::Refuses | Behavior::Hangs => Err(Failure::new(Reason::Refused)),
         }
     }

@@ -1,6 +1,6 @@
 //! The table in the documentation of `checks`, and all combinations of evidence.
 
-use super::judge::{
+use super::super::judge::{
     Dedicated, Evidence, Judgment, OtherConnections, OwnCheckout, Proof, Served, is_settled, judge,
 };
 use crate::report::{Reason, Status};

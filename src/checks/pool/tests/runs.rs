@@ -10,7 +10,7 @@ use super::{
         gather::{PoolOptions, run},
         lanes::Lanes,
     },
-    pool::{Behavior, Gauge, InMemoryPool, PoolState},
+    in_memory_pool::{Behavior, Gauge, InMemoryPool, PoolState},
 };
 use crate::{
     check::CheckResult,

@@ -1,5 +1,0 @@
-//! The check on a pool in memory, without a server.
-
-mod pool;
-
-mod tests;
