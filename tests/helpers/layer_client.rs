@@ -4,11 +4,14 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::Full;
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{Access, Health, HealthLayer};
 
+use super::wire::Answer;
+
+/// The layer around an app that answers `inner` to every request.
 #[derive(Clone)]
 pub struct LayerClient(pub HealthLayer);
 
@@ -18,18 +21,25 @@ impl LayerClient {
         Self(HealthLayer::new(health.clone()).details(Access::everybody()))
     }
 
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let inner = service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("inner")))
+        });
+        let Ok(response) = self.0.layer(inner).oneshot(request).await;
+        Answer::of(response).await
+    }
+
+    /// The answer to `method` `path` with one header.
+    pub async fn request(&self, method: &str, path: &str, header: (&str, &str)) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(header.0, header.1).body(Full::default());
+        self.send(request.expect("valid")).await
+    }
+
     /// The code and the body that answer `path`.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let inner = service_fn(async |_: Request<Empty<Bytes>>| {
-            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-        });
-        let request = Request::builder().uri(path).body(Empty::new());
-        let response = self.0.layer(inner).oneshot(request.expect("valid")).await;
-        let response = response.expect("infallible");
-        let code = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("whole");
-        let body = String::from_utf8(body.to_bytes().into());
-        (code, body.expect("text"))
+        let answer = self.request("GET", path, ("user-agent", "prober")).await;
+        (answer.code, answer.body)
     }
 
     pub async fn code(&self, path: &str) -> u16 {

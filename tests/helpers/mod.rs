@@ -9,6 +9,6 @@ pub mod gate;
 pub mod grpc;
 pub mod layer_client;
 pub mod peers;
-pub mod stuck;
+pub mod server;
 pub mod switch;
 pub mod wire;

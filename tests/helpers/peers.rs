@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use axum::Router;
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use tokio::net::TcpListener;
 use tower_health::{Health, HealthLayer, Outcome};
 
+use super::server::serve_axum;
 use crate::support::ask;
 
 /// Names and values of a request's headers.
@@ -23,19 +23,14 @@ pub fn health() -> Health {
 }
 
 pub async fn serve(layer: HealthLayer) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-    let address = listener.local_addr().expect("bound");
-    let app = Router::new().layer(layer);
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
+    serve_axum(Router::new().layer(layer)).await
 }
 
 /// What `/health` answers to `source`, one of loopback's addresses, with these headers.
 pub async fn health_of(
     address: SocketAddr,
     source: &str,
-    headers: &[(&str, &str)],
+    headers: Fields<'_>,
 ) -> (StatusCode, String) {
     let mut request = Request::get(format!("http://{address}/health"));
     for (name, value) in headers {
@@ -45,7 +40,7 @@ pub async fn health_of(
     ask(request.body(Full::default()).expect("valid"), Some(source)).await
 }
 
-pub async fn sees_details(address: SocketAddr, source: &str, headers: &[(&str, &str)]) -> bool {
+pub async fn sees_details(address: SocketAddr, source: &str, headers: Fields<'_>) -> bool {
     let (code, body) = health_of(address, source, headers).await;
     assert_eq!(code, StatusCode::OK);
     let full = body.contains(NAME);

@@ -1,14 +1,18 @@
-//! HTTP as raw bytes over a socket: no client changes a request or a response.
+//! HTTP over a socket: requests as raw bytes, which no client changes, and the clients of hyper.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{fmt::Debug, future::Future, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     time::timeout,
 };
 
@@ -19,88 +23,93 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(SOON, future).await.expect("in time")
 }
 
-/// A connection that sends exactly these bytes.
-pub struct Wire {
-    stream: BufReader<TcpStream>,
-}
-
-/// A response as it was received.
+/// A complete response without its date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    pub version: String,
     pub code: u16,
-    /// In the order received, without `date`.
-    pub headers: Vec<(String, String)>,
+    pub headers: HeaderMap,
     pub body: String,
 }
 
 impl Answer {
+    pub async fn of<B>(response: Response<B>) -> Self
+    where
+        B: http_body::Body<Error: Debug>,
+    {
+        let (mut head, body) = response.into_parts();
+        head.headers.remove("date");
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Self {
+            code: head.status.as_u16(),
+            headers: head.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(other, _)| other == name);
-        let value = values.next().map(|(_, value)| value.as_str());
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next().map(|value| value.to_str().expect("text"));
         assert_eq!(values.next(), None, "{name} comes once");
         value
     }
+
+    /// Whether the layer answered, and not the app.
+    pub fn is_probe(&self) -> bool {
+        self.header("cache-control") == Some("no-store")
+    }
+}
+
+/// A connection that sends exactly these bytes.
+pub struct Wire {
+    read: BufReader<OwnedReadHalf>,
+    /// A test that sends and receives at the same time takes it.
+    pub write: Option<OwnedWriteHalf>,
 }
 
 impl Wire {
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = soon(TcpStream::connect(address)).await.expect("connects");
+        let (read, write) = stream(address).await.into_split();
         Self {
-            stream: BufReader::new(stream),
+            read: BufReader::new(read),
+            write: Some(write),
         }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        soon(self.stream.get_mut().write_all(bytes.as_ref()))
-            .await
-            .expect("sends");
+        let write = self.write.as_mut().expect("is there");
+        soon(write.write_all(bytes.as_ref())).await.expect("sends");
     }
 
-    /// The next response, its body as long as `content-length` says.
     pub async fn answer(&mut self) -> Answer {
-        let mut answer = self.answer_to_head().await;
-        let length = answer
-            .header("content-length")
-            .expect("a length")
-            .parse::<usize>()
-            .expect("a number");
-        let mut body = vec![0; length];
-        soon(self.stream.read_exact(&mut body)).await.expect("body");
-        answer.body = String::from_utf8(body).expect("text");
-        answer
+        self.try_answer(false).await.expect("an answer")
     }
 
-    /// The next response, which has no body whatever its head says.
-    pub async fn answer_to_head(&mut self) -> Answer {
-        let status = self.line().await;
-        let mut words = status.split(' ');
-        let version = words.next().expect("a version").to_owned();
-        let code = words.next().expect("a code").parse().expect("a number");
-        let mut headers = Vec::new();
-        loop {
-            let line = self.line().await;
-            if line.is_empty() {
-                break;
-            }
-            let (name, value) = line.split_once(": ").expect("a header");
-            if !name.eq_ignore_ascii_case("date") {
-                headers.push((name.to_ascii_lowercase(), value.to_owned()));
-            }
+    /// The next response, which has no body if `is_head`; `None` if the connection ends before it.
+    pub async fn try_answer(&mut self, is_head: bool) -> Option<Answer> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line| line != "") {
+            let mut line = String::new();
+            soon(self.read.read_line(&mut line)).await.ok()?;
+            lines.push(line.strip_suffix("\r\n")?.to_owned());
         }
-        Answer {
-            version,
+        let code = lines[0].split(' ').nth(1)?.parse().ok()?;
+        let fields = lines[1..].iter().filter_map(|line| line.split_once(": "));
+        let fields = fields.filter(|(name, _)| !name.eq_ignore_ascii_case("date"));
+        let parsed = |(name, value): (&str, &str)| {
+            let name: HeaderName = name.parse().expect("a name");
+            (name, HeaderValue::from_str(value).expect("a value"))
+        };
+        let mut answer = Answer {
             code,
-            headers,
+            headers: fields.map(parsed).collect(),
             body: String::new(),
+        };
+        if let Some(length) = answer.header("content-length").filter(|_| !is_head) {
+            let mut body = vec![0; length.parse().ok()?];
+            soon(self.read.read_exact(&mut body)).await.ok()?;
+            answer.body = String::from_utf8_lossy(&body).into_owned();
         }
-    }
-
-    async fn line(&mut self) -> String {
-        let mut line = String::new();
-        soon(self.stream.read_line(&mut line)).await.expect("reads");
-        assert!(line.ends_with("\r\n"), "an incomplete line: {line:?}");
-        line.trim_end_matches("\r\n").to_owned()
+        Some(answer)
     }
 
     /// Requests `target` on this connection.
@@ -110,14 +119,12 @@ impl Wire {
         self.answer().await
     }
 
-    /// Whether the server ends the connection without another byte.
+    /// Whether the server ends the connection without another byte. A reset is an end: the server closed
+    /// with bytes of ours unread.
     pub async fn ends(mut self) -> bool {
         let mut rest = Vec::new();
-        match soon(self.stream.read_to_end(&mut rest)).await {
-            Ok(_) => rest.is_empty(),
-            // Closed with our bytes unread: a reset.
-            Err(_) => true,
-        }
+        let read = soon(self.read.read_to_end(&mut rest)).await;
+        read.is_err() || rest.is_empty()
     }
 }
 
@@ -126,20 +133,21 @@ pub async fn get(address: SocketAddr, target: &str) -> Answer {
     Wire::connect(address).await.get(target).await
 }
 
+async fn stream(address: SocketAddr) -> TcpStream {
+    soon(TcpStream::connect(address)).await.expect("connects")
+}
+
 pub async fn http1(address: SocketAddr) -> http1::SendRequest<Full<Bytes>> {
-    let stream = soon(TcpStream::connect(address)).await.expect("connects");
-    let (client, connection) = soon(http1::handshake(TokioIo::new(stream)))
-        .await
-        .expect("shakes hands");
+    let stream = TokioIo::new(stream(address).await);
+    let (client, connection) = soon(http1::handshake(stream)).await.expect("shakes hands");
     tokio::spawn(connection);
     client
 }
 
 pub async fn http2(address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
-    let stream = soon(TcpStream::connect(address)).await.expect("connects");
-    let (client, connection) = soon(http2::handshake(TokioExecutor::new(), TokioIo::new(stream)))
-        .await
-        .expect("shakes hands");
+    let stream = TokioIo::new(stream(address).await);
+    let handshake = http2::handshake(TokioExecutor::new(), stream);
+    let (client, connection) = soon(handshake).await.expect("shakes hands");
     tokio::spawn(connection);
     client
 }

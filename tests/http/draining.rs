@@ -1,61 +1,27 @@
 //! A draining app over HTTP: readiness fails, and `AnnounceDrainLayer` marks the app's own responses.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{Router, routing::get};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
-use tokio::{sync::Notify, task::JoinSet};
-use tower::{Layer, Service, service_fn};
+use tokio::sync::Notify;
+use tower::{Layer, service_fn};
 use tower_health::{
-    Access, Health, HealthLayer,
+    HealthLayer,
     service::{AnnounceDrainLayer, BusyService},
 };
 
-use super::server::{degraded, down, serve_axum, serve_hyper, up};
-use crate::helpers::wire::{self, Answer, Wire, soon};
+use crate::helpers::{
+    layer_client::LayerClient,
+    server::{degraded, down, serve_hyper, up},
+    wire::{self, Answer, Wire, soon},
+};
 
 const ENVOY: &str = "x-envoy-immediate-health-check-fail";
-
-/// An app that answers `/work`, switches protocols at `/socket`, and holds `/slow` until `go`.
-fn app(
-    arrived: Arc<Notify>,
-    go: Arc<Notify>,
-) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static {
-    service_fn(move |request: Request<Incoming>| {
-        let (arrived, go) = (arrived.clone(), go.clone());
-        async move {
-            let mut response = Response::new(Full::from("hello"));
-            match request.uri().path() {
-                "/socket" => {
-                    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-                    let headers = response.headers_mut();
-                    headers.insert("connection", "upgrade".parse().expect("valid"));
-                    headers.insert("upgrade", "echo".parse().expect("valid"));
-                }
-                "/slow" => {
-                    arrived.notify_one();
-                    go.notified().await;
-                }
-                _ => {}
-            }
-            Ok(response)
-        }
-    })
-}
-
-/// Probes outside, and the announcement on what the app answers.
-async fn serve(health: &Health, arrived: &Arc<Notify>, go: &Arc<Notify>) -> SocketAddr {
-    let app = AnnounceDrainLayer::new(health.clone()).layer(app(arrived.clone(), go.clone()));
-    let service = HealthLayer::new(health.clone()).layer(app);
-    serve_hyper(TowerToHyperService::new(service)).await
-}
 
 /// The values of `connection` and of Envoy's header.
 fn marks(answer: &Answer) -> (Option<&str>, Option<&str>) {
@@ -64,8 +30,31 @@ fn marks(answer: &Answer) -> (Option<&str>, Option<&str>) {
 
 #[tokio::test]
 async fn while_draining_only_the_apps_responses_are_marked() {
-    let (health, arrived, go) = (up(), Arc::default(), Arc::default());
-    let address = serve(&health, &arrived, &go).await;
+    let (health, arrived, go) = (up(), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (arrives, goes) = (arrived.clone(), go.clone());
+    // It answers `/work`, switches protocols at `/socket`, and holds `/slow` until `go`.
+    let app = service_fn(move |request: Request<Incoming>| {
+        let (arrived, go) = (arrives.clone(), goes.clone());
+        async move {
+            let mut response = Response::builder();
+            match request.uri().path() {
+                "/socket" => {
+                    response = response.status(101).header("connection", "upgrade");
+                    response = response.header("upgrade", "echo");
+                }
+                "/slow" => {
+                    arrived.notify_one();
+                    go.notified().await;
+                }
+                _ => {}
+            }
+            let response = response.body(Full::<Bytes>::from("hello"));
+            Ok::<_, Infallible>(response.expect("valid"))
+        }
+    });
+    let app = AnnounceDrainLayer::new(health.clone()).layer(app);
+    let service = HealthLayer::new(health.clone()).layer(app);
+    let address = serve_hyper(TowerToHyperService::new(service)).await;
     let mut kept = Wire::connect(address).await;
     assert_eq!(marks(&kept.get("/work").await), (None, None));
     let early = tokio::spawn(wire::get(address, "/slow"));
@@ -93,20 +82,17 @@ async fn while_draining_only_the_apps_responses_are_marked() {
     socket
         .send(format!("GET /socket HTTP/1.1\r\n{upgrade}"))
         .await;
-    let answer = socket.answer_to_head().await;
-    assert_eq!(
-        (answer.code, marks(&answer)),
-        (101, (Some("upgrade"), Some("true")))
-    );
+    let answer = socket.try_answer(true).await.expect("an answer");
+    assert_eq!(answer.code, 101);
+    assert_eq!(marks(&answer), (Some("upgrade"), Some("true")));
 
     // In HTTP/2 the connection is kept, and the header `connection` is forbidden.
     let mut client = wire::http2(address).await;
     for _ in 0..2 {
         let request = Request::get("http://app/work").body(Full::default());
         let response = soon(client.send_request(request.expect("valid"))).await;
-        let response = response.expect("a response");
-        assert_eq!(response.headers()[ENVOY], "true");
-        assert_eq!(response.headers().get("connection"), None);
+        let answer = soon(Answer::of(response.expect("a response"))).await;
+        assert_eq!(marks(&answer), (None, Some("true")));
     }
 
     health.set_draining(false);
@@ -149,37 +135,14 @@ async fn envoy_headers_are_on_readiness_only_if_enabled() {
         (&down(), "/readyz", None),
     ] {
         for is_enabled in [true, false] {
-            let layer = HealthLayer::new(health.clone()).details(Access::everybody());
-            let layer = if is_enabled {
-                layer.envoy_headers()
-            } else {
-                layer
-            };
-            let address = serve_axum(Router::new().layer(layer)).await;
-            let answer = wire::get(address, path).await;
-            let header = [DEGRADED, ENVOY]
-                .into_iter()
-                .find(|name| answer.header(name).is_some());
+            let mut layer = LayerClient::new(health).0;
+            if is_enabled {
+                layer = layer.envoy_headers();
+            }
+            let answer = LayerClient(layer).request("GET", path, ("x-y", "z")).await;
+            let mut names = [DEGRADED, ENVOY].into_iter();
+            let header = names.find(|name| answer.header(name).is_some());
             assert_eq!(header, expected.filter(|_| is_enabled), "{path}");
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn several_drains_at_once_end_after_their_own_delays() {
-    let health = up();
-    let mut drains = JoinSet::new();
-    for seconds in [3, 1, 2] {
-        let health = health.clone();
-        drains.spawn(async move {
-            health.drain(Duration::from_secs(seconds)).await;
-            seconds
-        });
-    }
-    let mut ended = Vec::new();
-    while let Some(seconds) = drains.join_next().await {
-        assert!(health.is_draining());
-        ended.push(seconds.expect("no panic"));
-    }
-    assert_eq!(ended, [1, 2, 3]);
 }

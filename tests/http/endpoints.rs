@@ -1,127 +1,81 @@
-//! Which paths are answered, by which probe and with which code.
+//! Which paths are answered, by which probe, with which code, and with which mark for outer layers.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use tower::{Layer, ServiceExt, service_fn};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_health::{
-    Access, Dependency, Failure, Health, HealthLayer, Probe, Reason, Status, checks::Heartbeat,
+    Access, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Status,
+    checks::Heartbeat,
+    service::{AnnounceDrainLayer, BusyService, ProbeMark},
 };
 
-use super::server::{degraded, down, up};
+use crate::helpers::{
+    layer_client::LayerClient,
+    server::{degraded, down, up},
+};
 
-/// The response to `method` `uri`, from an app that answers everything with `inner`.
-async fn send(layer: &HealthLayer, method: &Method, uri: &str, token: &str) -> (u16, String) {
-    let inner = service_fn(async |_: Request<()>| {
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("inner")))
-    });
-    let request = Request::builder()
-        .method(method)
-        .uri(uri)
-        .header("authorization", format!("Bearer {token}"))
-        .body(())
-        .expect("valid");
-    let Ok(response) = layer.layer(inner).oneshot(request).await;
-    let code = response.status().as_u16();
-    let is_probe = response.headers().contains_key("cache-control");
-    let retry = response.headers().contains_key("retry-after");
-    assert_eq!(retry, code == 503, "{method} {uri}");
-    let body = response.into_body().collect().await.expect("infallible");
-    let body = String::from_utf8(body.to_bytes().into()).expect("text");
-    assert_eq!(is_probe, body != "inner", "{method} {uri}");
-    (code, body)
-}
-
-async fn get(layer: &HealthLayer, uri: &str) -> (u16, String) {
-    send(layer, &Method::GET, uri, "").await
-}
-
+/// A database that is down must not get a process restarted, by whatever path.
 #[tokio::test]
 async fn a_dependency_is_answered_below_its_probes_only() {
     let down = async || Err(Failure::new(Reason::Refused));
     let health = Health::builder()
         .add(Dependency::new("database", down).group("storage"))
         .add(Dependency::new("cache", down).optional())
-        .check("queue", async || Ok(tower_health::Outcome::up()))
+        .check("queue", async || Ok(Outcome::up()))
         .liveness_check("worker", Heartbeat::new(Duration::from_secs(60)))
         .build();
     let layer = HealthLayer::new(health)
         .path("/storage", Probe::group("storage"))
-        .details(Access::everybody());
-    for (path, code) in [
-        ("/health/database", Some(503)),
-        ("/readyz/database", Some(503)),
-        ("/storage/database", Some(503)),
-        ("/health/data%62ase", Some(503)),
+        .path("/storage/detail", Probe::Full)
+        .details(Access::bearer(["operator"]));
+    let denied = LayerClient(layer.clone().allow(Access::nobody()));
+    let client = LayerClient(layer);
+    let (operator, other) = ("Bearer operator", "Bearer other");
+    for (method, path, token, expected) in [
+        ("GET", "/health/database", operator, 503),
+        ("HEAD", "/health/database", operator, 503),
+        ("GET", "/readyz/database", operator, 503),
+        ("GET", "/storage/database", operator, 503),
+        ("GET", "/storage/detail/cache", operator, 503),
+        ("GET", "/health/data%62ase", operator, 503),
         // Optional or not: this dependency is down.
-        ("/health/cache", Some(503)),
-        // A database that is down must not get a process restarted, by whatever path.
-        ("/livez/database", None),
-        ("/livez/worker", Some(200)),
-        ("/health/queue", Some(200)),
-        ("/storage/queue", None),
-        ("/health/unknown", None),
+        ("GET", "/health/cache", operator, 503),
+        ("GET", "/livez/worker", operator, 200),
+        ("GET", "/health/queue", operator, 200),
+        // All other requests below a probe path reach the app, whatever their names: 0.
+        ("GET", "/health/database", other, 0),
+        ("POST", "/health/database", operator, 0),
+        ("DELETE", "/health/database", operator, 0),
+        ("GET", "/livez/database", operator, 0),
+        ("GET", "/storage/queue", operator, 0),
+        ("GET", "/health/unknown", operator, 0),
     ] {
-        let (found, body) = get(&layer, path).await;
-        assert_eq!(found, code.unwrap_or(200), "{path}");
-        assert_eq!(body.contains(r#""required":"#), code.is_some(), "{path}");
-    }
-}
-
-/// The app's routes below a probe path still reach the app, whatever their names.
-#[tokio::test]
-async fn below_a_probe_path_all_other_requests_reach_the_app() {
-    let layer = HealthLayer::new(up()).details(Access::bearer(["operator"]));
-    let denied = layer.clone().allow(Access::nobody());
-    for (method, path, token, is_probe) in [
-        (Method::GET, "/health/database", "operator", true),
-        (Method::HEAD, "/readyz/database", "operator", true),
-        (Method::GET, "/health/database", "other", false),
-        (Method::POST, "/health/database", "operator", false),
-        (Method::DELETE, "/health/database", "operator", false),
-        (Method::GET, "/health/records", "operator", false),
-        (Method::GET, "/livez/database", "operator", false),
-    ] {
-        let (_, body) = send(&layer, &method, path, token).await;
-        assert_eq!(body != "inner", is_probe, "{method} {path} {token}");
-        let (_, body) = send(&denied, &method, path, token).await;
-        assert_eq!(body, "inner", "{method} {path} {token}");
+        let header = ("authorization", token);
+        let answer = client.request(method, path, header).await;
+        let code = if answer.is_probe() { answer.code } else { 0 };
+        assert_eq!(code, expected, "{method} {path} {token}");
+        let is_retried = answer.header("retry-after").is_some();
+        assert_eq!(is_retried, expected == 503, "{method} {path}");
+        let is_entry = answer.body.contains(r#""required":"#);
+        assert_eq!(is_entry, expected != 0 && method == "GET", "{path}");
+        let answer = denied.request(method, path, header).await;
+        assert_eq!(answer.body, "inner", "{method} {path} {token}");
     }
 }
 
 #[tokio::test]
 async fn a_probe_at_the_root_answers_the_root_only() {
-    let layer = HealthLayer::new(Health::builder().build())
-        .without_default_paths()
-        .path("/", Probe::Readiness)
-        .details(Access::everybody());
+    let layer = HealthLayer::new(up()).without_default_paths();
+    let layer = layer.path("/", Probe::Readiness);
+    let client = LayerClient(layer.details(Access::everybody()));
     for uri in ["/", "/?x", "http://host", "http://host?x", "http://host/?x"] {
-        assert_ne!(get(&layer, uri).await.1, "inner", "{uri}");
+        assert_ne!(client.get(uri).await.1, "inner", "{uri}");
     }
     for uri in ["//x", "//", "/x", "*", "http://host//x", "/readyz"] {
-        assert_eq!(get(&layer, uri).await.1, "inner", "{uri}");
-    }
-}
-
-#[tokio::test]
-async fn overlapping_paths_do_not_depend_on_their_order() {
-    let paths = [
-        ("/status", Probe::Liveness),
-        ("/status/detail", Probe::Full),
-    ];
-    for order in [[0, 1], [1, 0]] {
-        let mut layer = HealthLayer::new(down())
-            .without_default_paths()
-            .details(Access::everybody());
-        for index in order {
-            layer = layer.path(paths[index].0, paths[index].1.clone());
-        }
-        assert_eq!(get(&layer, "/status").await.0, 200);
-        assert_eq!(get(&layer, "/status/detail").await.0, 503);
-        assert_eq!(get(&layer, "/status/detail/database").await.0, 503);
-        assert_eq!(get(&layer, "/status/database").await.1, "inner");
+        assert_eq!(client.get(uri).await.1, "inner", "{uri}");
     }
 }
 
@@ -129,11 +83,11 @@ async fn overlapping_paths_do_not_depend_on_their_order() {
 async fn each_status_has_its_configured_code() {
     for (health, default, code) in [(up(), 200, 200), (degraded(), 200, 207), (down(), 503, 500)] {
         let layer = HealthLayer::new(health);
-        assert_eq!(get(&layer, "/health").await.0, default);
+        assert_eq!(LayerClient(layer.clone()).code("/health").await, default);
         let layer = layer
             .status_code(Status::Down, StatusCode::INTERNAL_SERVER_ERROR)
             .status_code(Status::Degraded, StatusCode::MULTI_STATUS);
-        assert_eq!(get(&layer, "/health").await.0, code);
+        assert_eq!(LayerClient(layer).code("/health").await, code);
     }
 }
 
@@ -150,15 +104,81 @@ fn is_probe_knows_the_probe_paths_without_an_answer() {
     }
     let removed = layer.clone().without_default_paths();
     assert!(!removed.is_probe(&uri("/readyz")));
-    for name in ["Check", "Watch", "List"] {
-        let call = uri(&format!("/grpc.health.v1.Health/{name}"));
-        assert!(!layer.is_probe(&call), "{name}");
+    for (method, is_call) in [
+        ("/Check", true),
+        ("/Watch", true),
+        ("/List", true),
+        ("/", false),
+        ("/Check/x", false),
+    ] {
+        let call = uri(&format!("/grpc.health.v1.Health{method}"));
+        assert!(!layer.is_probe(&call), "{method}");
         #[cfg(feature = "grpc")]
-        assert!(layer.clone().grpc().is_probe(&call), "{name}");
+        assert_eq!(layer.clone().grpc().is_probe(&call), is_call, "{method}");
     }
-    #[cfg(feature = "grpc")]
-    for other in ["", "/", "/Check/x"] {
-        let other = uri(&format!("/grpc.health.v1.Health{other}"));
-        assert!(!layer.clone().grpc().is_probe(&other), "{other}");
+}
+
+type Sent = Request<Full<Bytes>>;
+
+async fn app(_: Sent) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::default())
+}
+
+/// The code, and whether the response is marked.
+async fn marked<S, B>(service: S, method: &str, target: &str) -> (u16, bool)
+where
+    S: Service<Sent, Response = Response<B>, Error = Infallible>,
+{
+    let request = Request::builder().method(method).uri(target);
+    let request = request.body(Full::default()).expect("valid");
+    let Ok(response) = service.oneshot(request).await;
+    let mark = response.extensions().get::<ProbeMark>();
+    (response.status().as_u16(), mark.is_some())
+}
+
+#[tokio::test]
+async fn probes_and_rejections_are_marked_and_traffic_is_not() {
+    let app = service_fn(app);
+    let plain = HealthLayer::new(up());
+    let marks = plain.clone().mark_probes();
+    let denies = marks.clone().allow(Access::nobody());
+    let forwards = denies.clone().forward_denied();
+    for (layer, method, target, expected) in [
+        // First the answer that waits for a run, then the cached one.
+        (&marks, "GET", "/readyz", (200, true)),
+        (&marks, "GET", "/readyz", (200, true)),
+        (&marks, "HEAD", "/health", (200, true)),
+        (&marks, "POST", "/livez", (405, true)),
+        (&marks, "GET", "/health/nothing", (200, false)),
+        (&marks, "GET", "/readyz/", (200, false)),
+        (&denies, "GET", "/readyz", (403, true)),
+        (&forwards, "GET", "/readyz", (200, false)),
+        (&plain, "GET", "/readyz", (200, false)),
+    ] {
+        let found = marked(layer.layer(app), method, target).await;
+        assert_eq!(found, expected, "{method} {target}");
     }
+    for (target, is_probe) in [("/readyz", true), ("/", false)] {
+        let kept = marks.clone().keep_body_type().layer(app);
+        let busy = marks.layer(BusyService::new(app));
+        let announced = marks.layer(AnnounceDrainLayer::new(up()).layer(app));
+        let expected = (200, is_probe);
+        assert_eq!(marked(kept, "GET", target).await, expected);
+        assert_eq!(marked(busy, "GET", target).await, expected);
+        assert_eq!(marked(announced, "GET", target).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_probe_leaves_the_next_one_marked() {
+    let health = Health::builder()
+        .check("database", async || pending().await)
+        .build();
+    let service = HealthLayer::new(health)
+        .mark_probes()
+        .layer(service_fn(app));
+    let waiting = marked(service.clone(), "GET", "/readyz");
+    let cancelled = tokio::time::timeout(Duration::from_millis(10), waiting).await;
+    assert!(cancelled.is_err());
+    assert_eq!(marked(service, "GET", "/readyz").await, (503, true));
 }

@@ -1,18 +1,12 @@
-//! `?verbose` and `?exclude=` as in kube-apiserver, over a real server.
+//! `?verbose` and `?exclude=` as in kube-apiserver.
 
-use std::{future::pending, net::SocketAddr, time::Duration};
+use std::{future::pending, time::Duration};
 
-use axum::Router;
 use tower_health::{
     Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, Probe, Reason,
 };
 
-use super::server::serve_axum;
-use crate::helpers::{switch::Switch, wire};
-
-async fn serve(layer: HealthLayer) -> SocketAddr {
-    serve_axum(Router::new().layer(layer)).await
-}
+use crate::helpers::{layer_client::LayerClient, switch::Switch};
 
 /// With `ping`, which is up, and, if `has_bad`, with `bad` in the group `grp`, which is down.
 fn health(has_bad: bool) -> Health {
@@ -27,11 +21,9 @@ fn health(has_bad: bool) -> Health {
 }
 
 /// In text, with details for every caller.
-fn text(health: Health) -> HealthLayer {
-    HealthLayer::new(health)
-        .details(Access::everybody())
-        .format(Format::text())
-        .path("/internal/ready", Probe::Readiness)
+fn text(health: &Health) -> LayerClient {
+    let layer = LayerClient::new(health).0.format(Format::text());
+    LayerClient(layer.path("/internal/ready", Probe::Readiness))
 }
 
 /// The table of kube-apiserver's tests, with 503 for its 500 and with our reasons.
@@ -61,117 +53,85 @@ async fn answers_are_those_of_kube_apiserver() {
         ("", true, 503, failing),
         ("?exclude=ping", true, 503, &ping_excluded),
         ("/bad", true, 503, bad),
-        // Encoded, repeated, among other fields, and what does not name the dependency.
-        ("?exclude=%62ad", true, 200, "ok"),
-        ("?exclude=bad&exclude=bad", true, 200, "ok"),
-        ("?a=b&exclude=bad", true, 200, "ok"),
+        // Encoded, among other fields, and what does not name the dependency.
+        ("?a=b&exclude=%62ad", true, 200, "ok"),
         ("?exclude=BAD", true, 503, failing),
-        ("?Exclude=bad", true, 503, failing),
-        ("?exclude=bad%20", true, 503, failing),
-        ("?exclude=%ff", true, 503, failing),
         ("?exclude=bad,ping", true, 503, failing),
     ];
-    for has_bad in [false, true] {
-        let address = serve(text(health(has_bad))).await;
+    for (suffix, has_bad, code, body) in table {
+        let client = text(&health(has_bad));
         for name in ["readyz", "health", "internal/ready"] {
-            for (suffix, _, code, body) in table.iter().filter(|row| row.1 == has_bad) {
-                let answer = wire::get(address, &format!("/{name}{suffix}")).await;
-                // Only `?verbose` names exclusions that match nothing.
-                let body = body.replace("NAME", name);
-                let found = answer.body.split_inclusive('\n');
-                let warned = suffix.contains("verbose");
-                let found: String = found
-                    .filter(|line| warned || !line.starts_with("warn: "))
-                    .collect();
-                assert_eq!((answer.code, found), (*code, body), "{name}{suffix}");
-            }
+            let (found, text) = client.get(&format!("/{name}{suffix}")).await;
+            // Only `?verbose` names exclusions that match nothing.
+            let is_shown = |line: &&str| suffix.contains("verbose") || !line.starts_with("warn: ");
+            let text: String = text.split_inclusive('\n').filter(is_shown).collect();
+            assert_eq!(
+                (found, text),
+                (code, body.replace("NAME", name)),
+                "{suffix}"
+            );
         }
-        let many = format!("/readyz?{}exclude=bad", "exclude=x&".repeat(1_000));
-        let answer = wire::get(address, &many).await;
-        assert_eq!(
-            answer.code,
-            if has_bad { 503 } else { 200 },
-            "it is bounded"
-        );
     }
-    let address = serve(text(Health::builder().build())).await;
-    let without_checks = wire::get(address, "/livez?verbose").await;
-    assert_eq!(without_checks.body, "[+]ping ok\nlivez check passed\n");
+    let without_checks = text(&Health::builder().build()).get("/livez?verbose").await;
+    assert_eq!(without_checks.1, "[+]ping ok\nlivez check passed\n");
 }
 
 #[tokio::test]
 async fn readiness_excludes_in_every_format() {
-    let layer = HealthLayer::new(health(true)).details(Access::everybody());
-    let address = serve(layer).await;
-    let ready = wire::get(address, "/readyz?exclude=bad").await;
-    assert_eq!(ready.code, 200);
-    assert!(
-        ready.body.starts_with(r#"{"status":"up","#),
-        "{}",
-        ready.body
-    );
+    let client = LayerClient::new(&health(true));
+    let (code, body) = client.get("/readyz?exclude=bad").await;
+    assert_eq!(code, 200);
+    assert!(body.starts_with(r#"{"status":"up","#), "{body}");
     let excluded = r#""bad":{"status":"unknown","required":true,"excluded":true"#;
-    assert!(ready.body.contains(excluded), "{}", ready.body);
+    assert!(body.contains(excluded), "{body}");
     // In native JSON, other probes ignore their query, and the cached answer is unchanged.
     for path in ["/health?exclude=bad", "/readyz"] {
-        assert_eq!(wire::get(address, path).await.code, 503, "{path}");
+        assert_eq!(client.code(path).await, 503, "{path}");
     }
 }
 
-#[tokio::test]
-async fn an_excluded_dependency_is_not_checked() {
+/// Not even a run that hangs delays the answer: the clock would advance only if the answer waited.
+#[tokio::test(start_paused = true)]
+async fn an_excluded_dependency_is_not_checked_or_waited_for() {
     let (one, other) = (Switch::on(), Switch::on());
+    let hour = Duration::from_secs(3_600);
+    let hangs = Dependency::new("hangs", async || pending().await);
     let health = Health::builder()
         .check("one", one.check())
         .check("other", other.check())
-        .build();
-    let address = serve(text(health)).await;
-    wire::get(address, "/readyz?exclude=other").await;
-    assert_eq!((one.runs(), other.runs()), (1, 0));
-    wire::get(address, "/readyz").await;
-    assert_eq!(other.runs(), 1);
-}
-
-#[tokio::test]
-async fn an_excluded_run_that_hangs_is_not_waited_for() {
-    let hour = Duration::from_secs(3_600);
-    let hangs = Dependency::new("hangs", async || pending().await).timeout(hour);
-    let health = Health::builder()
-        .check("ping", async || Ok(Outcome::up()))
-        .add(hangs)
+        .add(hangs.timeout(hour))
         .answer_within(hour)
         .build();
     health.set_started();
-    let address = serve(text(health)).await;
-    // `wire` waits 30 s at most.
-    assert_eq!(wire::get(address, "/readyz?exclude=hangs").await.code, 200);
+    let (client, start) = (text(&health), tokio::time::Instant::now());
+    assert_eq!(
+        client.code("/readyz?exclude=other&exclude=hangs").await,
+        200
+    );
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!((one.runs(), other.runs()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_drain_cannot_be_excluded() {
     let health = health(true);
     health.set_draining(true);
-    let address = serve(text(health)).await;
-    let answer = wire::get(address, "/readyz?exclude=bad&exclude=lifecycle").await;
-    assert_eq!(answer.code, 503);
-    let line = "[-]lifecycle failed: draining\n";
-    assert!(answer.body.contains(line), "{}", answer.body);
+    let path = "/readyz?exclude=bad&exclude=lifecycle";
+    let (code, body) = text(&health).get(path).await;
+    assert_eq!(code, 503);
+    assert!(body.contains("[-]lifecycle failed: draining\n"), "{body}");
 }
 
 #[tokio::test]
 async fn an_unauthorized_callers_query_changes_nothing() {
     for format in [Format::json(), Format::text()] {
-        let address = serve(HealthLayer::new(health(true)).format(format)).await;
-        let plain = wire::get(address, "/readyz").await;
-        assert_eq!(plain.code, 503);
-        for query in [
-            "exclude=bad",
-            "exclude=grp",
-            "verbose",
-            "verbose&exclude=bad",
-        ] {
-            let answer = wire::get(address, &format!("/readyz?{query}")).await;
-            assert_eq!(answer, plain, "{query}");
+        let layer = HealthLayer::new(health(true)).details(Access::nobody());
+        let client = LayerClient(layer.format(format));
+        let plain = client.get("/readyz").await;
+        assert_eq!(plain.0, 503);
+        for query in ["exclude=bad", "exclude=grp", "verbose&exclude=bad"] {
+            let found = client.get(&format!("/readyz?{query}")).await;
+            assert_eq!(found, plain, "{query}");
         }
     }
 }

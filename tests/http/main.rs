@@ -16,22 +16,17 @@ mod format_cache;
 #[cfg(all(feature = "axum", feature = "postgres"))]
 mod format_openmetrics;
 mod format_query;
-#[cfg(all(feature = "axum", feature = "postgres", feature = "redis"))]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod format_schemas;
 mod formats;
 mod hostile;
 #[cfg(feature = "html")]
 mod page_markup;
 mod pass_through;
-mod placement_http;
+mod placement_layers;
 mod placement_limits;
 #[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]
 mod placement_ports;
-mod placement_servers;
-#[cfg(feature = "tracing")]
-mod probe_marks;
-mod server;
-#[cfg(feature = "axum")]
 mod unauthorized_caller;
 mod with_axum;
 mod with_hyper;

@@ -15,16 +15,21 @@ async fn names_and_messages_are_text() {
             browser.without_scripts().await;
             browser.open(&site.url("/health")).await;
         }
-        let name = browser
-            .evaluate("document.querySelector('#d2 h2').textContent")
-            .await;
-        assert_eq!(name, sample::HOSTILE);
-        let message = "document.querySelector('#d2 .message').textContent";
-        assert_eq!(browser.evaluate(message).await, sample::MESSAGE);
-        let foreign =
-            "document.querySelectorAll('img, u, i, script:not(body>script:last-child)').length";
-        assert_eq!(browser.evaluate(foreign).await, 0);
-        assert_eq!(browser.evaluate("typeof pwned").await, "undefined");
+        let foreign = "document.querySelectorAll('img, u, i, script:not(body>script:last-child)')";
+        for (expression, expected) in [
+            (
+                "document.querySelector('#d2 h2').textContent",
+                sample::HOSTILE.into(),
+            ),
+            (
+                "document.querySelector('#d2 .message').textContent",
+                sample::MESSAGE.into(),
+            ),
+            (&*format!("{foreign}.length"), serde_json::json!(0)),
+            ("typeof pwned", "undefined".into()),
+        ] {
+            assert_eq!(browser.evaluate(expression).await, expected, "{expression}");
+        }
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

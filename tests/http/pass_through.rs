@@ -15,13 +15,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_health::{
-    Access, Health, HealthLayer,
-    service::{ResponseBody, mode::KeepBody},
-};
+use tower_health::{Access, HealthLayer, service::mode::KeepBody};
 use tower_test::mock;
 
-use super::server::up;
+use crate::helpers::server::up;
 
 type Reply = Response<Full<Bytes>>;
 type Step = Poll<Option<Result<Frame<Bytes>, &'static str>>>;
@@ -54,22 +51,11 @@ impl Body for StatedBody {
 }
 
 fn layer() -> HealthLayer {
-    HealthLayer::new(Health::builder().build())
+    HealthLayer::new(up())
 }
 
 fn request(path: &str) -> Request<()> {
     Request::builder().uri(path).body(()).expect("valid")
-}
-
-/// The body of the response to a request that passes through a layer around `steps`.
-async fn passed(steps: VecDeque<Step>, ends: bool, hint: SizeHint) -> ResponseBody<StatedBody> {
-    let mut body = Some(StatedBody { steps, ends, hint });
-    let inner = service_fn(move |_: Request<()>| {
-        let response = Response::new(body.take().expect("called once"));
-        async { Ok::<_, Infallible>(response) }
-    });
-    let Ok(response) = layer().layer(inner).oneshot(request("/")).await;
-    response.into_body()
 }
 
 fn odd_request(target: &str) -> Request<Full<Bytes>> {
@@ -94,7 +80,6 @@ async fn a_request_that_is_not_answered_arrives_unchanged() {
     let plain = layer();
     let forwards = layer().allow(Access::nobody()).forward_denied();
     for (layer, target) in [
-        (&plain, "/"),
         (&plain, "/users?a=%20b&c"),
         (&plain, "/readyz/"),
         (&plain, "/health/a/b"),
@@ -102,11 +87,9 @@ async fn a_request_that_is_not_answered_arrives_unchanged() {
         (&plain, "http://user@example.org:81/a%2Fb?x"),
         (&plain, "example.org:443"),
         (&plain, "*"),
-        (&forwards, "/readyz"),
         (&forwards, "/health?x"),
         (&forwards, "/health/database"),
     ] {
-        let sent = odd_request(target);
         // The response carries the request back.
         let inner = service_fn(async |request: Request<Full<Bytes>>| {
             let mut response = Reply::default();
@@ -116,13 +99,9 @@ async fn a_request_that_is_not_answered_arrives_unchanged() {
         let Ok(response) = layer.layer(inner).oneshot(odd_request(target)).await;
         let seen = response.extensions().get::<Arc<Request<Full<Bytes>>>>();
         let seen = seen.expect("the inner service was called");
-        assert_eq!(seen.method(), sent.method(), "{target}");
-        assert_eq!(seen.uri().to_string(), sent.uri().to_string());
-        assert_eq!(seen.version(), sent.version(), "{target}");
-        assert_eq!(seen.headers(), sent.headers(), "{target}");
-        let order = |headers: &HeaderMap| headers.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(order(seen.headers()), order(sent.headers()));
-        assert!(seen.headers()["x-raw"].is_sensitive());
+        // With method, target, version, and headers in their order.
+        assert_eq!(format!("{seen:?}"), format!("{:?}", odd_request(target)));
+        assert_eq!(seen.headers(), odd_request(target).headers());
         assert_eq!(seen.extensions().get(), Some(&Marker("request")));
         assert_eq!(seen.extensions().len(), 1, "nothing is added");
         let body = seen.body().clone().collect().await.expect("never fails");
@@ -131,46 +110,10 @@ async fn a_request_that_is_not_answered_arrives_unchanged() {
 }
 
 #[tokio::test]
-async fn the_head_of_a_response_comes_back_unchanged() {
-    let inner = service_fn(async |_: Request<()>| {
-        Response::builder()
-            .status(299)
-            .version(Version::HTTP_3)
-            .header("x-twice", "1")
-            .header("cache-control", "max-age=1")
-            .header("x-twice", "2")
-            .extension(Marker("response"))
-            .body(Full::<Bytes>::default())
-    });
-    let bare = inner.oneshot(request("/users")).await.expect("valid");
-    let layered = layer().layer(inner).oneshot(request("/users")).await;
-    let layered = layered.expect("valid");
-    assert_eq!(layered.status(), bare.status());
-    assert_eq!(layered.version(), bare.version());
-    assert_eq!(layered.headers(), bare.headers());
-    assert_eq!(layered.extensions().get(), Some(&Marker("response")));
-    assert_eq!(layered.extensions().len(), 1);
-}
-
-#[tokio::test]
-async fn a_bodys_end_size_and_frames_are_unchanged() {
+async fn a_response_comes_back_unchanged() {
     let mut between = SizeHint::new();
     between.set_lower(3);
     between.set_upper(9);
-    // The last one is inconsistent, which the layer must not correct.
-    for (ends, hint) in [
-        (false, SizeHint::new()),
-        (true, SizeHint::new()),
-        (true, SizeHint::with_exact(0)),
-        (false, SizeHint::with_exact(7)),
-        (false, between),
-        (true, SizeHint::with_exact(7)),
-    ] {
-        let body = passed(VecDeque::new(), ends, hint).await;
-        assert_eq!(body.is_end_stream(), ends, "{hint:?}");
-        let bounds = (body.size_hint().lower(), body.size_hint().upper());
-        assert_eq!(bounds, (hint.lower(), hint.upper()));
-    }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().expect("valid"));
     let steps = || {
@@ -183,11 +126,43 @@ async fn a_bodys_end_size_and_frames_are_unchanged() {
             Poll::Ready(None),
         ])
     };
-    let mut body = Box::pin(passed(steps(), false, SizeHint::new()).await);
-    let mut cx = Context::from_waker(Waker::noop());
-    for expected in steps() {
-        let polled = body.as_mut().poll_frame(&mut cx);
-        assert_eq!(format!("{polled:?}"), format!("{expected:?}"));
+    // The last one is inconsistent, which the layer must not correct.
+    for (ends, hint) in [
+        (false, SizeHint::new()),
+        (true, SizeHint::with_exact(0)),
+        (false, between),
+        (true, SizeHint::with_exact(7)),
+    ] {
+        let inner = service_fn(async |_: Request<()>| {
+            let head = Response::builder().status(299).version(Version::HTTP_3);
+            let head = head
+                .header("x-twice", "1")
+                .header("cache-control", "max-age=1");
+            let head = head.header("x-twice", "2").extension(Marker("response"));
+            let steps = steps();
+            head.body(StatedBody { steps, ends, hint })
+        });
+        let bare = inner.oneshot(request("/users")).await.expect("valid");
+        let layered = layer().layer(inner).oneshot(request("/users")).await;
+        let layered = layered.expect("valid");
+        let head =
+            |status, version, headers: &HeaderMap| format!("{status} {version:?} {headers:?}");
+        assert_eq!(
+            head(layered.status(), layered.version(), layered.headers()),
+            head(bare.status(), bare.version(), bare.headers())
+        );
+        assert_eq!(layered.extensions().get(), Some(&Marker("response")));
+        assert_eq!(layered.extensions().len(), 1);
+
+        let mut body = Box::pin(layered.into_body());
+        assert_eq!(body.is_end_stream(), ends, "{hint:?}");
+        let bounds = (body.size_hint().lower(), body.size_hint().upper());
+        assert_eq!(bounds, (hint.lower(), hint.upper()));
+        let mut cx = Context::from_waker(Waker::noop());
+        for expected in steps() {
+            let polled = body.as_mut().poll_frame(&mut cx);
+            assert_eq!(format!("{polled:?}"), format!("{expected:?}"));
+        }
     }
 }
 
@@ -239,19 +214,6 @@ async fn readiness_is_that_of_the_inner_service() {
 }
 
 #[tokio::test]
-async fn a_probe_never_reaches_the_inner_service() {
-    let (service, mut handle) = mock::pair::<Request<()>, Reply>();
-    handle.allow(10);
-    let service = HealthLayer::new(up()).layer(service);
-    for path in ["/livez", "/readyz", "/startupz", "/health"] {
-        let response = service.clone().oneshot(request(path)).await;
-        assert_eq!(response.expect("answers").status(), 200, "{path}");
-    }
-    drop(service);
-    assert!(handle.next_request().await.is_none());
-}
-
-#[tokio::test]
 async fn a_dropped_future_drops_the_inner_call() {
     let held = Arc::new(());
     let inner = service_fn(|_: Request<()>| {
@@ -270,20 +232,19 @@ async fn a_dropped_future_drops_the_inner_call() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
+/// The inner service would fail for a probe too, but a probe never reaches it.
 #[tokio::test]
 async fn errors_of_the_inner_service_keep_their_type() {
     #[derive(Debug, PartialEq)]
     struct OwnError(u32);
 
     let inner = service_fn(async |_: Request<()>| Err::<Reply, _>(OwnError(7)));
-    let error: OwnError = layer()
-        .layer(inner)
-        .oneshot(request("/users"))
-        .await
-        .expect_err("fails");
-    assert_eq!(error, OwnError(7));
-    let probe: Result<_, OwnError> = layer().layer(inner).oneshot(request("/readyz")).await;
-    assert_eq!(probe.expect("answered").status(), 200);
+    let send =
+        async |path| -> Result<_, OwnError> { layer().layer(inner).oneshot(request(path)).await };
+    assert_eq!(send("/users").await.expect_err("fails"), OwnError(7));
+    for path in ["/livez", "/readyz", "/startupz", "/health"] {
+        assert_eq!(send(path).await.expect("answered").status(), 200, "{path}");
+    }
 }
 
 #[tokio::test]

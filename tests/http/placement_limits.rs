@@ -1,23 +1,33 @@
-//! Limits of tower outside and inside the layer, while the app is full of requests that are stuck.
+//! The layer outside the limits of an app that is full of requests that are stuck.
 //!
 //! Nothing here measures time: a probe must be answered while the stuck requests are still stuck.
 
 use std::{
+    convert::Infallible,
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::pin,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
+use axum::{Router, routing::get};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use tokio::task::{JoinHandle, yield_now};
+use hyper::body::Incoming;
+use hyper_util::service::TowerToHyperService;
+use tokio::{
+    sync::Semaphore,
+    task::{JoinHandle, yield_now},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
 use tower::{
     BoxError, Layer, Service, ServiceBuilder, ServiceExt,
     layer::layer_fn,
     limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer},
-    load_shed::error::Overloaded,
     service_fn,
     util::BoxCloneService,
 };
@@ -26,15 +36,52 @@ use tower_health::{
     service::{BusyService, HealthService},
 };
 
-use super::server::up;
-use crate::helpers::{stuck::Stuck, wire::soon};
+use crate::helpers::{
+    server::{listen, serve_axum, serve_hyper, up},
+    wire::{self, Wire, soon},
+};
 
 /// So long that a limit of time never decides.
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Requests that the app handles at the same time.
+const PLACES: usize = 2;
 
 type Reply = Response<Full<Bytes>>;
 type App = BoxCloneService<Request<()>, Reply, BoxError>;
 type Stack = BoxCloneService<Request<()>, (), BoxError>;
+
+/// Requests that are stuck until the test releases them.
+#[derive(Clone)]
+struct Stuck {
+    entered: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
+}
+
+impl Stuck {
+    fn new() -> Self {
+        let [entered, gate] = [0, 0].map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { entered, gate }
+    }
+
+    /// What the app does for a request.
+    fn request(&self) -> impl Future<Output = ()> + Send + use<> {
+        let Self { entered, gate } = self.clone();
+        async move {
+            entered.add_permits(1);
+            gate.acquire().await.expect("never closed").forget();
+        }
+    }
+
+    /// Waits until `requests` more of them are inside.
+    async fn holds(&self, requests: usize) {
+        let all = soon(self.entered.acquire_many(requests as u32)).await;
+        all.expect("never closed").forget();
+    }
+
+    fn release_all(&self) {
+        self.gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+}
 
 /// An app whose requests are stuck.
 fn app(stuck: &Stuck) -> App {
@@ -49,13 +96,13 @@ fn app(stuck: &Stuck) -> App {
     .boxed_clone()
 }
 
-fn plain() -> HealthLayer {
+fn layer() -> HealthLayer {
     HealthLayer::new(up())
 }
 
 /// Answers probes while the inner service is not ready.
 fn busy<S>() -> impl Layer<S, Service = HealthService<BusyService<S>>> {
-    layer_fn(|inner| plain().layer(BusyService::new(inner)))
+    layer_fn(|inner| layer().layer(BusyService::new(inner)))
 }
 
 fn erased<S, B>(stack: S) -> Stack
@@ -80,8 +127,9 @@ fn work(stack: &Stack) -> JoinHandle<Result<(), BoxError>> {
     tokio::spawn(stack.clone().oneshot(request("/work")))
 }
 
-async fn probe(stack: &Stack) -> Result<(), BoxError> {
-    soon(stack.clone().oneshot(request("/readyz"))).await
+async fn probe(stack: &Stack) {
+    let answer = soon(stack.clone().oneshot(request("/readyz"))).await;
+    answer.expect("answered");
 }
 
 async fn assert_served<T>(requests: impl IntoIterator<Item = JoinHandle<Result<T, BoxError>>>) {
@@ -109,19 +157,19 @@ async fn busy_outermost_a_full_app_delays_no_probe() {
     let table: [(&str, Stacked); 4] = [
         ("concurrency limit", |app| {
             let outer = ServiceBuilder::new().layer(busy());
-            erased(outer.concurrency_limit(2).service(app))
+            erased(outer.concurrency_limit(PLACES).service(app))
         }),
         // A buffer of one, so that the third request finds it not ready.
         ("buffer and concurrency limit", |app| {
             let outer = ServiceBuilder::new().layer(busy()).buffer(1);
-            erased(outer.concurrency_limit(2).service(app))
+            erased(outer.concurrency_limit(PLACES).service(app))
         }),
         ("buffer and rate limit", |app| {
             let outer = ServiceBuilder::new().layer(busy()).buffer(1);
-            erased(outer.rate_limit(2, HOUR).service(app))
+            erased(outer.rate_limit(PLACES as u64, HOUR).service(app))
         }),
         ("a limit of the limit", |app| {
-            let inner = busy().layer(ConcurrencyLimit::new(app, 2));
+            let inner = busy().layer(ConcurrencyLimit::new(app, PLACES));
             erased(ConcurrencyLimit::new(inner, 100))
         }),
     ];
@@ -129,10 +177,10 @@ async fn busy_outermost_a_full_app_delays_no_probe() {
         let stuck = Stuck::new();
         let stack = stack(app(&stuck));
         let mut inside = [work(&stack), work(&stack)];
-        stuck.holds(2).await;
+        stuck.holds(PLACES).await;
         let mut outside: Vec<_> = (0..5).map(|_| work(&stack)).collect();
         for _ in 0..20 {
-            probe(&stack).await.expect("answered");
+            probe(&stack).await;
         }
         for request in inside.iter_mut().chain(&mut outside) {
             assert!(waits(request).await, "{case}: the request is stuck");
@@ -143,132 +191,29 @@ async fn busy_outermost_a_full_app_delays_no_probe() {
         if !case.contains("rate") {
             assert_served(outside).await;
         }
-        probe(&stack).await.expect("answered");
+        probe(&stack).await;
     }
 }
 
-#[tokio::test]
-async fn plain_outermost_a_probe_waits_for_the_limit() {
-    let stuck = Stuck::new();
-    let outer = ServiceBuilder::new().layer(plain());
-    let stack = erased(outer.concurrency_limit(2).service(app(&stuck)));
-    let inside = [work(&stack), work(&stack)];
-    stuck.holds(2).await;
-    assert!(waits(stack.clone().oneshot(request("/readyz"))).await);
-    stuck.release_all();
-    probe(&stack).await.expect("answered");
-    assert_served(inside).await;
-}
-
-/// tower cannot give a reserved place back. Behind a buffer, a probe keeps one until the next request,
+/// tower cannot give a reserved place back: servers drop the clone that holds it, and a buffer keeps it,
 /// unless [`BusyService`] is between them.
 #[tokio::test]
-async fn behind_a_buffer_only_a_busy_layer_keeps_no_place() {
+async fn an_answered_probe_keeps_no_place_of_the_limit() {
     for is_busy in [false, true] {
         let stuck = Stuck::new();
         let limited = GlobalConcurrencyLimitLayer::new(1).layer(app(&stuck));
-        let buffered = ServiceBuilder::new().buffer(1);
+        let buffered = ServiceBuilder::new().buffer(1).layer(busy());
         let stack = match is_busy {
-            true => erased(buffered.layer(busy()).service(limited.clone())),
-            false => erased(buffered.layer(plain()).service(limited.clone())),
+            true => erased(buffered.service(limited.clone())),
+            false => erased(layer().layer(limited.clone())),
         };
         for _ in 0..3 {
-            probe(&stack).await.expect("answered");
+            probe(&stack).await;
         }
         let other = tokio::spawn(limited.oneshot(request("/work")));
-        for _ in 0..100 {
-            yield_now().await;
-        }
-        assert_eq!(stuck.held() == 1, is_busy);
-        // The next request through the buffer uses the place and gives it back.
-        let next = work(&stack);
-        stuck.release_all();
-        assert_served([next]).await;
-        assert_served([other]).await;
-    }
-}
-
-/// Servers call a clone for each request and drop it.
-#[tokio::test]
-async fn a_clone_that_answered_a_probe_keeps_no_place() {
-    let stuck = Stuck::new();
-    let limited = GlobalConcurrencyLimitLayer::new(1).layer(app(&stuck));
-    let stack = erased(plain().layer(limited.clone()));
-    for _ in 0..3 {
-        probe(&stack).await.expect("answered");
-    }
-    let other = tokio::spawn(limited.oneshot(request("/work")));
-    stuck.holds(1).await;
-    stuck.release_all();
-    assert_served([other]).await;
-}
-
-/// A load shed is always ready: a plain layer around it is enough.
-#[tokio::test]
-async fn around_a_load_shed_probes_are_answered_and_the_rest_shed() {
-    let stuck = Stuck::new();
-    let limited = || ServiceBuilder::new().load_shed().concurrency_limit(1);
-    let stacks = [
-        erased(
-            ServiceBuilder::new()
-                .layer(plain())
-                .service(limited().service(app(&stuck))),
-        ),
-        erased(
-            ServiceBuilder::new()
-                .layer(busy())
-                .service(limited().service(app(&stuck))),
-        ),
-    ];
-    let inside = stacks.each_ref().map(work);
-    stuck.holds(2).await;
-    for stack in stacks.iter().cycle().take(10) {
-        probe(stack).await.expect("answered");
-        let error = work(stack).await.expect("no panic").expect_err("shed");
-        assert!(error.is::<Overloaded>(), "{error}");
-    }
-    stuck.release_all();
-    assert_served(inside).await;
-}
-
-/// The trap of `BusyService`: it is always ready, so a load shed outside it never sheds.
-#[tokio::test]
-async fn inside_a_load_shed_probes_are_shed_or_nothing_is() {
-    let stuck = Stuck::new();
-    let outer = ServiceBuilder::new().load_shed().layer(plain());
-    let shedding = erased(outer.concurrency_limit(1).service(app(&stuck)));
-    let inside = work(&shedding);
-    stuck.holds(1).await;
-    let error = probe(&shedding).await.expect_err("shed");
-    assert!(error.is::<Overloaded>(), "{error}");
-
-    let outer = ServiceBuilder::new().load_shed().layer(busy());
-    let queueing = erased(outer.concurrency_limit(1).service(app(&stuck)));
-    let first = work(&queueing);
-    stuck.holds(1).await;
-    probe(&queueing).await.expect("answered");
-    let mut second = work(&queueing);
-    assert!(waits(&mut second).await, "queued instead of shed");
-    stuck.release_all();
-    assert_served([inside, first, second]).await;
-}
-
-/// Inside a limit a probe is one more request, whatever the layer does.
-#[tokio::test]
-async fn inside_a_limit_a_probe_takes_a_place() {
-    let stuck = Stuck::new();
-    let limited = ServiceBuilder::new().concurrency_limit(1);
-    let buffered = ServiceBuilder::new().buffer(1).concurrency_limit(1);
-    for stack in [
-        erased(limited.layer(busy()).service(app(&stuck))),
-        erased(buffered.layer(busy()).service(app(&stuck))),
-    ] {
-        let inside = work(&stack);
         stuck.holds(1).await;
-        assert!(waits(stack.clone().oneshot(request("/readyz"))).await);
-        stuck.release(1);
-        assert_served([inside]).await;
-        probe(&stack).await.expect("answered");
+        stuck.release_all();
+        assert_served([other]).await;
     }
 }
 
@@ -284,7 +229,63 @@ async fn waiting_requests_keep_their_order_and_leave_when_cancelled() {
     cancelled.abort();
     assert!(cancelled.await.expect_err("aborted").is_cancelled());
     for request in [first, third] {
-        stuck.release(1);
+        stuck.gate.add_permits(1);
         assert_served([request]).await;
+    }
+}
+
+/// An axum router is always ready. tonic puts its own limit outside all layers, and counts per connection.
+#[tokio::test]
+async fn real_servers_answer_probes_while_the_app_is_full() {
+    let stuck = Stuck::new();
+    let limit = || GlobalConcurrencyLimitLayer::new(PLACES);
+    let held = stuck.clone();
+    let router = Router::new().route("/work", get(async move || held.request().await));
+    let held = stuck.clone();
+    let app = service_fn(move |_: Request<Incoming>| {
+        let request = held.request();
+        async {
+            request.await;
+            Ok::<_, Infallible>(Reply::default())
+        }
+    });
+    let (listener, tonic) = listen().await;
+    let layers = ServiceBuilder::new()
+        .layer(layer())
+        .layer(BusyService::layer());
+    let server = Server::builder()
+        .accept_http1(true)
+        .concurrency_limit_per_connection(1)
+        .layer(layers.layer(limit()).into_inner())
+        .add_routes(router.clone().into());
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let limited = BusyService::new(limit().layer(app));
+    let servers: [SocketAddr; 3] = [
+        serve_hyper(TowerToHyperService::new(layer().layer(limited))).await,
+        serve_axum(router.layer(limit()).layer(layer())).await,
+        tonic,
+    ];
+    // In each of them, half of the requests wait outside the limit.
+    let mut requests = Vec::new();
+    for address in servers {
+        for _ in 0..PLACES * 2 {
+            requests.push(tokio::spawn(async move {
+                wire::get(address, "/work").await.code
+            }));
+        }
+    }
+    stuck.holds(PLACES * servers.len()).await;
+    for address in servers {
+        // Probers open a connection for each request, or keep one.
+        let mut kept = Wire::connect(address).await;
+        for _ in 0..3 {
+            assert_eq!(wire::get(address, "/readyz").await.code, 200);
+            assert_eq!(kept.get("/livez").await.code, 200);
+        }
+    }
+    assert!(requests.iter().all(|request| !request.is_finished()));
+    stuck.release_all();
+    for request in requests {
+        assert_eq!(request.await.expect("no panic"), 200);
     }
 }

@@ -1,6 +1,6 @@
-//! Apps behind real servers, and raw requests to them.
+//! Apps, and servers of them.
 
-use std::{convert::Infallible, error::Error, net::SocketAddr};
+use std::{error::Error, net::SocketAddr};
 
 use axum::Router;
 use http::{Request, Response};
@@ -15,8 +15,6 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower_health::{Dependency, Failure, Health, Outcome, PeerAddr, Reason};
-
-use crate::helpers::wire::{Answer, Wire};
 
 /// An app whose database is up.
 pub fn up() -> Health {
@@ -48,15 +46,8 @@ pub async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// By `axum::serve`, which stores no peer address.
+/// By `axum::serve`, with the peer address in each request.
 pub async fn serve_axum(router: Router) -> SocketAddr {
-    let (listener, address) = listen().await;
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
-}
-
-/// By `axum::serve` with the peer address in each request.
-pub async fn serve_axum_with_peers(router: Router) -> SocketAddr {
     let (listener, address) = listen().await;
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await });
@@ -66,8 +57,11 @@ pub async fn serve_axum_with_peers(router: Router) -> SocketAddr {
 /// By hyper in both versions of HTTP, with upgrades and with the peer address in each request.
 pub async fn serve_hyper<S, B>(service: S) -> SocketAddr
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
+    S: Service<
+            Request<Incoming>,
+            Response = Response<B>,
+            Error: Into<Box<dyn Error + Send + Sync>>,
+        > + Clone
         + Send
         + 'static,
     S::Future: Send,
@@ -89,16 +83,4 @@ where
         }
     });
     address
-}
-
-/// The answer to `request`, sent as it is on a new connection.
-pub async fn send(address: SocketAddr, request: &str) -> Answer {
-    let mut wire = Wire::connect(address).await;
-    wire.send(request).await;
-    wire.answer().await
-}
-
-/// Whether the layer answered, and not the app.
-pub fn is_probe(answer: &Answer) -> bool {
-    answer.header("cache-control") == Some("no-store")
 }
