@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, future::pending, time::Duration};
 
-use tonic::Code;
+use tonic::{Code, Request};
 use tower_health::{Access, Dependency, Health, Outcome, Probe};
 
 use crate::helpers::{
     gate::Gate,
     grpc::{
-        NOT_SERVING, SERVICE_UNKNOWN, SERVING, ask, becomes, channel, check, client, list, serve,
-        watch,
+        HealthListRequest, NOT_SERVING, SERVICE_UNKNOWN, SERVING, ask, becomes, check, client,
+        list, serve, status, watch,
     },
     switch::Switch,
 };
@@ -30,11 +30,12 @@ fn health(switch: &Switch) -> Health {
 }
 
 #[tokio::test]
-async fn check_answers_every_known_name() {
+async fn every_method_answers_the_names_that_a_caller_may_see() {
     let health = health(&Switch::off());
-    let service = health.grpc_service().details(Access::loopback());
-    let mut client = client(serve(service).await).await;
-    // Name, in rotation, while draining.
+    let service = health.grpc_service();
+    let address = serve(service.clone().details(Access::bearer(["token"]))).await;
+    let mut one = client(address).await;
+    // Name, in rotation, while draining. First those that callers without details may see.
     let table = [
         ("", Ok(SERVING), Ok(NOT_SERVING)),
         ("healthy", Ok(SERVING), Ok(NOT_SERVING)),
@@ -43,23 +44,89 @@ async fn check_answers_every_known_name() {
         ("fine", Ok(SERVING), Ok(NOT_SERVING)),
         ("mixed", Ok(SERVING), Ok(NOT_SERVING)),
         ("failing", Ok(NOT_SERVING), Ok(NOT_SERVING)),
+        ("declared", Ok(SERVING), Ok(NOT_SERVING)),
+        ("empty", Ok(SERVING), Ok(NOT_SERVING)),
         ("always", Ok(SERVING), Ok(NOT_SERVING)),
+        ("switch", Ok(NOT_SERVING), Ok(NOT_SERVING)),
+        ("needed", Ok(NOT_SERVING), Ok(NOT_SERVING)),
         ("unregistered", Err(Code::NotFound), Err(Code::NotFound)),
         // A prober of these would restart the app while it drains.
         ("liveness", Ok(SERVING), Ok(SERVING)),
         ("startup", Ok(SERVING), Ok(SERVING)),
         ("readiness", Ok(SERVING), Ok(NOT_SERVING)),
     ];
+    for (token, listed) in [("token", 11), ("another", 3)] {
+        let authorization = format!("Bearer {token}").parse().expect("a value");
+        let mut request = Request::new(HealthListRequest {});
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", authorization);
+        let metadata = metadata.clone();
+        let found = list(address, request).await.expect("a list");
+        let names = table[..listed].iter();
+        let names = names.map(|(name, found, _)| ((*name).to_owned(), found.expect("a status")));
+        assert_eq!(found, names.collect::<BTreeMap<_, _>>());
+        for (index, (name, expected, _)) in table.into_iter().enumerate() {
+            let is_shown = index < listed || index > 11;
+            let expected = if is_shown {
+                expected
+            } else {
+                Err(Code::NotFound)
+            };
+            let mut request = Request::new(ask(name));
+            *request.metadata_mut() = metadata.clone();
+            let found = status(one.check(request).await);
+            assert_eq!(found, expected, "{token} {name:?}");
+        }
+    }
+    let mut all = client(serve(service.details(Access::loopback())).await).await;
     for (name, expected, _) in table {
-        assert_eq!(check(&mut client, name).await, expected, "{name:?}");
+        // A watch says what `Check` says; unlike it, a watch of an unknown name stays open.
+        let found = watch(&mut all, name).await.next().await;
+        assert_eq!(found, Ok(expected.unwrap_or(SERVICE_UNKNOWN)), "{name:?}");
+        let hidden = watch(&mut one, name).await.next().await;
+        let is_hidden = matches!(hidden, Ok(SERVICE_UNKNOWN));
+        let position = table.iter().position(|row| row.0 == name).expect("a row");
+        assert_eq!(is_hidden, (3..12).contains(&position), "{name:?}");
     }
     health.set_draining(true);
     for (name, _, expected) in table {
-        let found = check(&mut client, name).await;
-        assert_eq!(found, expected, "{name:?}, draining");
+        assert_eq!(check(&mut all, name).await, expected, "{name:?}, draining");
     }
     health.set_draining(false);
-    assert_eq!(check(&mut client, "").await, Ok(SERVING));
+    assert_eq!(check(&mut all, "").await, Ok(SERVING));
+}
+
+/// Behind a proxy `loopback` shows no names, and no answer shows whether a hidden name exists.
+#[tokio::test]
+async fn a_hidden_name_is_answered_like_an_unknown_one() {
+    let service = health(&Switch::on()).grpc_service();
+    let address = serve(service.details(Access::loopback())).await;
+    let mut client = client(address).await;
+    let mut found = Vec::new();
+    for name in ["always", "fine", "unregistered"] {
+        let mut request = Request::new(ask(name));
+        let proxied = "127.0.0.1".parse().expect("a value");
+        request.metadata_mut().insert("x-forwarded-for", proxied);
+        let status = client.check(request).await.expect_err("not found");
+        found.push((status.code(), status.message().to_owned()));
+    }
+    assert_eq!(found[2].0, Code::NotFound);
+    assert!(found.iter().all(|one| *one == found[2]), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_caller_that_is_not_allowed_is_denied() {
+    let service = health(&Switch::on()).grpc_service();
+    let service = service.allow(Access::nobody());
+    let address = serve(service.details(Access::everybody())).await;
+    let mut client = client(address).await;
+    let denied = Code::PermissionDenied;
+    for name in ["", "always", "unregistered"] {
+        assert_eq!(check(&mut client, name).await, Err(denied), "{name:?}");
+        let refused = client.watch(ask(name)).await.expect_err("refused");
+        assert_eq!(refused.code(), denied, "{name:?}");
+    }
+    assert_eq!(list(address, HealthListRequest {}).await, Err(denied));
 }
 
 #[tokio::test]
@@ -84,7 +151,6 @@ async fn draining_is_sent_at_once_and_overrides_results() {
     let health = health(&Switch::on());
     let service = health.grpc_service().details(Access::loopback());
     let mut client = client(serve(service).await).await;
-    assert_eq!(check(&mut client, "unhealthy").await, Ok(SERVING));
     let mut watches = Vec::new();
     for name in ["", "healthy", "unhealthy"] {
         let mut watch = watch(&mut client, name).await;
@@ -125,8 +191,8 @@ async fn draining_during_a_check_is_not_serving() {
 }
 
 #[tokio::test]
-async fn names_and_messages_have_a_maximum_length() {
-    let mut client = client(serve(Health::builder().build().grpc_service()).await).await;
+async fn names_messages_and_lists_are_bounded() {
+    let mut one = client(serve(Health::builder().build().grpc_service()).await).await;
     for (length, expected) in [
         (200, Code::NotFound),
         (201, Code::InvalidArgument),
@@ -135,12 +201,21 @@ async fn names_and_messages_have_a_maximum_length() {
         (1_022, Code::OutOfRange),
     ] {
         let name = "x".repeat(length);
-        let found = check(&mut client, &name).await;
-        assert_eq!(found, Err(expected), "{length}");
+        assert_eq!(check(&mut one, &name).await, Err(expected), "{length}");
         if expected != Code::NotFound {
-            let refused = client.watch(ask(&name)).await.expect_err("too long");
+            let refused = one.watch(ask(&name)).await.expect_err("too long");
             assert_eq!(refused.code(), expected, "{length}");
         }
+    }
+    for (mapped, expected) in [(99, Ok(100)), (100, Err(Code::ResourceExhausted))] {
+        // Names that the caller may not see do not count.
+        let mut builder = Health::builder().check("hidden", async || Ok(Outcome::up()));
+        for number in 0..mapped {
+            builder = builder.map_grpc_service(format!("service-{number}"), Probe::Full);
+        }
+        let address = serve(builder.build().grpc_service()).await;
+        let found = list(address, HealthListRequest {}).await;
+        assert_eq!(found.map(|statuses| statuses.len()), expected);
     }
 }
 
@@ -162,7 +237,7 @@ async fn every_watch_of_a_name_receives_each_change() {
             watch(&mut one, name).await,
             watch(&mut other, name).await,
         ];
-        for expected in [NOT_SERVING, SERVING, NOT_SERVING, SERVING] {
+        for expected in [NOT_SERVING, SERVING, NOT_SERVING] {
             switch.set(expected == SERVING);
             for watch in &mut watches {
                 assert_eq!(watch.next().await, Ok(expected), "{name:?}");
@@ -173,67 +248,15 @@ async fn every_watch_of_a_name_receives_each_change() {
 
 #[tokio::test]
 async fn without_a_result_in_time_a_name_is_not_serving() {
-    let hanging = Dependency::new("hanging", || async {
-        pending::<()>().await;
-        Ok(Outcome::up())
-    });
+    let hanging = Dependency::new("hanging", async || pending().await);
     let health = Health::builder()
         .add(hanging.timeout(2 * MAXIMUM_WAIT))
         .answer_within(Duration::from_millis(50))
         .build();
     let mut client = client(serve(health.grpc_service()).await).await;
-    let mut watch = watch(&mut client, "").await;
-    assert_eq!(watch.next().await, Ok(NOT_SERVING));
+    let first = watch(&mut client, "").await.next().await;
+    assert_eq!(first, Ok(NOT_SERVING));
     assert_eq!(check(&mut client, "").await, Ok(NOT_SERVING));
-}
-
-#[tokio::test]
-async fn list_answers_every_name_with_details_only() {
-    let owned = |expected: &[(&str, i32)]| {
-        let expected = expected.iter().map(|(name, s)| ((*name).to_owned(), *s));
-        Ok::<_, Code>(expected.collect::<BTreeMap<_, _>>())
-    };
-    let mapped = [
-        ("", SERVING),
-        ("healthy", SERVING),
-        ("unhealthy", NOT_SERVING),
-    ];
-    let with_details = [
-        ("fine", SERVING),
-        ("mixed", SERVING),
-        ("failing", NOT_SERVING),
-        ("declared", SERVING),
-        ("empty", SERVING),
-        ("always", SERVING),
-        ("switch", NOT_SERVING),
-        ("needed", NOT_SERVING),
-    ];
-    let all: Vec<_> = mapped.into_iter().chain(with_details).collect();
-    let service = health(&Switch::off()).grpc_service();
-    let unauthorized = list(channel(serve(service.clone()).await).await).await;
-    assert_eq!(unauthorized, owned(&mapped));
-    let address = serve(service.details(Access::loopback())).await;
-    assert_eq!(list(channel(address).await).await, owned(&all));
-    let mut client = client(address).await;
-    for (name, status) in with_details {
-        assert_eq!(check(&mut client, name).await, Ok(status), "{name:?}");
-        let mut watch = watch(&mut client, name).await;
-        assert_eq!(watch.next().await, Ok(status), "{name:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_list_of_more_than_100_names_is_refused() {
-    for (mapped, expected) in [(99, Ok(100)), (100, Err(Code::ResourceExhausted))] {
-        // Names that the caller may not see do not count.
-        let mut builder = Health::builder().check("hidden", async || Ok(Outcome::up()));
-        for number in 0..mapped {
-            builder = builder.map_grpc_service(format!("service-{number}"), Probe::Full);
-        }
-        let address = serve(builder.build().grpc_service()).await;
-        let found = list(channel(address).await).await;
-        assert_eq!(found.map(|statuses| statuses.len()), expected);
-    }
 }
 
 #[test]

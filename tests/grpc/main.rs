@@ -11,5 +11,4 @@ mod calls;
 #[cfg(all(feature = "axum", feature = "hyper"))]
 mod servers;
 mod shutdown;
-mod unauthorized;
 mod watchers;

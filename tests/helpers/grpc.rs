@@ -2,39 +2,29 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::Future,
     net::SocketAddr,
     time::Duration,
 };
 
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::time::sleep;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Code, IntoRequest, Request, Streaming,
+    Code, IntoRequest, Response, Status, Streaming,
     transport::{Channel, Endpoint, Server},
 };
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 use tower_health::grpc::GrpcService;
 
+use super::server::listen;
 pub use super::wire::soon;
 
 pub const SERVING: i32 = 1;
 pub const NOT_SERVING: i32 = 2;
 pub const SERVICE_UNKNOWN: i32 = 3;
 
-/// Binds a free port of loopback.
-pub async fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-    let address = listener.local_addr().expect("bound");
-    (listener, address)
-}
-
 /// A tonic server whose only service is this one.
 pub async fn serve(service: GrpcService) -> SocketAddr {
-    let (listener, address) = listener().await;
+    let (listener, address) = listen().await;
     let server = Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address
@@ -55,12 +45,15 @@ pub fn ask(service: &str) -> HealthCheckRequest {
     }
 }
 
+/// The status in a response, or its code.
+pub fn status(found: Result<Response<HealthCheckResponse>, Status>) -> Result<i32, Code> {
+    let status = found.map(|response| response.into_inner().status);
+    status.map_err(|status| status.code())
+}
+
 /// The status that `Check` answers, or its code.
 pub async fn check(client: &mut HealthClient<Channel>, service: &str) -> Result<i32, Code> {
-    match soon(client.check(ask(service))).await {
-        Ok(response) => Ok(response.into_inner().status),
-        Err(status) => Err(status.code()),
-    }
+    status(soon(client.check(ask(service))).await)
 }
 
 /// Waits until `Check` answers `status`.
@@ -90,11 +83,6 @@ impl Watch {
             Err(status) => Err(status.code()),
         }
     }
-
-    /// Whether no message arrives for `time`.
-    pub async fn is_silent_for(&mut self, time: Duration) -> bool {
-        timeout(time, self.0.message()).await.is_err()
-    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -107,27 +95,16 @@ pub struct HealthListResponse {
 }
 
 /// What `List` answers: tonic-health's client has no such method.
-pub async fn list(channel: Channel) -> Result<BTreeMap<String, i32>, Code> {
-    list_with(channel, HealthListRequest {}).await
-}
-
-/// The same for a request with metadata.
-pub async fn list_with(
-    channel: Channel,
+pub async fn list(
+    address: SocketAddr,
     request: impl IntoRequest<HealthListRequest>,
 ) -> Result<BTreeMap<String, i32>, Code> {
-    let mut client = tonic::client::Grpc::new(channel);
+    let mut client = tonic::client::Grpc::new(channel(address).await);
     soon(client.ready()).await.expect("ready");
     let path = "/grpc.health.v1.Health/List".parse().expect("a path");
     let codec = tonic_prost::ProstCodec::<HealthListRequest, HealthListResponse>::default();
-    let request: Request<_> = request.into_request();
-    match soon(client.unary(request, path, codec)).await {
-        Ok(response) => {
-            let statuses = response.into_inner().statuses.into_iter();
-            Ok(statuses
-                .map(|(name, response)| (name, response.status))
-                .collect())
-        }
-        Err(status) => Err(status.code()),
-    }
+    let found = soon(client.unary(request.into_request(), path, codec)).await;
+    let response = found.map_err(|status| status.code())?;
+    let statuses = response.into_inner().statuses.into_iter();
+    Ok(statuses.map(|(name, one)| (name, one.status)).collect())
 }
