@@ -54,7 +54,7 @@ have_venv() {
   python3 -c 'import ensurepip, venv' 2>/dev/null
 }
 
-# The same names as in tests/browser/binary.rs.
+# The same names as in tests/helpers/browser/mod.rs.
 have_browser() {
   [ -z "${TOWER_HEALTH_CHROMIUM:-}" ] || return 0
   local name

@@ -19,17 +19,19 @@ pub struct Switch {
 }
 
 impl Switch {
-    pub fn on() -> Self {
+    fn new(on: bool) -> Self {
         Self {
-            on: Arc::new(AtomicBool::new(true)),
+            on: Arc::new(AtomicBool::new(on)),
             runs: Arc::default(),
         }
     }
 
+    pub fn on() -> Self {
+        Self::new(true)
+    }
+
     pub fn off() -> Self {
-        let switch = Self::on();
-        switch.set(false);
-        switch
+        Self::new(false)
     }
 
     pub fn set(&self, on: bool) {

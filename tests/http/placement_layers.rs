@@ -1,12 +1,12 @@
 //! Layers of tower-http outside and inside ours: both work for the app; only an outer one sees probes.
 
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
-use tower_health::{Access, Health, HealthLayer};
+use tower_health::{Access, HealthLayer};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::CompressionLayer,
@@ -17,14 +17,14 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-use crate::helpers::{gate::Gate, wire::Answer};
+use crate::helpers::{server::up, wire::Answer};
 
 type Stack = BoxCloneService<Request<Full<Bytes>>, Answer, BoxError>;
 
 /// The stacks with `$layer` outside ours, and inside it: its response has another type on each side.
 macro_rules! both_sides {
-    ($health:expr, $layer:expr) => {{
-        let probes = HealthLayer::new($health).details(Access::everybody());
+    ($layer:expr) => {{
+        let probes = HealthLayer::new(up()).details(Access::everybody());
         let outside = ServiceBuilder::new().layer($layer).layer(probes.clone());
         let inside = ServiceBuilder::new().layer(probes).layer($layer);
         [
@@ -37,7 +37,6 @@ macro_rules! both_sides {
 async fn app(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
     match request.uri().path() {
         "/panic" => panic!("a bug of the app"),
-        "/slow" => pending().await,
         _ => Ok(Response::new(Full::from("index ".repeat(100)))),
     }
 }
@@ -61,17 +60,8 @@ async fn send(stack: &Stack, method: &str, path: &str) -> Answer {
     stack.clone().oneshot(request).await.expect("answers")
 }
 
-/// A health whose run ends once the gate lets it, and the gate.
-fn gated() -> (Health, Gate) {
-    let gate = Gate::new();
-    let health = Health::builder().check("database", gate.check()).build();
-    (health, gate)
-}
-
 #[tokio::test]
 async fn usual_layers_work_on_either_side() {
-    let (health, gate) = gated();
-    gate.pass.add_permits(1_000);
     let limit = Duration::from_secs(30);
     let all = ServiceBuilder::new()
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
@@ -85,7 +75,7 @@ async fn usual_layers_work_on_either_side() {
         ))
         .layer(CatchPanicLayer::new())
         .into_inner();
-    for (stack, is_outside) in both_sides!(health, all.clone()) {
+    for (stack, is_outside) in both_sides!(all.clone()) {
         for path in ["/livez", "/readyz", "/health", "/health/database"] {
             let probe = send(&stack, "GET", path).await;
             assert!(probe.code == 200 && probe.is_probe(), "{path}: {probe:?}");
@@ -108,25 +98,8 @@ async fn usual_layers_work_on_either_side() {
 
 #[tokio::test]
 async fn only_an_outer_layer_rewrites_paths_to_probes() {
-    let (health, gate) = gated();
-    gate.pass.add_permits(1);
-    for (stack, is_outside) in both_sides!(health, NormalizePathLayer::trim_trailing_slash()) {
+    for (stack, is_outside) in both_sides!(NormalizePathLayer::trim_trailing_slash()) {
         let answer = send(&stack, "GET", "/readyz/").await;
         assert_eq!(answer.is_probe(), is_outside);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_timeout_outside_ends_a_slow_probe_but_not_its_run() {
-    let (health, gate) = gated();
-    let limit = Duration::from_millis(100);
-    let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit);
-    for (stack, is_outside) in both_sides!(health, timeout) {
-        // Inside, the caller gets the result of the run that the first one started.
-        let code = if is_outside { 504 } else { 200 };
-        assert_eq!(send(&stack, "GET", "/readyz").await.code, code);
-        assert_eq!(send(&stack, "GET", "/slow").await.code, 504);
-        gate.pass.add_permits(1);
-    }
-    assert_eq!(gate.runs(), 1);
 }

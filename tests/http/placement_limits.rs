@@ -9,7 +9,6 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
-    time::Duration,
 };
 
 use axum::{Router, routing::get};
@@ -25,11 +24,8 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tower::{
-    BoxError, Layer, Service, ServiceBuilder, ServiceExt,
-    layer::layer_fn,
-    limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer},
-    service_fn,
-    util::BoxCloneService,
+    BoxError, Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn,
+    limit::GlobalConcurrencyLimitLayer, service_fn, util::BoxCloneService,
 };
 use tower_health::{
     HealthLayer,
@@ -41,8 +37,6 @@ use crate::helpers::{
     wire::{self, Wire, soon},
 };
 
-/// So long that a limit of time never decides.
-const HOUR: Duration = Duration::from_secs(3_600);
 /// Requests that the app handles at the same time.
 const PLACES: usize = 2;
 
@@ -150,51 +144,6 @@ async fn waits(future: impl Future) -> bool {
     true
 }
 
-/// Two requests fill each limit. Further ones wait, and are served in the end.
-#[tokio::test]
-async fn busy_outermost_a_full_app_delays_no_probe() {
-    type Stacked = fn(App) -> Stack;
-    let table: [(&str, Stacked); 4] = [
-        ("concurrency limit", |app| {
-            let outer = ServiceBuilder::new().layer(busy());
-            erased(outer.concurrency_limit(PLACES).service(app))
-        }),
-        // A buffer of one, so that the third request finds it not ready.
-        ("buffer and concurrency limit", |app| {
-            let outer = ServiceBuilder::new().layer(busy()).buffer(1);
-            erased(outer.concurrency_limit(PLACES).service(app))
-        }),
-        ("buffer and rate limit", |app| {
-            let outer = ServiceBuilder::new().layer(busy()).buffer(1);
-            erased(outer.rate_limit(PLACES as u64, HOUR).service(app))
-        }),
-        ("a limit of the limit", |app| {
-            let inner = busy().layer(ConcurrencyLimit::new(app, PLACES));
-            erased(ConcurrencyLimit::new(inner, 100))
-        }),
-    ];
-    for (case, stack) in table {
-        let stuck = Stuck::new();
-        let stack = stack(app(&stuck));
-        let mut inside = [work(&stack), work(&stack)];
-        stuck.holds(PLACES).await;
-        let mut outside: Vec<_> = (0..5).map(|_| work(&stack)).collect();
-        for _ in 0..20 {
-            probe(&stack).await;
-        }
-        for request in inside.iter_mut().chain(&mut outside) {
-            assert!(waits(request).await, "{case}: the request is stuck");
-        }
-        stuck.release_all();
-        assert_served(inside).await;
-        // The rate limit admits no more, whatever the app does.
-        if !case.contains("rate") {
-            assert_served(outside).await;
-        }
-        probe(&stack).await;
-    }
-}
-
 /// tower cannot give a reserved place back: servers drop the clone that holds it, and a buffer keeps it,
 /// unless [`BusyService`] is between them.
 #[tokio::test]
@@ -234,7 +183,8 @@ async fn waiting_requests_keep_their_order_and_leave_when_cancelled() {
     }
 }
 
-/// An axum router is always ready. tonic puts its own limit outside all layers, and counts per connection.
+/// Around plain hyper and in tonic the layer is busy. An axum router is always ready. tonic puts its own limit outside all
+/// layers, and counts per connection.
 #[tokio::test]
 async fn real_servers_answer_probes_while_the_app_is_full() {
     let stuck = Stuck::new();

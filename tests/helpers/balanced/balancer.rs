@@ -27,8 +27,6 @@ pub struct Balancer {
 #[derive(Clone, Debug)]
 pub struct Server {
     pub is_up: bool,
-    /// The whole word, such as `UP 1/2` on its way down.
-    pub status: String,
     /// Of the last check.
     pub code: String,
     pub requests: u64,
@@ -42,30 +40,22 @@ impl Balancer {
         let address = SocketAddr::from(([127, 0, 0, 1], unused_port()));
         let socket = PathBuf::from(format!("/tmp/tower-health-haproxy-{}.sock", address.port()));
         let mut command = Command::new(installed("haproxy"));
-        command
-            .args(["-db", "-f", CONFIG])
-            .env("LISTEN", address.to_string())
-            .env("STATS_SOCKET", &socket);
-        for (number, instance) in instances.iter().enumerate() {
-            command.env(
-                format!("APP_{}", number + 1),
-                instance.address().to_string(),
-            );
+        command.args(["-db", "-f", CONFIG]);
+        command.env("LISTEN", address.to_string());
+        command.env("STATS_SOCKET", &socket);
+        for (number, instance) in (1..).zip(instances) {
+            command.env(format!("APP_{number}"), instance.address().to_string());
         }
-        let program = Program::start("haproxy", &mut command);
         let balancer = Self {
+            program: Program::start("haproxy", &mut command),
             address,
             socket,
-            program,
         };
         wait_until("HAProxy has checked all instances", LIMIT, async || {
             // It may not listen yet.
-            let Ok(servers) = balancer.ask().await else {
-                return false;
-            };
-            servers
-                .iter()
-                .all(|server| server.is_up && server.code == "200")
+            let servers = balancer.ask().await.unwrap_or_default();
+            let is_ready = |server: &Server| server.is_up && server.code == "200";
+            !servers.is_empty() && servers.iter().all(is_ready)
         })
         .await;
         balancer
@@ -97,15 +87,34 @@ impl Balancer {
     }
 
     pub async fn servers(&self) -> Vec<Server> {
-        self.ask().await.expect("HAProxy tells")
+        self.ask().await.expect("HAProxy answers")
     }
 
+    /// The table of `show stat`: nothing in it is optional.
     async fn ask(&self) -> io::Result<Vec<Server>> {
         let mut stream = UnixStream::connect(&self.socket).await?;
         stream.write_all(b"show stat\n").await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        Ok(servers(&text))
+        let mut table = String::new();
+        stream.read_to_string(&mut table).await?;
+        let mut lines = table.lines().map(|line| line.split(','));
+        let heads: Vec<_> = lines.next().expect("heads").collect();
+        let rows = lines.map(|line| heads.iter().copied().zip(line).collect());
+        let servers: Vec<_> = rows
+            .filter(|row: &HashMap<_, _>| {
+                row["# pxname"] == "app" && !["FRONTEND", "BACKEND"].contains(&row["svname"])
+            })
+            .map(|row| {
+                let number = |head| row[head].parse::<u64>().expect("a number");
+                Server {
+                    is_up: row["status"].starts_with("UP"),
+                    code: row["check_code"].to_owned(),
+                    requests: number("stot"),
+                    retries: number("wretr") + number("wredis"),
+                }
+            })
+            .collect();
+        assert_eq!(servers.len(), 3, "{table}");
+        Ok(servers)
     }
 }
 
@@ -114,28 +123,4 @@ impl Drop for Balancer {
         self.program.signal(Signal::SIGTERM);
         let _ = std::fs::remove_file(&self.socket);
     }
-}
-
-/// What the table of `show stat` says: nothing in it is optional.
-fn servers(table: &str) -> Vec<Server> {
-    let mut lines = table.lines().filter(|line| !line.is_empty());
-    let heads: Vec<_> = lines.next().expect("heads").split(',').collect();
-    let rows = lines.map(|line| heads.iter().copied().zip(line.split(',')).collect());
-    let servers: Vec<_> = rows
-        .filter(|row: &HashMap<_, _>| {
-            row["# pxname"] == "app" && !["FRONTEND", "BACKEND"].contains(&row["svname"])
-        })
-        .map(|row| {
-            let number = |head| row[head].parse::<u64>().expect("a number");
-            Server {
-                is_up: row["status"].starts_with("UP"),
-                status: row["status"].to_owned(),
-                code: row["check_code"].to_owned(),
-                requests: number("stot"),
-                retries: number("wretr") + number("wredis"),
-            }
-        })
-        .collect();
-    assert_eq!(servers.len(), 3, "{table}");
-    servers
 }

@@ -2,15 +2,12 @@
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
-use http::Request;
-use http_body_util::{BodyExt, Full};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::LIMIT;
-use crate::helpers::wire;
-use crate::support::{Program, unused_port, wait_until, wheel};
+use crate::support::{Program, get, unused_port, wait_until, wheel};
 
 const CONFIG: &str = include_str!("../../../examples/deploy/envoy.yaml");
 
@@ -37,28 +34,18 @@ impl Envoy {
     /// Starts in front of `instances` and waits until all of them are in rotation.
     pub async fn start(cluster: Cluster, instances: [SocketAddr; 3]) -> Self {
         let own = OWN.map(|_| SocketAddr::from(([127, 0, 0, 1], unused_port())));
-        let ports = match cluster {
+        let ports = OWN.into_iter().chain(match cluster {
             Cluster::Http => HTTP,
             Cluster::Grpc => GRPC,
-        };
+        });
         let mut config = CONFIG.to_owned();
-        for (port, address) in OWN
-            .into_iter()
-            .chain(ports)
-            .zip(own.into_iter().chain(instances))
-        {
+        for (port, address) in ports.zip(own.into_iter().chain(instances)) {
             let placed = format!("port_value: {port}}}");
             assert_eq!(config.matches(&placed).count(), 1, "{placed}");
             config = config.replace(&placed, &format!("port_value: {}}}", address.port()));
         }
         let mut command = Command::new(wheel("envoy"));
-        command.args([
-            "--disable-hot-restart",
-            "--concurrency",
-            "2",
-            "-l",
-            "warning",
-        ]);
+        command.args("--disable-hot-restart --concurrency 2 -l warning".split(' '));
         command.args(["--config-yaml", &config]);
         let envoy = Self {
             admin: own[0],
@@ -66,7 +53,7 @@ impl Envoy {
             program: Program::start("envoy", &mut command),
         };
         wait_until("Envoy listens", LIMIT, async || {
-            tokio::net::TcpStream::connect(envoy.address).await.is_ok()
+            TcpStream::connect(envoy.address).await.is_ok()
         })
         .await;
         for instance in instances {
@@ -107,12 +94,11 @@ impl Envoy {
 
     async fn requests(&self, instance: SocketAddr) -> u64 {
         let host = self.host(instance).await;
-        let numbers = host["stats"].as_array().into_iter().flatten();
-        let total = numbers.filter(|number| number["name"] == "rq_total");
+        let mut numbers = host["stats"].as_array().expect("numbers").iter();
+        let total = numbers.find(|number| number["name"] == "rq_total");
         // Numbers of 64 bits are text in the JSON of Protocol Buffers, and absent when 0.
-        total
-            .filter_map(|number| number["value"].as_str()?.parse::<u64>().ok())
-            .sum()
+        let total = total.expect("a total")["value"].as_str();
+        total.map_or(0, |total| total.parse().expect("a number"))
     }
 
     async fn host(&self, instance: SocketAddr) -> Value {
@@ -135,12 +121,9 @@ impl Envoy {
     }
 
     async fn ask(&self, target: &str) -> String {
-        let request = Request::get(target).header("host", "admin");
-        let request = request.body(Full::default()).expect("valid");
-        let mut client = wire::http1(self.admin).await;
-        let answer = client.send_request(request).await.expect("answers");
-        let body = answer.into_body().collect().await.expect("answers whole");
-        String::from_utf8(body.to_bytes().into()).expect("text")
+        let (code, body) = get(&format!("http://{}{target}", self.admin)).await;
+        assert_eq!(code, 200, "{body}");
+        body
     }
 }
 

@@ -47,12 +47,8 @@ impl Instance {
 
     /// Three that share their servers, but for the Postgres of the first.
     pub async fn one_apart(own: &Postgres, shared: &Postgres, redis: &Redis) -> [Self; 3] {
-        let (first, second, third) = tokio::join!(
-            Self::start(own, redis),
-            Self::start(shared, redis),
-            Self::start(shared, redis)
-        );
-        [first, second, third]
+        let start = async |postgres| Self::start(postgres, redis).await;
+        tokio::join!(start(own), start(shared), start(shared)).into()
     }
 
     pub fn address(&self) -> SocketAddr {

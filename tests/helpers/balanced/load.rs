@@ -1,17 +1,17 @@
 //! Requests at a steady rate, each of which must succeed.
 
-use std::{convert::Infallible, env, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, env, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Either, Full, StreamBody};
+use http::Request;
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use tokio::{
-    sync::{Mutex, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
@@ -19,13 +19,12 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::LIMIT;
 
-/// Every so many requests one uploads slowly, so that some are open at every moment.
-const SLOW_EACH: usize = 25;
+/// Every so many requests one uploads slowly, so that some are open at every moment, and with `deep` the
+/// next one goes through to the databases.
+const SPECIAL_EACH: usize = 25;
 const SLOW: Duration = Duration::from_millis(400);
-/// Every so many requests one goes through to the databases.
-const DEEP_EACH: usize = 25;
 
-type Body = Either<Full<Bytes>, StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>>;
+type Body = StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>;
 
 #[derive(Debug)]
 pub struct Load {
@@ -39,7 +38,7 @@ pub struct Tally {
     pub failed: usize,
     /// By how much the load itself was late at worst: how starved the machine is.
     pub late: Duration,
-    /// The first few failures, for the message.
+    /// For the message.
     pub failures: Vec<String>,
 }
 
@@ -50,13 +49,9 @@ impl Load {
         let rate: f64 = env::var("TOWER_HEALTH_LOAD").ok().map_or(500.0, |rate| {
             rate.parse().expect("a number of requests a second")
         });
+        let period = Duration::from_secs_f64(1.0 / rate);
         let (stop, stopped) = oneshot::channel();
-        let sending = tokio::spawn(send(
-            address,
-            deep,
-            Duration::from_secs_f64(1.0 / rate),
-            stopped,
-        ));
+        let sending = tokio::spawn(send(address, deep, period, stopped));
         Self { stop, sending }
     }
 
@@ -77,93 +72,68 @@ async fn send(
         // A failure must be seen.
         .retry_canceled_requests(false)
         .build_http();
-    let failures = Arc::new(Mutex::new(Tally::default()));
     let mut open = JoinSet::new();
+    let mut tally = Tally::default();
     let mut ticks = interval(period);
     // What a busy machine delays is sent later: the rate holds on average.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (mut sent, mut late) = (0, Duration::ZERO);
     while stopped.try_recv().is_err() {
         let due = ticks.tick().await;
-        late = late.max(due.elapsed());
-        sent += 1;
-        let (client, failures) = (client.clone(), failures.clone());
+        tally.late = tally.late.max(due.elapsed());
+        tally.sent += 1;
+        let (client, number) = (client.clone(), tally.sent);
         open.spawn(async move {
-            let one = ask(client, address, sent, deep);
-            let result = timeout(LIMIT, one)
-                .await
-                .unwrap_or_else(|_| Err("hangs".to_owned()));
-            if let Err(failure) = result {
-                let mut tally = failures.lock().await;
-                tally.failed += 1;
-                if tally.failures.len() < 10 {
-                    tally.failures.push(format!("request {sent}: {failure}"));
-                }
-            }
+            let fault = timeout(LIMIT, fault(client, address, number, deep)).await;
+            fault.unwrap_or_else(|_| Some("hangs".to_owned()))
         });
-        while open.try_join_next().is_some() {}
+        while let Some(ended) = open.try_join_next() {
+            tally.failures.extend(ended.expect("no panic"));
+        }
     }
-    while open.join_next().await.is_some() {}
-    let mut tally = failures.lock().await.clone();
-    tally.sent = sent;
-    tally.late = late;
+    for fault in open.join_all().await {
+        tally.failures.extend(fault);
+    }
+    tally.failed = tally.failures.len();
+    tally.failures.truncate(10);
     tally
 }
 
-async fn ask(
+/// What is wrong with the answer to request `number`.
+async fn fault(
     client: Client<HttpConnector, Body>,
     address: SocketAddr,
     number: usize,
     deep: bool,
-) -> Result<(), String> {
-    let payload = format!("this is number {number}");
-    let (method, path, body, expected) = if number.is_multiple_of(SLOW_EACH) {
-        (
-            Method::POST,
-            "/api/echo",
-            Either::Right(slowly(&payload)),
-            Some(payload),
-        )
-    } else if deep && number % DEEP_EACH == 1 {
-        (Method::GET, "/", Either::Left(Full::default()), None)
+) -> Option<String> {
+    let echoed = format!("this is number {number}");
+    let is_deep = deep && number % SPECIAL_EACH == 1;
+    let request = if is_deep {
+        Request::get(format!("http://{address}/")).body(body("", false))
     } else {
-        (
-            Method::POST,
-            "/api/echo",
-            Either::Left(Full::from(payload.clone())),
-            Some(payload),
-        )
+        let is_slow = number.is_multiple_of(SPECIAL_EACH);
+        Request::post(format!("http://{address}/api/echo")).body(body(&echoed, is_slow))
     };
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("http://{address}{path}"))
-        .body(body)
-        .map_err(|error| error.to_string())?;
-    let response = client
-        .request(request)
-        .await
-        .map_err(|error| format!("{error:?}"))?;
-    let code = response.status();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| format!("{error:?}"))?;
-    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-    if code != 200 || expected.is_some_and(|expected| body != expected) {
-        return Err(format!("{path}: {code} {body:?}"));
+    let answer = async {
+        let (head, body) = client.request(request.expect("valid")).await?.into_parts();
+        let body = body.collect().await.map(|body| body.to_bytes());
+        Ok::<_, hyper_util::client::legacy::Error>((head.status, body))
+    };
+    match answer.await {
+        Ok((code, Ok(body))) if code == 200 && (is_deep || body == echoed) => None,
+        other => Some(format!("request {number}: {other:?}")),
     }
-    Ok(())
 }
 
-/// Half of `payload`, and the rest a moment later.
-fn slowly(payload: &str) -> StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>> {
+/// `payload` in two parts, the second of them a moment later if it `is_slow`.
+fn body(payload: &str, is_slow: bool) -> Body {
     let (send, receive) = mpsc::channel(2);
     let (first, second) = payload.split_at(payload.len() / 2);
     let [first, second] = [first, second].map(|part| Bytes::copy_from_slice(part.as_bytes()));
     tokio::spawn(async move {
         let _ = send.send(Ok(Frame::data(first))).await;
-        sleep(SLOW).await;
+        if is_slow {
+            sleep(SLOW).await;
+        }
         let _ = send.send(Ok(Frame::data(second))).await;
     });
     StreamBody::new(ReceiverStream::new(receive))

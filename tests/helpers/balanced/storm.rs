@@ -41,13 +41,12 @@ impl Storm {
     /// Half of the probers ask for liveness, the others for readiness.
     pub fn start(address: SocketAddr, probers: usize) -> Self {
         let answered = Arc::new(AtomicUsize::new(0));
-        let probers = (0..probers)
-            .map(|number| {
-                let path = if number % 2 == 0 { "/livez" } else { "/readyz" };
-                probe(address, path, answered.clone())
-            })
-            .collect();
-        Self { probers, answered }
+        let paths = ["/livez", "/readyz"].into_iter().cycle().take(probers);
+        let probers = paths.map(|path| probe(address, path, answered.clone()));
+        Self {
+            probers: probers.collect(),
+            answered,
+        }
     }
 
     pub fn answered(&self) -> usize {
@@ -64,45 +63,36 @@ async fn probe(address: SocketAddr, path: &'static str, answered: Arc<AtomicUsiz
     let mut turned_away = None;
     let mut hung = 0;
     loop {
-        let stream = match timeout(LIMIT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            refused_or_late => {
-                return Fate {
-                    turned_away: turned_away.unwrap_or_else(Instant::now),
-                    hung: hung + usize::from(refused_or_late.is_err()),
-                };
-            }
+        let connected = timeout(LIMIT, TcpStream::connect(address)).await;
+        hung += usize::from(connected.is_err());
+        let Ok(Ok(stream)) = connected else {
+            let turned_away = turned_away.unwrap_or_else(Instant::now);
+            return Fate { turned_away, hung };
         };
         let Ok((client, connection)) = handshake(TokioIo::new(stream)).await else {
             continue;
         };
         tokio::spawn(connection);
-        match timeout(LIMIT, ask_on(client, path, &answered)).await {
-            Ok(()) => {}
-            Err(_) => hung += 1,
-        }
+        let asked = timeout(LIMIT, ask_on(client, path, &answered)).await;
+        hung += usize::from(asked.is_err());
         turned_away.get_or_insert_with(Instant::now);
     }
 }
 
 /// Asks until the connection is closed.
-async fn ask_on(mut client: SendRequest<Full<Bytes>>, path: &str, answered: &AtomicUsize) {
+async fn ask_on(
+    mut client: SendRequest<Full<Bytes>>,
+    path: &str,
+    answered: &AtomicUsize,
+) -> hyper::Result<()> {
     loop {
-        let request = Request::get(path)
-            .header("host", "test")
-            .body(Full::default())
-            .expect("valid");
-        if client.ready().await.is_err() {
-            return;
-        }
-        let Ok(response) = client.send_request(request).await else {
-            return;
-        };
+        client.ready().await?;
+        let request = Request::get(path).header("host", "test");
+        let request = request.body(Full::default()).expect("valid");
+        let response = client.send_request(request).await?;
         let code = response.status().as_u16();
         assert!([200, 503].contains(&code), "{path}: {code}");
-        if response.into_body().collect().await.is_err() {
-            return;
-        }
+        response.into_body().collect().await?;
         answered.fetch_add(1, Ordering::Relaxed);
     }
 }

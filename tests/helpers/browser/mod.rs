@@ -1,46 +1,93 @@
-//! A real headless Chromium, driven over its debugging pipe.
+//! A real headless Chromium, driven over its debugging pipe, and an app for it.
 //!
 //! The pipe instead of the usual web socket: it needs no port and no client library, and the
 //! browser ends with it, however the test ends.
 
-mod binary;
 pub mod sample;
-mod site;
 
 use std::{
+    env::var_os,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{self, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
+use axum::Router;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
+use tower_health::{Access, Health, HealthLayer};
 
-pub use binary::axe;
-pub use site::Site;
+use super::server::serve_axum;
 
 /// Far more than anything here takes, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(60);
 
-const FLAGS: &[&str] = &[
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
-];
+const FLAGS: &str = "--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage \
+    --no-first-run --disable-background-networking --disable-component-update --disable-sync \
+    --hide-scrollbars --remote-debugging-pipe";
+
+/// `TOWER_HEALTH_CHROMIUM`, or the first that is installed. The browser reads commands from descriptor 3
+/// and answers on 4.
+const LAUNCH: &str = r#"
+for name in chromium chromium-browser google-chrome chrome; do
+    browser=${browser:-$(command -v "$name")}
+done
+exec "${TOWER_HEALTH_CHROMIUM:-$browser}" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1
+"#;
+
+/// An app behind the layer, on a real socket.
+pub struct Site(SocketAddr);
+
+impl Site {
+    /// Shows every caller the details.
+    pub async fn open(health: &Health) -> Self {
+        Self::of(pages(health).details(Access::everybody())).await
+    }
+
+    /// Shows every caller the status.
+    pub async fn closed(health: &Health) -> Self {
+        Self::of(pages(health)).await
+    }
+
+    pub async fn of(layer: HealthLayer) -> Self {
+        Self(serve_axum(Router::new().layer(layer)).await)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.0)
+    }
+}
+
+fn pages(health: &Health) -> HealthLayer {
+    let layer = HealthLayer::new(health.clone());
+    #[cfg(feature = "html")]
+    let layer = ["/health", "/readyz", "/livez", "/startupz"]
+        .into_iter()
+        .fold(layer, HealthLayer::page);
+    layer
+}
+
+/// The source of axe-core: `TOWER_HEALTH_AXE`, or where `tests/setup.sh` puts it.
+pub fn axe() -> String {
+    let usual = "target/page/node_modules/axe-core/axe.min.js";
+    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join(usual);
+    let file = var_os("TOWER_HEALTH_AXE").map_or_else(usual, PathBuf::from);
+    fs::read_to_string(&file).unwrap_or_else(|error| {
+        let file = file.display();
+        panic!("no axe-core at {file} ({error}): run tests/setup.sh, or set TOWER_HEALTH_AXE")
+    })
+}
 
 /// A browser with one open page.
 pub struct Browser {
@@ -48,7 +95,7 @@ pub struct Browser {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     profile: PathBuf,
-    session: String,
+    session: Value,
     calls: u64,
     events: Vec<Value>,
 }
@@ -59,12 +106,9 @@ impl Browser {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let profile = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("browser-{}-{number}", process::id()));
-        // The browser reads commands from descriptor 3 and answers on 4; a shell hands them over.
         let mut child = Command::new("sh")
-            .arg("-c")
-            .arg(r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#)
-            .arg(binary::chromium())
-            .args(FLAGS)
+            .args(["-c", LAUNCH, "sh"])
+            .args(FLAGS.split_whitespace())
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg("about:blank")
             .stdin(Stdio::piped())
@@ -77,20 +121,15 @@ impl Browser {
             output: BufReader::new(child.stdout.take().expect("piped")),
             child,
             profile,
-            session: String::new(),
+            session: Value::Null,
             calls: 0,
             events: Vec::new(),
         };
-        let target = browser
-            .call("Target.createTarget", json!({"url": "about:blank"}))
-            .await;
-        let attached = browser
-            .call(
-                "Target.attachToTarget",
-                json!({"targetId": target["targetId"], "flatten": true}),
-            )
-            .await;
-        browser.session = attached["sessionId"].as_str().expect("a session").into();
+        let blank = json!({"url": "about:blank"});
+        let target = browser.call("Target.createTarget", blank).await;
+        let target = json!({"targetId": target["targetId"], "flatten": true});
+        let mut attached = browser.call("Target.attachToTarget", target).await;
+        browser.session = attached["sessionId"].take();
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), json!({})).await;
         }
@@ -100,30 +139,24 @@ impl Browser {
     /// One command of the DevTools protocol and its result.
     pub async fn call(&mut self, method: &str, params: Value) -> Value {
         self.calls += 1;
-        let id = self.calls;
-        let mut command = json!({"id": id, "method": method, "params": params});
-        if !self.session.is_empty() {
-            command["sessionId"] = json!(self.session);
+        let mut command = json!({"id": self.calls, "method": method, "params": params});
+        if !self.session.is_null() {
+            command["sessionId"] = self.session.clone();
         }
-        let mut bytes = command.to_string().into_bytes();
-        bytes.push(0);
+        let bytes = format!("{command}\0").into_bytes();
         self.input.write_all(&bytes).await.expect("a live browser");
         loop {
-            let message = self.message().await;
-            if message["id"] == id {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].clone();
+            let mut bytes = Vec::new();
+            let read = timeout(SOON, self.output.read_until(0, &mut bytes)).await;
+            read.expect("in time").expect("a pipe");
+            assert_eq!(bytes.pop(), Some(0), "it has ended, or run tests/setup.sh");
+            let mut message: Value = serde_json::from_slice(&bytes).expect("JSON");
+            if message["id"] == self.calls {
+                assert!(message["error"].is_null(), "{method}: {message}");
+                return message["result"].take();
             }
             self.events.push(message);
         }
-    }
-
-    async fn message(&mut self) -> Value {
-        let mut bytes = Vec::new();
-        let read = timeout(SOON, self.output.read_until(0, &mut bytes)).await;
-        read.expect("in time").expect("a pipe");
-        assert_eq!(bytes.pop(), Some(0), "the browser has ended");
-        serde_json::from_slice(&bytes).expect("JSON")
     }
 
     /// Opens `url` and waits until it is loaded.
@@ -132,57 +165,52 @@ impl Browser {
         self.settled("document.readyState === 'complete'").await;
     }
 
+    /// Opens `url` and waits until its script has the first answer.
+    pub async fn open_live(&mut self, url: &str) {
+        self.open(url).await;
+        self.settled("document.getElementById('live').textContent.startsWith('Live')")
+            .await;
+    }
+
     /// The value of a JavaScript expression in the page, of its promise if it is one.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let result = self.call("Runtime.evaluate", params).await;
+        let mut result = self.call("Runtime.evaluate", params).await;
         let exception = &result["exceptionDetails"];
         assert!(exception.is_null(), "{expression}: {exception}");
-        result["result"]["value"].clone()
+        result["result"]["value"].take()
     }
 
     pub async fn text(&mut self, selector: &str) -> String {
-        let found = self
-            .evaluate(&format!("document.querySelector('{selector}').innerText"))
-            .await;
-        found.as_str().expect("text").trim().to_owned()
+        let text = format!("document.querySelector('{selector}').innerText.trim()");
+        let found = self.evaluate(&text).await;
+        found.as_str().expect("text").to_owned()
     }
 
     /// Waits until a JavaScript condition holds.
     pub async fn settled(&mut self, condition: &str) {
         let wait = async {
             while self.evaluate(condition).await != true {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(20)).await;
             }
         };
-        if timeout(SOON, wait).await.is_err() {
-            panic!("waited in vain until {condition}");
-        }
+        let settled = timeout(SOON, wait).await;
+        assert!(settled.is_ok(), "waited in vain until {condition}");
     }
 
     /// As a reader has set it: `light` or `dark`, and a width and height in CSS pixels.
     pub async fn view(&mut self, scheme: &str, width: u32, height: u32) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.call("Emulation.setEmulatedMedia", json!({"features": features}))
-            .await;
-        let metrics =
+        let media = json!({"features": features});
+        self.call("Emulation.setEmulatedMedia", media).await;
+        let size =
             json!({"width": width, "height": height, "deviceScaleFactor": 1.6, "mobile": false});
-        self.call("Emulation.setDeviceMetricsOverride", metrics)
-            .await;
+        self.call("Emulation.setDeviceMetricsOverride", size).await;
     }
 
     pub async fn without_scripts(&mut self) {
-        self.call(
-            "Emulation.setScriptExecutionDisabled",
-            json!({"value": true}),
-        )
-        .await;
-    }
-
-    /// Opens `url` and waits until its script has the first answer.
-    pub async fn open_live(&mut self, url: &str) {
-        self.open(url).await;
-        self.settled("document.getElementById('live').textContent.startsWith('Live')")
+        let value = json!({"value": true});
+        self.call("Emulation.setScriptExecutionDisabled", value)
             .await;
     }
 
@@ -198,43 +226,41 @@ impl Browser {
 
     /// A picture of the page as PNG in base64.
     pub async fn screenshot(&mut self) -> String {
-        let shot = self
-            .call("Page.captureScreenshot", json!({"format": "png"}))
-            .await;
+        let format = json!({"format": "png"});
+        let shot = self.call("Page.captureScreenshot", format).await;
         shot["data"].as_str().expect("a picture").to_owned()
     }
 
     /// The addresses of all requests so far, in order.
     pub fn requests(&self) -> Vec<String> {
-        self.of("Network.requestWillBeSent")
-            .map(|event| event["request"]["url"].as_str().expect("a URL").to_owned())
-            .collect()
+        let sent = self.of("Network.requestWillBeSent");
+        let url = |event: &Value| event["request"]["url"].as_str().map(str::to_owned);
+        sent.filter_map(url).collect()
     }
 
     /// All that the console shows as an error or a warning: exceptions, violations of the policy, failed
     /// requests. The browser reports a 503 as one, but the page is its answer.
     pub fn complaints(&self) -> Vec<String> {
+        let is_bad = |level: &Value| {
+            ["error", "warning", "assert"]
+                .iter()
+                .any(|bad| level == bad)
+        };
         let exceptions = self.of("Runtime.exceptionThrown");
         let logged = self.of("Log.entryAdded").filter(|event| {
             let text = event["entry"]["text"].as_str().unwrap_or_default();
-            ["error", "warning"].contains(&event["entry"]["level"].as_str().unwrap_or_default())
-                && !text.contains("responded with a status of 503")
+            is_bad(&event["entry"]["level"]) && !text.contains("responded with a status of 503")
         });
-        let called = self.of("Runtime.consoleAPICalled").filter(|event| {
-            ["error", "warning", "assert"].contains(&event["type"].as_str().unwrap_or_default())
-        });
-        exceptions
-            .chain(logged)
-            .chain(called)
-            .map(Value::to_string)
-            .collect()
+        let called = self.of("Runtime.consoleAPICalled");
+        let called = called.filter(|event| is_bad(&event["type"]));
+        let all = exceptions.chain(logged).chain(called);
+        all.map(Value::to_string).collect()
     }
 
     fn of<'a>(&'a self, method: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.events
-            .iter()
-            .filter(move |event| event["method"] == method)
-            .map(|event| &event["params"])
+        let events = self.events.iter();
+        let named = events.filter(move |event| event["method"] == method);
+        named.map(|event| &event["params"])
     }
 }
 

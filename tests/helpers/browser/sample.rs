@@ -1,6 +1,6 @@
 //! An app with something of everything, in a state that does not move.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use tower_health::{
     Dependency, Failure, Health, HealthBuilder, Outcome, Reason, report::PoolStats,
@@ -15,29 +15,18 @@ pub const MESSAGE: &str = "<script>pwned=1</script><!-- \"'&lt; no answer within
 const FOREVER: Duration = Duration::from_secs(100_000);
 
 fn app() -> HealthBuilder {
-    Health::builder()
-        .add(database())
-        .add(cache())
-        .info("version", "2.0.0")
-        .info("<b>region</b>", "eu-west-1 & <i>others</i>")
-}
-
-fn database() -> Dependency {
-    Dependency::new("database", async || {
+    let database = async || {
         let up = Outcome::up().pool(PoolStats::new(10, 10, 7));
         Ok(up.observe("role", "primary").observe("lag_ms", 12.5))
-    })
-    .kind("postgres")
-    .cache_for(FOREVER)
-}
-
-fn cache() -> Dependency {
-    Dependency::new("cache", async || {
-        Ok(Outcome::up().pool(PoolStats::new(16, 6, 5)))
-    })
-    .kind("redis")
-    .optional()
-    .cache_for(FOREVER)
+    };
+    let cache = async || Ok(Outcome::up().pool(PoolStats::new(16, 6, 5)));
+    let database = Dependency::new("database", database).kind("postgres");
+    let cache = Dependency::new("cache", cache).kind("redis").optional();
+    Health::builder()
+        .add(database.cache_for(FOREVER))
+        .add(cache.cache_for(FOREVER))
+        .info("version", "2.0.0")
+        .info("<b>region</b>", "eu-west-1 & <i>others</i>")
 }
 
 pub fn up() -> Health {
@@ -51,31 +40,25 @@ pub fn degraded() -> Health {
 
 /// A required one is down, and another has not answered yet.
 pub fn down() -> Health {
-    let forever = async || {
-        std::future::pending::<()>().await;
-        Ok(Outcome::up())
-    };
-    let mail = Dependency::new("mail", forever).timeout(FOREVER).optional();
+    let mail = Dependency::new("mail", async || pending().await).timeout(FOREVER);
     app()
         .add(hostile())
         .add(behind())
-        .add(mail)
+        .add(mail.optional())
         .answer_within(Duration::from_millis(20))
         .build()
 }
 
 fn hostile() -> Dependency {
-    Dependency::new(HOSTILE, async || {
+    let fails = async || {
         let failure = Failure::new(Reason::Saturated).message(MESSAGE);
         Err(failure.pool(PoolStats::new(10, 10, 0)))
-    })
-    .kind("<u>postgres</u>")
-    .cache_for(FOREVER)
+    };
+    let hostile = Dependency::new(HOSTILE, fails).kind("<u>postgres</u>");
+    hostile.cache_for(FOREVER)
 }
 
 fn behind() -> Dependency {
-    Dependency::new("1", async || {
-        Ok(Outcome::degraded(Reason::Behind).message("replica is 12 s behind"))
-    })
-    .cache_for(FOREVER)
+    let late = async || Ok(Outcome::degraded(Reason::Behind).message("replica is 12 s behind"));
+    Dependency::new("1", late).cache_for(FOREVER)
 }
