@@ -8,8 +8,8 @@ use tower_health::{Access, Dependency, Health, Outcome, Probe};
 use crate::helpers::{
     gate::Gate,
     grpc::{
-        HealthListRequest, NOT_SERVING, SERVICE_UNKNOWN, SERVING, ask, becomes, check, client,
-        list, serve, status, watch,
+        HealthListRequest, NOT_SERVING, SERVICE_UNKNOWN, SERVING, ask, check, client, list, serve,
+        status, watch,
     },
     switch::Switch,
 };
@@ -216,33 +216,6 @@ async fn names_messages_and_lists_are_bounded() {
         let address = serve(builder.build().grpc_service()).await;
         let found = list(address, HealthListRequest {}).await;
         assert_eq!(found.map(|statuses| statuses.len()), expected);
-    }
-}
-
-#[tokio::test]
-async fn every_watch_of_a_name_receives_each_change() {
-    let switch = Switch::off();
-    let health = Health::builder()
-        .add(switch.dependency("database").group("orders"))
-        .map_grpc_service("shop.v1.Orders", Probe::group("orders"))
-        .build();
-    let service = health.grpc_service().details(Access::loopback());
-    let address = serve(service).await;
-    for name in ["", "shop.v1.Orders", "orders"] {
-        switch.set(false);
-        let (mut one, mut other) = (client(address).await, client(address).await);
-        becomes(&mut one, name, NOT_SERVING).await;
-        let mut watches = [
-            watch(&mut one, name).await,
-            watch(&mut one, name).await,
-            watch(&mut other, name).await,
-        ];
-        for expected in [NOT_SERVING, SERVING, NOT_SERVING] {
-            switch.set(expected == SERVING);
-            for watch in &mut watches {
-                assert_eq!(watch.next().await, Ok(expected), "{name:?}");
-            }
-        }
     }
 }
 

@@ -87,7 +87,7 @@ impl Wire {
     /// The next response, which has no body if `is_head`; `None` if the connection ends before it.
     pub async fn try_answer(&mut self, is_head: bool) -> Option<Answer> {
         let mut lines = Vec::new();
-        while lines.last().is_none_or(|line| line != "") {
+        while lines.last().is_none_or(|line: &String| !line.is_empty()) {
             let mut line = String::new();
             soon(self.read.read_line(&mut line)).await.ok()?;
             lines.push(line.strip_suffix("\r\n")?.to_owned());
