@@ -39,9 +39,11 @@ fn health(switch: &Switch, period: Duration) -> Health {
     Health::builder().add(dependency).build()
 }
 
-/// Watches `name` in process.
-async fn watch(service: &GrpcService, name: &str) -> Stream {
-    watch_from(service, name, None).await.into_body()
+/// Watches `name` in process; the first status is `expected`.
+async fn watch(service: &GrpcService, name: &str, expected: &[u8]) -> Stream {
+    let mut watch = watch_from(service, name, None).await.into_body();
+    assert_eq!(status(&mut watch).await, expected);
+    watch
 }
 
 async fn watch_from(service: &GrpcService, name: &str, peer: Option<&str>) -> Response<Stream> {
@@ -109,9 +111,7 @@ async fn checks_run_at_their_period_while_a_watch_is_open() {
         let before = switch.runs();
         let mut watches = Vec::new();
         for _ in 0..100 {
-            let mut watch = watch(&service, "").await;
-            assert_eq!(status(&mut watch).await, SERVING);
-            watches.push(watch);
+            watches.push(watch(&service, "", SERVING).await);
         }
         sleep(1_000 * SECOND).await;
         // A period is 10 to 11 s, for any number of watches.
@@ -136,8 +136,7 @@ async fn a_watch_follows_the_background_refresh() {
     let builder = Health::builder().check("database", switch.check());
     let health = builder.refresh_every(10 * SECOND).build();
     let service = health.grpc_service();
-    let mut watch = watch(&service, "").await;
-    assert_eq!(status(&mut watch).await, SERVING);
+    let mut watch = watch(&service, "", SERVING).await;
     let before = switch.runs();
     sleep(1_000 * SECOND).await;
     // The watch starts no run.
@@ -153,8 +152,7 @@ async fn ten_thousand_watches_wake_once_per_change() {
     let service = health(&switch, SECOND).grpc_service();
     let mut watches = Vec::new();
     for _ in 0..10_000 {
-        let mut watch = watch(&service, "").await;
-        assert_eq!(status(&mut watch).await, SERVING);
+        let watch = watch(&service, "", SERVING).await;
         watches.push((watch, Arc::new(Woken::default())));
     }
     assert!(is_over_limit(&watch_from(&service, "", None).await));
@@ -175,16 +173,14 @@ async fn ten_thousand_watches_wake_once_per_change() {
     }
     // A watch that ends makes room.
     watches.pop();
-    let mut late = watch(&service, "").await;
-    assert_eq!(status(&mut late).await, NOT_SERVING);
+    watch(&service, "", NOT_SERVING).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_gets_the_newest_status_only() {
     let switch = Switch::on();
     let service = health(&switch, SECOND).grpc_service();
-    let mut watch = watch(&service, "").await;
-    assert_eq!(status(&mut watch).await, SERVING);
+    let mut watch = watch(&service, "", SERVING).await;
     for up in [false, true, false] {
         switch.set(up);
         sleep(5 * SECOND).await;
@@ -202,8 +198,7 @@ async fn a_slow_reader_gets_the_newest_status_only() {
 async fn the_shortest_drain_delay_ends_watches() {
     let health = health(&Switch::on(), SECOND);
     let service = health.grpc_service();
-    let mut open = watch(&service, "").await;
-    assert_eq!(status(&mut open).await, SERVING);
+    let mut open = watch(&service, "", SERVING).await;
     health.set_draining(true);
     assert_eq!(status(&mut open).await, NOT_SERVING);
     sleep(SECOND * 9 / 10).await;
@@ -225,8 +220,7 @@ async fn the_shortest_drain_delay_ends_watches() {
 
     // A later watch ends soon, but not at once: the client would retry at once.
     let start = Instant::now();
-    let mut late = watch(&service, "").await;
-    assert_eq!(status(&mut late).await, NOT_SERVING);
+    let mut late = watch(&service, "", NOT_SERVING).await;
     assert!(next(&mut late).await.is_trailers());
     assert_eq!(start.elapsed().as_secs(), 1);
 }
@@ -288,10 +282,8 @@ async fn watches_of_unknown_names_leave_room_for_others() {
 async fn a_watch_of_an_unknown_name_wakes_for_new_names_only() {
     let health = health(&Switch::on(), SECOND);
     let service = health.grpc_service();
-    let mut known = watch(&service, "").await;
-    assert_eq!(status(&mut known).await, SERVING);
-    let mut unknown = watch(&service, "unknown").await;
-    assert_eq!(status(&mut unknown).await, UNKNOWN);
+    let _known = watch(&service, "", SERVING).await;
+    let mut unknown = watch(&service, "unknown", UNKNOWN).await;
     sleep(SECOND).await;
     let woken = Arc::new(Woken::default());
     assert!(poll(&mut unknown, &woken).is_pending());
