@@ -73,8 +73,8 @@ async fn probe(address: SocketAddr, path: &'static str, answered: Arc<AtomicUsiz
             continue;
         };
         tokio::spawn(connection);
-        let asked = timeout(LIMIT, ask_on(client, path, &answered)).await;
-        hung += usize::from(asked.is_err());
+        let ended = timeout(LIMIT, ask_on(client, path, &answered)).await;
+        hung += usize::from(ended.is_err());
         turned_away.get_or_insert_with(Instant::now);
     }
 }
