@@ -1,19 +1,21 @@
-//! Checks, runtimes and waits that the tests of the handle share.
+//! Checks, runtimes, waits and a log that the tests of the handle share.
 
 use std::{
     future::{Ready, ready},
+    io::{BufRead, BufReader, Lines, PipeReader, PipeWriter, Write, pipe},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::{
     runtime::{Builder, Runtime},
-    time::{advance, timeout},
+    time::{advance, sleep, timeout},
 };
 use tower_health::{
-    CheckResult, Failure, Health, Outcome, Probe, Reason, Status,
+    Check, CheckResult, Failure, Health, Outcome, Probe, Reason, Status,
     health::{Transition, Transitions},
 };
+use tracing::subscriber::{DefaultGuard, set_default};
 
 use crate::support::{MAXIMUM_WAIT, wait_until};
 
@@ -27,13 +29,14 @@ pub fn up() -> Ready<CheckResult> {
 
 /// A check that is down.
 pub fn refused() -> Ready<CheckResult> {
-    ready(Err(Failure::new(Reason::Refused)))
+    let failure = Failure::new(Reason::Refused);
+    ready(Err(failure.message("connection refused")))
 }
 
 /// A check that is up after `duration`.
-pub fn slow(duration: Duration) -> impl tower_health::Check + Clone {
+pub fn slow(duration: Duration) -> impl Check + Clone {
     move || async move {
-        tokio::time::sleep(duration).await;
+        sleep(duration).await;
         Ok(Outcome::up())
     }
 }
@@ -51,12 +54,12 @@ impl Scripted {
         *self.0.lock().expect("no panic under it") = result;
     }
 
-    pub fn set_down(&self) {
-        self.set(|| Err(Failure::new(Reason::Refused).message("connection refused")));
-    }
-
-    pub fn set_up(&self) {
-        self.set(|| Ok(Outcome::up()));
+    pub fn set_up(&self, is_up: bool) {
+        self.set(if is_up {
+            || Ok(Outcome::up())
+        } else {
+            || refused().into_inner()
+        });
     }
 
     pub fn check(&self) -> impl Fn() -> Ready<CheckResult> + use<> {
@@ -100,4 +103,32 @@ pub fn runtime() -> Runtime {
 pub fn undriven() -> Runtime {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime")
+}
+
+/// What this thread logs.
+pub struct Log {
+    writer: Arc<PipeWriter>,
+    lines: Lines<BufReader<PipeReader>>,
+}
+
+impl Log {
+    pub fn start() -> (Self, DefaultGuard) {
+        let (reader, writer) = pipe().expect("a pipe");
+        let (lines, writer) = (BufReader::new(reader).lines(), Arc::new(writer));
+        let subscriber = tracing_subscriber::fmt().without_time();
+        let subscriber = subscriber.with_writer(writer.clone()).finish();
+        (Self { writer, lines }, set_default(subscriber))
+    }
+
+    /// Asserts that each line since the last call has its level and its text.
+    pub fn assert_lines(&mut self, expected: &[(&str, &str)]) {
+        writeln!(&*self.writer, "end").expect("it is read here");
+        let lines = self.lines.by_ref().map(|line| line.expect("text"));
+        let lines: Vec<_> = lines.take_while(|line| line != "end").collect();
+        assert_eq!(lines.len(), expected.len(), "{lines:?}");
+        for (line, (level, part)) in lines.iter().zip(expected) {
+            assert!(line.trim_start().starts_with(level), "{line}");
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
 }

@@ -15,7 +15,8 @@ use tower_health::{
     checks::{self, Heartbeat, Switch},
 };
 
-use super::fixtures::{MS, SECOND, becomes, next_status, refused, status};
+use super::fixtures::{MS, SECOND, becomes, next_status, refused};
+use crate::support::MAXIMUM_WAIT;
 
 #[tokio::test]
 async fn blocking_calls_that_hang_block_one_thread() {
@@ -46,40 +47,34 @@ async fn blocking_calls_that_hang_block_one_thread() {
 #[tokio::test]
 async fn a_blocking_call_that_panics_is_panicked() {
     let check = checks::blocking(|| panic!("a bug in the check"));
-    let health = Health::builder().check("disk", check).build();
-    let report = health.report().await;
+    // A panic takes long where its backtrace is printed.
+    let disk = Dependency::new("disk", check).timeout(MAXIMUM_WAIT);
+    let builder = Health::builder().answer_within(MAXIMUM_WAIT);
+    let report = builder.add(disk).build().report().await;
     assert_eq!(report.entries[0].reason, Some(Reason::Panicked));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_switch_reports_what_the_app_sets() {
-    let switch = Switch::new();
-    let health = Health::builder()
-        .add(Dependency::in_process("state", switch.clone()).cache_for(Duration::ZERO))
-        .build();
-    assert_eq!(status(&health, Probe::Liveness).await, Status::Up);
-    switch.set_down("the index\nis corrupt");
-    let report = health.report_for(&Probe::Liveness).await;
-    assert_eq!((report.status, switch.is_up()), (Status::Down, false));
-    let entry = &report.entries[0];
-    assert_eq!(entry.reason, Some(Reason::Failed));
-    assert_eq!(entry.message.as_deref(), Some("the index is corrupt"));
-    switch.set_up();
-    assert_eq!(status(&health, Probe::Liveness).await, Status::Up);
-}
-
-#[tokio::test(start_paused = true)]
 async fn liveness_checks_inside_the_process_only() {
-    let worker = Heartbeat::new(30 * SECOND);
+    let (worker, switch) = (Heartbeat::new(30 * SECOND), Switch::new());
     let health = Health::builder()
         .check("database", refused)
         .liveness_check("worker", worker.clone())
+        .liveness_check("state", switch.clone())
         .build();
-    let report = health.report_for(&Probe::Liveness).await;
-    assert_eq!(report.status, Status::Up);
-    assert!(report.entry("database").is_none());
+    let live = async || next_status(&health, Probe::Liveness).await;
+    assert_eq!(live().await, Status::Up);
     advance(31 * SECOND).await;
-    assert_eq!(status(&health, Probe::Liveness).await, Status::Down);
+    assert_eq!(live().await, Status::Down);
     worker.beat();
-    assert_eq!(next_status(&health, Probe::Liveness).await, Status::Up);
+    assert_eq!(live().await, Status::Up);
+    switch.set_down("the index\nis corrupt");
+    assert_eq!((live().await, switch.is_up()), (Status::Down, false));
+    let report = health.snapshot_for(&Probe::Liveness);
+    assert!(report.entry("database").is_none());
+    let entry = report.entry("state").expect("registered");
+    assert_eq!(entry.reason, Some(Reason::Failed));
+    assert_eq!(entry.message.as_deref(), Some("the index is corrupt"));
+    switch.set_up();
+    assert_eq!(live().await, Status::Up);
 }

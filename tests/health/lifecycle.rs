@@ -1,19 +1,10 @@
-//! Starting, started, maintenance and draining, and which probes show them.
+//! Starting, started, maintenance and draining, and which probes and groups show them.
 
-use std::time::Duration;
-
-use tokio::{
-    task::yield_now,
-    time::{Instant, advance, sleep},
-};
-use tower_health::{Dependency, Health, HealthLayer, Probe, Reason, Status};
+use tokio::time::{Instant, advance, sleep};
+use tower_health::{Access, Dependency, Health, HealthLayer, Probe, Reason, Status};
 
 use super::fixtures::{MS, SECOND, next_status, refused, status, up};
-use crate::helpers::{gate::Gate, layer_client::LayerClient, switch::Switch};
-
-fn health() -> Health {
-    Health::builder().check("a", up).build()
-}
+use crate::helpers::{layer_client::LayerClient, switch::Switch};
 
 #[tokio::test(start_paused = true)]
 async fn startup_latches_when_all_required_are_up() {
@@ -27,7 +18,12 @@ async fn startup_latches_when_all_required_are_up() {
     let report = health.report_for(&Probe::Startup).await;
     let found = (report.status, report.reason);
     assert_eq!(found, (Status::Down, Some(Reason::Starting)));
+    // One that is added meanwhile counts until it is removed.
+    let late = Dependency::new("late", refused);
+    health.add(late).expect("a new name");
     required.set(true);
+    assert_eq!(next_status(&health, Probe::Startup).await, Status::Down);
+    assert!(health.remove("late"));
     assert_eq!(next_status(&health, Probe::Startup).await, Status::Up);
     assert!(health.is_started());
     required.set(false);
@@ -57,88 +53,62 @@ async fn startup_latches_only_on_results_that_held_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_result_does_not_latch_startup() {
-    let gate = Gate::new();
+async fn each_change_shows_in_readiness_and_groups_at_once() {
+    // Only the start requires it.
+    let mail = Dependency::new("mail", refused).optional();
     let health = Health::builder()
-        .add(Dependency::new("a", gate.check()).timeout(60 * SECOND))
-        .check("b", refused)
+        .add(Dependency::new("search", up).group("storage"))
+        .add(mail.required_for(Probe::Startup))
         .build();
-    gate.pass.add_permits(1);
-    assert_eq!(health.report().await.status, Status::Down);
-    assert!(health.remove("b"));
-    advance(600 * SECOND).await;
-    // The run that is due does not end in time.
-    assert_eq!(status(&health, Probe::Startup).await, Status::Unknown);
-    assert!(!health.is_started());
-}
-
-#[tokio::test(start_paused = true)]
-async fn draining_is_unready_at_once_and_alive() {
-    let health = health();
-    assert_eq!(status(&health, Probe::Readiness).await, Status::Up);
-    let start = Instant::now();
-    let draining = tokio::spawn({
-        let health = health.clone();
-        async move { health.drain(5 * SECOND).await }
-    });
-    while !health.is_draining() {
-        yield_now().await;
+    let layer = HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage"));
+    let unauthorized = LayerClient(layer.clone());
+    let client = LayerClient(layer.details(Access::everybody()));
+    let enter: fn(&Health) = |health| health.enter_maintenance("moving the disk");
+    let drain: fn(&Health) = |health| health.set_draining(true);
+    let end_drain: fn(&Health) = |health| health.set_draining(false);
+    let changes: [(fn(&Health), Option<Reason>); 9] = [
+        (|_| (), Some(Reason::Starting)),
+        (Health::set_started, None),
+        (enter, Some(Reason::Maintenance)),
+        (drain, Some(Reason::Draining)),
+        (end_drain, Some(Reason::Maintenance)),
+        (Health::exit_maintenance, None),
+        (drain, Some(Reason::Draining)),
+        (Health::exit_maintenance, Some(Reason::Draining)),
+        (end_drain, None),
+    ];
+    for (change, reason) in changes {
+        change(&health);
+        // Twice: the second answer is cached. Only the next change can invalidate it, as no time passes.
+        for path in ["/readyz", "/readyz", "/storagez", "/storagez"] {
+            let (code, body) = client.json(path).await;
+            let expected = if reason.is_some() { 503 } else { 200 };
+            assert_eq!(code, expected, "{path}: {body}");
+            let found = body["reason"].as_str();
+            assert_eq!(found, reason.map(Reason::as_str), "{path}: {body}");
+            let message = (reason == Some(Reason::Maintenance)).then_some("moving the disk");
+            assert_eq!(body["message"].as_str(), message, "{path}: {body}");
+        }
+        let (code, body) = unauthorized.json("/readyz").await;
+        let keys = body.as_object().map(|body| body.len());
+        assert_eq!((code == 200, keys), (reason.is_none(), Some(1)), "{body}");
+        for path in ["/livez", "/startupz", "/health"] {
+            let waits = path == "/startupz" && reason == Some(Reason::Starting);
+            let expected = if waits { 503 } else { 200 };
+            assert_eq!(client.code(path).await, expected, "{path} {reason:?}");
+        }
     }
-    let report = health.report_for(&Probe::Readiness).await;
-    let found = (report.status, report.reason);
-    assert_eq!(found, (Status::Down, Some(Reason::Draining)));
-    for probe in [Probe::Liveness, Probe::Startup, Probe::Full] {
-        assert_eq!(
-            health.report_for(&probe).await.status,
-            Status::Up,
-            "{probe}"
-        );
-    }
-    assert!(start.elapsed() < SECOND);
-    draining.await.expect("no panic");
-    assert!(start.elapsed() >= 5 * SECOND);
-    assert!(health.is_draining());
-    health.set_draining(false);
-    assert_eq!(status(&health, Probe::Readiness).await, Status::Up);
-}
-
-#[tokio::test(start_paused = true)]
-async fn maintenance_shows_in_readiness_alone() {
-    let health = health();
-    let client = LayerClient::new(&health);
-    // Twice: the second answer is cached, and maintenance invalidates it though no time passes.
-    for _ in 0..2 {
-        assert_eq!(client.code("/readyz").await, 200);
-    }
-    health.enter_maintenance("moving the disk");
-    let (code, body) = client.get("/readyz").await;
-    let start = r#"{"status":"down","reason":"maintenance","message":"moving the disk","checks":{"#;
-    assert_eq!(code, 503);
-    assert!(body.starts_with(start), "{body}");
-    let unauthorized = LayerClient(HealthLayer::new(health.clone()));
-    let answer = unauthorized.get("/readyz").await;
-    assert_eq!(answer, (503, r#"{"status":"down"}"#.to_owned()));
-    for path in ["/livez", "/startupz", "/health"] {
-        let (code, body) = client.get(path).await;
-        assert_eq!(code, 200, "{path}");
-        assert!(!body.contains("maintenance"), "{body}");
-    }
-    health.exit_maintenance();
-    assert_eq!(client.code("/readyz").await, 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_maintenance_message_counts() {
-    let health = health();
-    assert_eq!(health.maintenance_message(), None);
+    let health = Health::builder().build();
     health.exit_maintenance();
-    assert_eq!(status(&health, Probe::Readiness).await, Status::Up);
-    for message in ["first", "second", "second"] {
+    assert_eq!(health.maintenance_message(), None);
+    for message in ["first", "second"] {
         health.enter_maintenance(message);
+        assert_eq!(health.maintenance_message().as_deref(), Some(message));
     }
-    let report = health.report_for(&Probe::Readiness).await;
-    assert_eq!(report.message.as_deref(), Some("second"));
-    assert_eq!(health.maintenance_message().as_deref(), Some("second"));
     health.enter_maintenance(format!("a\r\nforged: line\u{1b}[2J{}", "x".repeat(1_000)));
     let bounded = health.maintenance_message().expect("in maintenance");
     assert!(bounded.starts_with("a  forged: line [2J"), "{bounded}");
@@ -153,21 +123,6 @@ async fn the_last_maintenance_message_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_and_maintenance_are_independent() {
-    let health = health();
-    let reason = async || health.report_for(&Probe::Readiness).await.reason;
-    health.set_started();
-    health.enter_maintenance("moving the disk");
-    health.drain(SECOND).await;
-    assert_eq!(reason().await, Some(Reason::Draining));
-    health.set_draining(false);
-    assert_eq!(reason().await, Some(Reason::Maintenance));
-    health.set_draining(true);
-    health.exit_maintenance();
-    assert_eq!(reason().await, Some(Reason::Draining));
-}
-
-#[tokio::test(start_paused = true)]
 async fn out_of_rotation_runs_go_on_and_callers_do_not_wait() {
     let changes: [fn(&Health); 2] = [
         |health| health.enter_maintenance("moving the disk"),
@@ -175,13 +130,13 @@ async fn out_of_rotation_runs_go_on_and_callers_do_not_wait() {
     ];
     for leave_rotation in changes {
         let switch = Switch::on();
-        let health = Health::builder()
-            .add(Dependency::new("a", switch.check()).group("g"))
-            .build();
-        assert_eq!(status(&health, Probe::Readiness).await, Status::Up);
+        let dependency = Dependency::new("a", switch.check()).group("g");
+        let health = Health::builder().add(dependency).build();
+        let entry = async |probe: &Probe| health.report_for(probe).await.entries.remove(0);
+        health.report().await;
         leave_rotation(&health);
-        let readiness = health.report_for(&Probe::Readiness).await;
-        assert_eq!(readiness.entries[0].status, Status::Up, "is not expired");
+        let shown = entry(&Probe::Readiness).await;
+        assert_eq!(shown.status, Status::Up, "is not expired");
         switch.set(false);
         // Just past its lifetime at first.
         for (probe, passed) in [
@@ -191,15 +146,13 @@ async fn out_of_rotation_runs_go_on_and_callers_do_not_wait() {
             sleep(passed).await;
             // The run that is due starts, and the report shows what is known: it is too old.
             let (before, runs) = (Instant::now(), switch.runs());
-            let entry = health.report_for(&probe).await.entries.remove(0);
-            assert_eq!(before.elapsed(), Duration::ZERO);
-            let found = (entry.status, entry.reason);
+            let shown = entry(&probe).await;
+            assert_eq!(before, Instant::now());
+            let found = (shown.status, shown.reason);
             assert_eq!(found, (Status::Unknown, Some(Reason::Stale)), "{probe}");
             sleep(100 * MS).await;
             assert_eq!(switch.runs(), runs + 1, "{probe}");
-            let report = health.report_for(&probe).await;
-            assert_eq!(report.status, Status::Down);
-            assert_eq!(report.entries[0].reason, Some(Reason::Refused), "{probe}");
+            assert_eq!(entry(&probe).await.reason, Some(Reason::Refused));
         }
     }
 }

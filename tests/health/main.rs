@@ -6,31 +6,22 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod consistency;
 mod fixtures;
 #[cfg(feature = "pool")]
 mod fleet;
 mod groups;
 mod in_process;
 mod lifecycle;
-#[cfg(all(feature = "postgres", feature = "redis"))]
-mod load;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod refresh;
 mod registry;
-mod report_entry;
+mod reports;
 mod requirements;
 mod runs;
 mod runtime_lag;
 mod runtimes;
-#[cfg(all(feature = "postgres", feature = "redis"))]
-mod servers;
 mod settings;
-#[cfg(feature = "signal")]
-mod shutdown_signal;
 mod start;
-mod subscribe;
-#[cfg(feature = "tracing")]
-mod transition_log;
+mod transitions;
 mod types;

@@ -1,39 +1,40 @@
 //! Background runs: callers never wait, and a refresh that has stopped is reported as stale.
 
 use std::{
-    collections::HashMap,
     future::ready,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
-    runtime::{Builder, Handle},
-    time::{Instant, advance, sleep},
+    runtime::Handle,
+    time::{Instant, sleep, timeout},
 };
-use tower_health::{Dependency, Health, HealthBuilder, Outcome, Probe, Reason, Status};
+use tower_health::{Dependency, Health, Outcome, Reason, Status};
 
-use super::fixtures::{MS, SECOND, slow, up};
-use crate::helpers::switch::Switch;
-
-fn refreshed(switch: &Switch) -> HealthBuilder {
-    Health::builder().check("a", switch.check())
-}
+use super::{
+    fixtures::{MS, SECOND, becomes, slow, undriven, up},
+    reports::assert_documented,
+};
+use crate::{
+    helpers::switch::Switch,
+    support::{MAXIMUM_WAIT, wait_until},
+};
 
 #[tokio::test(start_paused = true)]
 async fn no_caller_waits_and_runs_keep_their_period() {
     let builder = Health::builder().check("a", slow(300 * MS));
     let health = builder.refresh_every(10 * SECOND).build();
-    let start = Instant::now();
-    let first = health.report_for(&Probe::Readiness).await;
-    assert_eq!(first.status, Status::Unknown);
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    sleep(SECOND).await;
-    for _ in 0..1_000 {
+    let mut expected = Status::Unknown;
+    for _ in 0..100 {
         let before = Instant::now();
-        assert_eq!(health.report().await.status, Status::Up);
-        assert_eq!(before.elapsed(), Duration::ZERO);
-        sleep(100 * MS).await;
+        assert_eq!(health.report().await.status, expected);
+        assert_eq!(before, Instant::now());
+        sleep(SECOND).await;
+        expected = Status::Up;
     }
 }
 
@@ -68,31 +69,48 @@ async fn the_longer_of_refresh_and_cache_is_the_period() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn extreme_periods_neither_spin_nor_prevent_the_first_run() {
+    for (period, runs) in [(Duration::from_nanos(1), 1..=101), (Duration::MAX, 1..=1)] {
+        let switch = Switch::on();
+        let mut dependency = Dependency::new("a", switch.check());
+        if period < SECOND {
+            dependency = dependency.cache_for(Duration::ZERO);
+        }
+        let builder = Health::builder().add(dependency);
+        let health = builder.refresh_every(period).build();
+        // The first caller does not wait for the first phase of the refresh.
+        assert_eq!(health.report().await.status, Status::Unknown);
+        sleep(SECOND).await;
+        assert_eq!(health.report().await.status, Status::Up);
+        assert!(runs.contains(&switch.runs()), "{}", switch.runs());
+    }
+}
+
 /// Without a random first phase a fleet that was deployed at once would check at once.
 #[tokio::test(start_paused = true)]
 async fn handles_built_at_once_spread_their_runs() {
-    const HANDLES: usize = 200;
-    let runs_at = Arc::new(Mutex::new(HashMap::<_, usize>::new()));
+    let runs_in_second: Arc<[_; 61]> = Arc::new([(); 61].map(|()| AtomicUsize::new(0)));
     let start = Instant::now();
-    let handles: Vec<_> = (0..HANDLES)
-        .map(|_| {
-            let runs_at = runs_at.clone();
-            let check = move || {
-                let second = start.elapsed().as_secs();
-                *runs_at.lock().expect("no panic").entry(second).or_default() += 1;
-                ready(Ok(Outcome::up()))
-            };
-            let builder = Health::builder().check("a", check);
-            builder.refresh_every(10 * SECOND).build()
-        })
-        .collect();
+    let build = |_| {
+        let runs = runs_in_second.clone();
+        let check = move || {
+            let second = usize::try_from(start.elapsed().as_secs()).expect("a minute");
+            runs[second].fetch_add(1, Ordering::Relaxed);
+            ready(Ok(Outcome::up()))
+        };
+        let builder = Health::builder().check("a", check);
+        builder.refresh_every(10 * SECOND).build()
+    };
+    let _handles: Vec<_> = (0..200).map(build).collect();
     sleep(60 * SECOND).await;
-    let runs_at = runs_at.lock().expect("no panic");
-    let most = (20..60).map(|second| runs_at.get(&second).copied().unwrap_or_default());
+    let runs = runs_in_second[20..60].iter();
+    let most = runs.map(|runs| runs.load(Ordering::Relaxed)).max();
     // 18 or 19 on average; all of them at the same time are 200.
-    let most = most.max().unwrap_or_default();
-    assert!((10..60).contains(&most), "{most}");
-    drop(handles);
+    assert!(
+        most.is_some_and(|most| (10..60).contains(&most)),
+        "{most:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +118,8 @@ async fn it_runs_without_callers_and_ends_with_the_last_handle() {
     let switch = Switch::on();
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let idle = tasks();
-    let health = refreshed(&switch).refresh_every(SECOND).build();
+    let builder = Health::builder().check("a", switch.check());
+    let health = builder.refresh_every(SECOND).build();
     assert!(!health.is_started());
     sleep(10 * SECOND).await;
     assert!((8..=11).contains(&switch.runs()), "{}", switch.runs());
@@ -111,52 +130,35 @@ async fn it_runs_without_callers_and_ends_with_the_last_handle() {
     drop(health);
     sleep(SECOND).await;
     assert_eq!(tasks(), idle);
-    let last = switch.runs();
-    sleep(10 * SECOND).await;
-    assert_eq!(switch.runs(), last);
 }
 
+/// The runtime of the refresh has ended, or is no longer driven.
 #[test]
-fn a_result_that_is_no_longer_refreshed_is_stale() {
-    let paused = || {
-        let mut builder = Builder::new_current_thread();
-        builder.enable_all().start_paused(true).build()
-    };
-    let ended = paused().expect("a runtime");
-    let health = ended.block_on(async {
-        let health = Health::builder().check("a", up).refresh_every(SECOND);
-        let health = health.build();
-        sleep(5 * SECOND).await;
-        assert_eq!(health.report().await.status, Status::Up);
-        health
-    });
-    drop(ended);
-    let report = paused().expect("a runtime").block_on(async {
-        advance(60 * SECOND).await;
-        health.snapshot()
-    });
-    assert_eq!(report.status, Status::Down);
-    assert_eq!(report.entries[0].reason, Some(Reason::Stale));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tiny_period_leaves_the_runtime_time_for_others() {
-    let switch = Switch::on();
-    let dependency = Dependency::new("a", switch.check()).cache_for(Duration::ZERO);
-    let _health = Health::builder()
-        .add(dependency)
-        .refresh_every(Duration::from_nanos(1))
-        .build();
-    sleep(SECOND).await;
-    assert!((1..=101).contains(&switch.runs()), "{}", switch.runs());
-}
-
-#[tokio::test(start_paused = true)]
-async fn with_an_endless_period_the_first_caller_starts_the_run() {
-    let health = refreshed(&Switch::on())
-        .refresh_every(Duration::MAX)
-        .build();
-    assert_eq!(health.report().await.status, Status::Unknown);
-    sleep(SECOND).await;
-    assert_eq!(health.report().await.status, Status::Up);
+fn a_stale_result_is_published_and_so_is_its_recovery() {
+    for has_ended in [true, false] {
+        let health = Health::builder()
+            .add(Dependency::new("a", up).timeout(50 * MS))
+            .refresh_every(50 * MS)
+            .build();
+        let first = undriven();
+        first.block_on(becomes(&health, Status::Up));
+        let left = (!has_ended).then_some(first);
+        let mut transitions = health.subscribe();
+        undriven().block_on(wait_until("it is stale", MAXIMUM_WAIT, async || {
+            health.snapshot().entries[0].reason == Some(Reason::Stale)
+        }));
+        let entry = health.snapshot().entries.remove(0);
+        assert_documented(&entry);
+        assert_eq!(entry.status, Status::Down);
+        // The next caller starts the refresh on its own runtime.
+        undriven().block_on(async {
+            becomes(&health, Status::Up).await;
+            for expected in [(Status::Down, Some(Reason::Stale)), (Status::Up, None)] {
+                let next = timeout(MAXIMUM_WAIT, transitions.recv()).await;
+                let next = next.expect("in time").expect("a handle lives");
+                assert_eq!((next.to, next.reason), expected);
+            }
+        });
+        drop(left);
+    }
 }

@@ -6,37 +6,23 @@ use std::{
     future::pending,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::time::{Instant, advance, sleep, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, advance, sleep, timeout},
+};
 use tower_health::{CheckResult, Dependency, Failure, Health, Outcome, Reason, Status};
 
-use super::fixtures::{MS, SECOND, slow, up};
+use super::fixtures::{MS, SECOND, up};
 use crate::{
-    helpers::{gate::Gate, switch::Switch},
+    helpers::{gate::Gate, layer_client::LayerClient, switch::Switch},
     support::MAXIMUM_WAIT,
 };
 
-#[tokio::test(start_paused = true)]
-async fn callers_that_disconnect_cancel_no_run() {
-    let gate = Gate::new();
-    let health = Health::builder().check("a", gate.check()).build();
-    for _ in 0..20 {
-        assert!(timeout(5 * MS, health.report()).await.is_err());
-    }
-    gate.pass.add_permits(1);
-    while health.snapshot().status != Status::Up {
-        sleep(MS).await;
-    }
-    // The next caller gets the result of that run.
-    assert_eq!(health.report().await.status, Status::Up);
-    assert_eq!(gate.runs(), 1);
-}
-
-/// Half of the callers disconnect.
+/// Over HTTP and without it. A third of the callers disconnect, the one that starts the run among them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_callers_make_one_run_however_it_ends() {
     for (ends, expected) in [
@@ -60,61 +46,74 @@ async fn a_thousand_callers_make_one_run_however_it_ends() {
             }
         };
         // A panic takes long where its backtrace is printed.
-        let limit = if ends == "timeout" {
-            200 * MS
-        } else {
-            MAXIMUM_WAIT
-        };
+        let is_short = expected == Some(Reason::Timeout);
+        let limit = if is_short { 200 * MS } else { MAXIMUM_WAIT };
         let dependency = Dependency::new("a", check).timeout(limit);
         let health = Health::builder()
             .add(dependency.cache_for(2 * MAXIMUM_WAIT))
             .answer_within(2 * MAXIMUM_WAIT)
             .build();
-        let callers: Vec<_> = (0..1_000)
-            .map(|number| {
-                let health = health.clone();
-                tokio::spawn(async move {
-                    if number % 2 == 0 {
-                        let _ = timeout(MS, health.report()).await;
-                        return expected;
-                    }
-                    health.report().await.entries[0].reason
-                })
-            })
-            .collect();
-        for caller in callers {
-            assert_eq!(caller.await.expect("no panic"), expected, "{ends}");
+        let client = LayerClient::new(&health);
+        let _ = timeout(MS, health.report()).await;
+        let mut callers = JoinSet::new();
+        for number in 0..1_000 {
+            let (health, client) = (health.clone(), client.clone());
+            callers.spawn(async move {
+                match number % 3 {
+                    0 => drop(timeout(MS, health.report()).await),
+                    1 => assert_eq!(health.report().await.entries[0].reason, expected),
+                    _ => assert_eq!(client.code("/health").await == 200, expected.is_none()),
+                }
+            });
         }
+        callers.join_all().await;
         assert_eq!(runs.load(Ordering::SeqCst), 1, "{ends}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_of_several_dependencies_are_concurrent() {
-    let mut builder = Health::builder();
-    for name in ["a", "b", "c", "d"] {
-        builder = builder.check(name, slow(300 * MS));
+async fn hundreds_of_probers_cost_one_check_per_period() {
+    let switch = Switch::on();
+    let dependency = Dependency::new("a", switch.check()).cache_for(250 * MS);
+    let health = Health::builder().add(dependency).build();
+    let end = Instant::now() + 5 * SECOND;
+    let mut probers = JoinSet::new();
+    for number in 0..200 {
+        let client = LayerClient::new(&health);
+        let path = ["/readyz", "/health", "/health/a", "/livez"][number % 4];
+        probers.spawn(async move {
+            while Instant::now() < end {
+                assert_eq!(client.code(path).await, 200, "{path}");
+                sleep(50 * MS).await;
+            }
+        });
     }
-    let start = Instant::now();
-    assert_eq!(builder.build().report().await.status, Status::Up);
-    assert!(start.elapsed() < 310 * MS);
+    probers.join_all().await;
+    // One at once, then one in each period that began: a period is up to a tenth longer.
+    assert!((17..=21).contains(&switch.runs()), "{}", switch.runs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prober_with_a_period_of_1_s_starts_a_run_each_time() {
+    let switch = Switch::on();
+    let health = Health::builder().check("a", switch.check()).build();
+    for number in 1..=100 {
+        assert_eq!(health.report().await.status, Status::Up);
+        assert_eq!(switch.runs(), number);
+        advance(SECOND).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_past_its_timeout_is_down_and_cancelled() {
-    struct OnDrop(Arc<AtomicBool>);
-    impl Drop for OnDrop {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::SeqCst);
-        }
-    }
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let flag = cancelled.clone();
+    let held = Arc::new(());
+    let used = held.clone();
     let check = move || {
-        let guard = OnDrop(flag.clone());
+        let used = used.clone();
         async move {
-            let _guard = guard;
-            pending().await
+            pending::<()>().await;
+            drop(used);
+            Ok(Outcome::up())
         }
     };
     let health = Health::builder().check("a", check).build();
@@ -124,9 +123,7 @@ async fn a_run_past_its_timeout_is_down_and_cancelled() {
     assert_eq!(found, (Status::Down, Some(Reason::Timeout)));
     assert!((800 * MS..900 * MS).contains(&start.elapsed()));
     sleep(MS).await;
-    assert!(cancelled.load(Ordering::SeqCst));
-    advance(2 * SECOND).await;
-    assert_eq!(health.report().await.entries[0].consecutive_failures, 2);
+    assert_eq!(Arc::strong_count(&held), 2, "only the check itself is left");
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,9 +139,8 @@ async fn after_the_maximum_wait_the_pending_run_is_reported() {
     assert!(report.entries[0].pending_for >= Some(100 * MS));
 
     gate.pass.add_permits(1);
-    while health.snapshot().status != Status::Up {
-        sleep(MS).await;
-    }
+    sleep(10 * MS).await;
+    assert_eq!(health.snapshot().status, Status::Up);
     // The next run is slow, too: the last result counts while it is not far past its lifetime.
     advance(1_500 * MS).await;
     let report = health.report().await;
@@ -156,123 +152,69 @@ async fn after_the_maximum_wait_the_pending_run_is_reported() {
     assert_eq!(health.report().await.status, Status::Unknown);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_prober_with_a_period_of_1_s_starts_a_run_each_time() {
-    let switch = Switch::on();
-    let health = Health::builder().check("a", switch.check()).build();
-    for number in 1..=100 {
-        assert_eq!(health.report().await.status, Status::Up);
-        assert_eq!(switch.runs(), number);
-        advance(SECOND).await;
+/// An error that calls its functions when it is displayed and dropped.
+#[derive(Debug)]
+struct Calls {
+    displayed: fn(),
+    dropped: fn(),
+}
+
+impl fmt::Display for Calls {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.displayed)();
+        Ok(())
+    }
+}
+
+impl Error for Calls {}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        (self.dropped)();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_may_be_cached_for_a_shorter_time() {
-    let switch = Switch::off();
-    let dependency = Dependency::new("a", switch.check()).cache_for(60 * SECOND);
-    let health = Health::builder()
-        .add(dependency.cache_failures_for(SECOND))
-        .build();
-    // Whether the server is up, the time that passes, and the status that is reported then.
-    for (is_up, passed, expected) in [
-        (false, Duration::ZERO, Status::Down),
-        (true, SECOND / 2, Status::Down),
-        (true, SECOND, Status::Up),
-        (false, 59 * SECOND, Status::Up),
-        (false, 8 * SECOND, Status::Down),
-    ] {
-        switch.set(is_up);
-        advance(passed).await;
-        let report = health.report().await;
-        assert_eq!(report.status, expected, "{is_up} {passed:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_panic_is_a_failure_of_its_check_alone() {
+async fn a_panic_is_a_cached_failure_of_its_check_alone() {
     fn before_the_future() -> std::future::Ready<CheckResult> {
         panic!("before the future")
     }
     let in_the_future = async || -> CheckResult { panic!("in the future") };
+    let in_the_error = async || {
+        let (displayed, dropped) = (|| panic!("in the error"), || ());
+        let error = Calls { displayed, dropped };
+        Err(Failure::new(Reason::Refused).caused_by(error))
+    };
     let health = Health::builder()
         .check("before", before_the_future)
         .check("in", in_the_future)
+        .check("error", in_the_error)
         .check("healthy", up)
         .build();
-    for failures in 1..=3 {
+    for failures in [1, 1, 2, 2] {
         let report = health.report().await;
-        for name in ["before", "in"] {
-            let entry = report.entry(name).expect("registered");
+        for entry in &report.entries[..3] {
             let found = (entry.reason, entry.consecutive_failures);
-            assert_eq!(found, (Some(Reason::Panicked), failures), "{name}");
+            assert_eq!(found, (Some(Reason::Panicked), failures), "{}", entry.name);
         }
-        let healthy = report.entry("healthy").expect("registered");
-        assert_eq!(healthy.status, Status::Up);
-        advance(2 * SECOND).await;
-    }
-}
-
-/// An error whose drop calls the handle.
-#[derive(Debug)]
-struct CallsHandle(Arc<OnceLock<Health>>);
-
-/// An error whose text panics.
-#[derive(Debug)]
-struct PanicsInDisplay;
-
-impl fmt::Display for CallsHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("refused")
-    }
-}
-
-impl fmt::Display for PanicsInDisplay {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        panic!("a bug in the error")
-    }
-}
-
-impl Error for CallsHandle {}
-impl Error for PanicsInDisplay {}
-
-impl Drop for CallsHandle {
-    fn drop(&mut self) {
-        if let Some(health) = self.0.get() {
-            let _ = health.snapshot();
-        }
+        assert_eq!(report.entries[3].status, Status::Up);
+        advance(SECOND / 2).await;
     }
 }
 
 /// Hangs if the error is dropped under a lock.
 #[tokio::test]
 async fn an_error_may_call_the_handle_when_it_is_dropped() {
-    let handle = Arc::new(OnceLock::new());
-    let shared = handle.clone();
-    let check = move || {
-        let error = CallsHandle(shared.clone());
-        async move { Err(Failure::new(Reason::Refused).caused_by(error)) }
+    static HANDLE: OnceLock<Health> = OnceLock::new();
+    let check = async || {
+        let dropped = || drop(HANDLE.get().map(Health::snapshot));
+        let error = Calls {
+            displayed: || (),
+            dropped,
+        };
+        Err(Failure::new(Reason::Refused).caused_by(error))
     };
-    let health = Health::builder().check("a", check).build();
-    assert!(handle.set(health.clone()).is_ok());
+    let health = HANDLE.get_or_init(|| Health::builder().check("a", check).build());
     let entry = health.report().await.entries.remove(0);
     assert_eq!(entry.reason, Some(Reason::Refused));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_error_whose_text_panics_is_panicked_and_cached() {
-    let runs = Arc::new(AtomicUsize::new(0));
-    let counter = runs.clone();
-    let check = move || {
-        counter.fetch_add(1, Ordering::SeqCst);
-        async { Err(Failure::new(Reason::Refused).caused_by(PanicsInDisplay)) }
-    };
-    let dependency = Dependency::new("a", check).cache_for(60 * SECOND);
-    let health = Health::builder().add(dependency).build();
-    for _ in 0..100 {
-        let entry = health.report().await.entries.remove(0);
-        let found = (entry.status, entry.reason);
-        assert_eq!(found, (Status::Down, Some(Reason::Panicked)));
-    }
-    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }

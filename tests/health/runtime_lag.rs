@@ -1,36 +1,26 @@
 //! A runtime that runs no task is down; a busy runtime is not.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{Sender, channel},
-    },
+    sync::mpsc::{Sender, channel},
     thread,
     time::Duration,
 };
 
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
+    runtime::Handle,
     sync::oneshot,
     task::{JoinHandle, yield_now},
     time::{Instant, sleep},
 };
 use tower_health::{Dependency, Health, Probe, Reason, Status, checks::RuntimeLag, report::Report};
 
-use super::fixtures::{MS, SECOND, undriven};
+use super::fixtures::{MS, SECOND, runtime, undriven};
 use crate::support::{MAXIMUM_WAIT, wait_until};
 
 const PERIOD: Duration = Duration::from_millis(10);
 const DOWN_AFTER: Duration = Duration::from_millis(300);
 /// Where the runtime must not be down: a machine that is short of CPU must not fail the test.
 const LATE: Duration = Duration::from_secs(2);
-
-fn workers(count: usize) -> Runtime {
-    let builder = &mut Builder::new_multi_thread();
-    let runtime = builder.worker_threads(count).enable_all().build();
-    runtime.expect("a runtime")
-}
 
 fn watching(runtime: &Handle, down_after: Duration) -> Health {
     let lag = RuntimeLag::for_runtime(runtime, PERIOD)
@@ -80,24 +70,40 @@ async fn stays(health: &Health, is_right: impl Fn(Status) -> bool) {
 /// As hashing passwords on the worker threads does.
 #[test]
 fn a_runtime_that_blocks_and_makes_progress_is_not_down() {
-    let (app, management) = (workers(2), workers(1));
-    let polls = Arc::new(AtomicUsize::new(0));
-    let load: Vec<_> = (0..6)
-        .map(|_| {
-            let polls = polls.clone();
-            app.spawn(async move {
-                loop {
-                    // A worker updates its counters after 61 polls, which is later than the test ends.
-                    thread::sleep(200 * MS);
-                    polls.fetch_add(1, Ordering::SeqCst);
-                    yield_now().await;
-                }
-            })
-        })
-        .collect();
+    let (app, management) = (runtime(), undriven());
+    let blocks = || async {
+        loop {
+            // A worker updates its counters after 61 polls, which is later than the test ends.
+            thread::sleep(200 * MS);
+            yield_now().await;
+        }
+    };
+    let load: [JoinHandle<()>; 6] = [(); 6].map(|()| app.spawn(blocks()));
     management.block_on(stays(&watching(app.handle(), LATE), Status::is_serving));
-    assert!(polls.load(Ordering::SeqCst) > 6, "it makes progress");
     load.iter().for_each(JoinHandle::abort);
+}
+
+#[test]
+fn workers_that_never_park_are_not_down() {
+    thread::scope(|scope| {
+        for runtime in [runtime(), undriven()] {
+            scope.spawn(move || {
+                runtime.block_on(async {
+                    let health = watching(runtime.handle(), LATE);
+                    let endless = || async {
+                        loop {
+                            yield_now().await;
+                        }
+                    };
+                    let busy: [JoinHandle<()>; 4] = [(); 4].map(|()| runtime.spawn(endless()));
+                    // The run may wait behind the busy tasks.
+                    stays(&health, |status| status <= Status::Unknown).await;
+                    busy.iter().for_each(JoinHandle::abort);
+                    becomes(&health, |status| status == Status::Up).await;
+                });
+            });
+        }
+    });
 }
 
 #[test]
@@ -115,53 +121,22 @@ fn a_check_on_the_measured_runtime_is_degraded_at_most() {
 }
 
 #[test]
-fn a_blocked_runtime_is_down_to_another_one() {
-    let (app, management) = (workers(2), workers(1));
-    management.block_on(async {
+fn a_runtime_that_runs_no_task_is_down_to_another_one() {
+    let (app, left) = (runtime(), undriven());
+    undriven().block_on(async {
         let health = watching(app.handle(), DOWN_AFTER);
         becomes(&health, Status::is_serving).await;
         let blocked = [block_one(app.handle()).await, block_one(app.handle()).await];
-        let report = becomes(&health, |status| status == Status::Down).await;
-        assert_eq!(report.entries[0].reason, Some(Reason::RuntimeLag));
+        becomes(&health, |status| status == Status::Down).await;
         drop(blocked);
         becomes(&health, Status::is_serving).await;
-    });
-}
-
-#[test]
-fn a_runtime_that_is_not_driven_is_down() {
-    let (app, management) = (undriven(), workers(1));
-    management.block_on(async {
-        let health = watching(app.handle(), DOWN_AFTER);
+        let health = watching(left.handle(), DOWN_AFTER);
         let report = becomes(&health, |status| status == Status::Down).await;
-        let message = report.entries[0].message.as_deref().unwrap_or_default();
-        assert!(
-            message.starts_with("no task has been run for "),
-            "{message}"
-        );
-    });
-}
-
-#[test]
-fn workers_that_never_park_are_not_down() {
-    thread::scope(|scope| {
-        for runtime in [workers(2), undriven()] {
-            scope.spawn(move || {
-                runtime.block_on(async {
-                    let health = watching(runtime.handle(), LATE);
-                    let endless = || async {
-                        loop {
-                            yield_now().await;
-                        }
-                    };
-                    let busy: [JoinHandle<()>; 4] = [(); 4].map(|()| runtime.spawn(endless()));
-                    // The run may wait behind the busy tasks.
-                    stays(&health, |status| status <= Status::Unknown).await;
-                    busy.iter().for_each(JoinHandle::abort);
-                    becomes(&health, |status| status == Status::Up).await;
-                });
-            });
-        }
+        let entry = &report.entries[0];
+        assert_eq!(entry.reason, Some(Reason::RuntimeLag));
+        let message = entry.message.as_deref().unwrap_or_default();
+        let start = "no task has been run for ";
+        assert!(message.starts_with(start), "{message}");
     });
 }
 

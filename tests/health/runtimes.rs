@@ -1,12 +1,14 @@
-//! Runs and runtimes: one that ends, one that is not driven, one without a timer, and none.
+//! Runs and runtimes: one that ends, one that is not driven, one that a run blocks, one without a timer, and none.
 
 use std::{
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::channel,
     },
     task::{Context, Poll, Wake, Waker},
+    thread,
     time::Duration,
 };
 
@@ -18,7 +20,10 @@ use tokio::{
 };
 use tower_health::{Dependency, Health, Outcome, Reason, Status};
 
-use super::fixtures::{MS, becomes, runtime, undriven, up};
+use super::{
+    fixtures::{MS, becomes, published, runtime, undriven, up},
+    reports::assert_documented,
+};
 use crate::{
     helpers::gate::Gate,
     support::{MAXIMUM_WAIT, wait_until},
@@ -42,13 +47,10 @@ fn a_runtime_that_ends_is_not_a_failure() {
         .add(dependency.timeout(60 * MAXIMUM_WAIT))
         .answer_within(60 * MAXIMUM_WAIT)
         .build();
-    gate.pass.add_permits(1);
-    assert_eq!(runtime().block_on(health.report()).status, Status::Up);
-
     let ends = runtime();
     ends.block_on(async {
         let _ = timeout(Duration::ZERO, health.report()).await;
-        wait_until("the run starts", MAXIMUM_WAIT, async || gate.runs() == 2).await;
+        wait_until("the run starts", MAXIMUM_WAIT, async || gate.runs() == 1).await;
     });
     // Polled by hand, so that it waits before that runtime ends.
     let other = runtime();
@@ -64,8 +66,8 @@ fn a_runtime_that_ends_is_not_a_failure() {
     gate.pass.add_permits(1);
     let report = other.block_on(async { timeout(MAXIMUM_WAIT, caller).await });
     let entry = report.expect("joins another run").entries.remove(0);
-    assert_eq!((entry.status, gate.runs()), (Status::Up, 3));
-    assert_eq!((entry.consecutive_failures, entry.history().len()), (0, 2));
+    assert_eq!((entry.status, gate.runs()), (Status::Up, 2));
+    assert_eq!((entry.consecutive_failures, entry.history().len()), (0, 1));
 }
 
 #[test]
@@ -74,26 +76,20 @@ fn outside_a_runtime_last_results_are_returned() {
     let dependency = Dependency::new("a", gate.check()).cache_for(Duration::ZERO);
     let health = Health::builder().add(dependency).build();
     let without_timer = Builder::new_current_thread().build().expect("a runtime");
-    let report_outside = || {
+    let assert_reports = |status: Status, reason: Option<Reason>| {
         let mut cx = Context::from_waker(Waker::noop());
-        match pin!(health.report()).poll(&mut cx) {
-            Poll::Ready(report) => report,
-            Poll::Pending => unreachable!("no run can start"),
+        let Poll::Ready(outside) = pin!(health.report()).poll(&mut cx) else {
+            unreachable!("no run can start")
+        };
+        let without = without_timer.block_on(health.report());
+        for report in [health.snapshot(), outside, without] {
+            assert_eq!((report.status, report.entries[0].reason), (status, reason));
         }
     };
-    let reports = || {
-        let without = without_timer.block_on(health.report());
-        [health.snapshot(), report_outside(), without]
-    };
-    for report in reports() {
-        assert_eq!(report.status, Status::Unknown);
-        assert_eq!(report.entries[0].reason, Some(Reason::Pending));
-    }
+    assert_reports(Status::Unknown, Some(Reason::Pending));
     gate.pass.add_permits(1);
     assert_eq!(runtime().block_on(health.report()).status, Status::Up);
-    for report in reports() {
-        assert_eq!(report.status, Status::Up);
-    }
+    assert_reports(Status::Up, None);
     assert_eq!(gate.runs(), 1);
 }
 
@@ -129,41 +125,71 @@ fn a_run_whose_runtime_is_not_driven_is_superseded() {
     assert_eq!(entry.history().len(), runs.load(Ordering::SeqCst) - 1);
 }
 
+/// A run that blocks its thread cannot be cancelled. Report, transitions and metrics show the same.
 #[test]
-fn a_refresh_whose_runtime_is_not_driven_moves_on() {
-    let health = Health::builder()
-        .add(Dependency::new("a", up).timeout(50 * MS))
-        .refresh_every(50 * MS)
-        .build();
-    let left = undriven();
-    left.block_on(becomes(&health, Status::Up));
-    // Overdue first; then the refresh runs on the runtime of its caller.
-    runtime().block_on(async {
-        becomes(&health, Status::Down).await;
-        becomes(&health, Status::Up).await;
-    });
-    drop(left);
-}
-
-#[tokio::test]
-async fn a_run_ends_with_the_last_handle() {
-    let gate = Gate::new();
-    let held = Arc::new(());
-    let (alive, check) = (Arc::downgrade(&held), gate.check());
-    let check = move || {
-        let (held, run) = (held.clone(), check());
-        async move {
-            let _held = held;
-            run.await
+fn a_stuck_run_is_down_after_the_threshold_and_runs_alone() {
+    for threshold in [1, 3] {
+        let (release, gate) = channel::<()>();
+        let gate = Mutex::new(gate);
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counter = runs.clone();
+        let check = move || {
+            if counter.fetch_add(1, Ordering::SeqCst) == 1 {
+                // Ends with the sender.
+                let _ = gate.lock().expect("no panic").recv();
+            }
+            up()
+        };
+        let dependency = Dependency::new("a", check).timeout(50 * MS);
+        let health = Health::builder()
+            .add(dependency.cache_for(50 * MS).failure_threshold(threshold))
+            .build();
+        // A runtime with one thread: its timers stop, too.
+        let (blocked, counter, end) = (health.clone(), runs.clone(), channel::<()>());
+        let driver = thread::spawn(move || {
+            undriven().block_on(async {
+                while counter.load(Ordering::SeqCst) < 2 {
+                    let _ = blocked.report().await;
+                    sleep(10 * MS).await;
+                }
+                let _ = end.1.recv();
+            });
+        });
+        while runs.load(Ordering::SeqCst) < 2 {
+            thread::sleep(MS);
         }
-    };
-    let dependency = Dependency::new("a", check).timeout(Duration::MAX);
-    let health = Health::builder().add(dependency).build();
-    let _ = timeout(Duration::ZERO, health.report()).await;
-    wait_until("the run starts", MAXIMUM_WAIT, async || gate.runs() == 1).await;
-    drop(health);
-    wait_until("run and check are dropped", MAXIMUM_WAIT, async || {
-        alive.strong_count() == 0
-    })
-    .await;
+        #[cfg(feature = "metrics")]
+        let (recorder, series) = super::metrics::recorder();
+        #[cfg(feature = "metrics")]
+        let _guard = metrics::set_default_local_recorder(&recorder);
+        // On this thread, which the recorder is set for.
+        undriven().block_on(async {
+            let mut transitions = health.subscribe();
+            let (mut last, mut entry) = (Status::Up, health.snapshot().entries.remove(0));
+            wait_until("the run is stuck", MAXIMUM_WAIT, async || {
+                entry = health.report().await.entries.remove(0);
+                assert_documented(&entry);
+                let is_early = entry.consecutive_failures < threshold;
+                assert!(entry.status != Status::Down || !is_early, "{entry:?}");
+                while let Some(transition) = published(&mut transitions).await {
+                    last = transition.to;
+                }
+                assert_eq!(entry.status == Status::Down, last == Status::Down);
+                entry.reason == Some(Reason::Stuck)
+            })
+            .await;
+            assert!(entry.pending_for >= Some(150 * MS), "{entry:?}");
+            assert_eq!(runs.load(Ordering::SeqCst), 2, "no second run is started");
+            #[cfg(feature = "metrics")]
+            assert_eq!(series.value(r#"health_check_status{check="a"}"#), Some(0.0));
+            drop((release, end.0));
+            becomes(&health, Status::Up).await;
+            wait_until("the recovery is published", MAXIMUM_WAIT, async || {
+                let next = published(&mut transitions).await;
+                next.is_some_and(|transition| transition.to == Status::Up)
+            })
+            .await;
+        });
+        driver.join().expect("no panic");
+    }
 }

@@ -1,49 +1,20 @@
-//! Settings with extreme values, and warnings about settings that do not fit together.
+//! Settings: extreme values, contradictions that are refused, and warnings about those that do not fit together.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use tower_health::{
-    Dependency, Health, HealthBuilder, Reason, Status,
+    Dependency, Health, HealthBuilder, Probe, Reason, Status,
     checks::Heartbeat,
     health::{
-        ConfigWarning,
+        AddErrorKind, ConfigWarning,
         ConfigWarningKind::{self, *},
     },
 };
 
 use super::fixtures::{MS, SECOND, refused, up};
-
-type Change = fn(Dependency) -> Dependency;
-type Build = fn(HealthBuilder) -> HealthBuilder;
-
-#[tokio::test]
-#[rustfmt::skip] // One row, one line.
-async fn extreme_durations_report_every_run() {
-    const NEVER: Duration = Duration::MAX;
-    let all: Change = |it| it.timeout(NEVER).cache_for(NEVER).cache_failures_for(NEVER);
-    let table: [(&str, Change, Build); 6] = [
-        ("timeout", |dependency| dependency.timeout(NEVER), |builder| builder),
-        ("cache", |dependency| dependency.cache_for(NEVER), |builder| builder),
-        ("failures", |dependency| dependency.cache_failures_for(NEVER), |builder| builder),
-        ("answer", |dependency| dependency, |builder| builder.answer_within(NEVER)),
-        ("all", all, |builder| builder.answer_within(NEVER)),
-        ("no cache", |dependency| dependency.cache_for(Duration::ZERO), |builder| builder),
-    ];
-    for (case, change, build) in table {
-        let builder = Health::builder()
-            .add(change(Dependency::new("up", up)))
-            .add(change(Dependency::new("down", refused)));
-        let health = build(builder).build();
-        for _ in 0..3 {
-            let entries = health.report().await.entries;
-            let found: Vec<_> = entries.iter().map(|it| (it.status, it.reason)).collect();
-            let expected = [(Status::Up, None), (Status::Down, Some(Reason::Refused))];
-            assert_eq!(found, expected, "{case}");
-        }
-    }
-    let health = Health::builder().check("a", up).build();
-    health.wait_until_ready(NEVER).await.expect("ready");
-}
 
 fn a() -> Dependency {
     Dependency::new("a", up)
@@ -51,6 +22,82 @@ fn a() -> Dependency {
 
 fn with(dependency: Dependency) -> HealthBuilder {
     Health::builder().add(dependency)
+}
+
+#[tokio::test]
+async fn extreme_durations_report_every_run() {
+    const NEVER: Duration = Duration::MAX;
+    let changes: [fn(Dependency) -> Dependency; 3] = [
+        |it| it.timeout(NEVER),
+        |it| it.timeout(NEVER).cache_for(NEVER).cache_failures_for(NEVER),
+        |it| it.cache_for(Duration::ZERO),
+    ];
+    for (case, change) in changes.into_iter().enumerate() {
+        for answer in [SECOND / 2, NEVER] {
+            let health = with(change(a()))
+                .add(change(Dependency::new("down", refused)).optional())
+                .answer_within(answer)
+                .build();
+            health.wait_until_ready(NEVER).await.expect("ready");
+            for _ in 0..3 {
+                let entries = health.report().await.entries;
+                let found: Vec<_> = entries.iter().map(|it| (it.status, it.reason)).collect();
+                let expected = [(Status::Up, None), (Status::Down, Some(Reason::Refused))];
+                assert_eq!(found, expected, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+#[rustfmt::skip] // One row, one line.
+fn settings_that_contradict_each_other_are_refused() {
+    let orders = || Probe::group("orders");
+    let until_started = || a().required_until_started();
+    let contradict = |one: &str, other: &str| format!("{one} and {other} contradict each other");
+    let by_probe = contradict("required_until_started", "optional_for");
+    let slow = "slow_after (300 ms) must be shorter than timeout (300 ms)".to_owned();
+    let other = |probe: &str| format!("requirement for {probe}, which does not cover this dependency");
+    let aside = || a().exclude_from_readiness();
+    let table = [
+        (a().timeout(Duration::ZERO), "timeout must not be zero".to_owned()),
+        (a().slow_after(Duration::ZERO), "slow_after must not be zero".to_owned()),
+        (a().slow_after(300 * MS).timeout(300 * MS), slow),
+        (a().optional().required_until_started(), contradict("optional", "required_until_started")),
+        (a().required_for(Probe::Full).optional_for(Probe::Full), contradict("required_for", "optional_for full")),
+        (aside().required_until_started(), contradict("required_until_started", "exclude_from_readiness")),
+        (until_started().optional_for(Probe::Startup), by_probe.clone()),
+        (until_started().optional_for(Probe::Readiness), by_probe),
+        (a().required_for(orders()), other("orders")),
+        (a().optional_for(Probe::Liveness), other("liveness")),
+        (aside().required_for(Probe::Readiness), other("readiness")),
+        (aside().optional_for(Probe::Startup), other("startup")),
+    ];
+    for (dependency, fault) in table {
+        let error = Health::builder().build().add(dependency.clone()).expect_err(&fault);
+        assert_eq!(error.kind(), AddErrorKind::InvalidSettings);
+        let line = error.to_string();
+        assert!(line.starts_with(&format!("dependency \"a\": {fault}")), "{line}");
+        assert_eq!(panic_of(with(dependency)), Some(line));
+    }
+    for (builder, panic) in [
+        (with(a()).answer_within(Duration::ZERO), Some("answer_within must not be zero")),
+        (with(a()).refresh_every(Duration::ZERO), Some("refresh_every must not be zero")),
+        (with(a()).group("orders", ["b"]), Some(r#"group "orders": no dependency "b" exists"#)),
+        // A member counts wherever it is declared.
+        (with(a().required_for(orders())).group("orders", ["a"]), None),
+    ] {
+        let found = panic_of(builder);
+        assert_eq!(found.is_some(), panic.is_some(), "{found:?}");
+        assert!(found.unwrap_or_default().starts_with(panic.unwrap_or_default()));
+    }
+}
+
+/// The message that the build panics with.
+fn panic_of(builder: HealthBuilder) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(|| builder.build())).err()?;
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
 }
 
 fn kinds(warnings: &[ConfigWarning]) -> Vec<ConfigWarningKind> {
@@ -104,29 +151,26 @@ fn each_kind_is_reported_from_its_bound_on() {
     }
 }
 
+#[cfg(feature = "tracing")]
 #[test]
-fn a_warning_names_the_dependency_and_the_numbers() {
+fn each_warning_is_logged_once_with_its_numbers() {
+    let (mut log, _guard) = super::fixtures::Log::start();
     let health = with(a().timeout(2 * SECOND)).answer_within(SECOND).build();
-    let warnings = health.warnings();
-    let found: Vec<_> = warnings
-        .iter()
-        .map(|warning| (warning.dependency(), warning.to_string()))
-        .collect();
     let late = "answer_within (1000 ms) is not below the timeout of a kubelet (1000 ms)";
     let timeout = "a: timeout (2000 ms) exceeds answer_within (1000 ms): \
                    callers get \"pending\" instead of the failure";
-    let expected = [(None, late.to_owned()), (Some("a"), timeout.to_owned())];
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn an_added_dependency_has_warnings_until_it_is_removed() {
-    let health = with(a()).build();
+    log.assert_lines(&[("WARN", late), ("WARN", timeout)]);
     let b = Dependency::new("b", up).cache_for(Duration::ZERO);
     health.add(b).expect("a new name");
+    log.assert_lines(&[("WARN", "b: ")]);
     let warnings = health.warnings();
-    assert_eq!(kinds(&warnings), [Uncached]);
-    assert_eq!(warnings[0].dependency(), Some("b"));
+    let expected = [AnswerTooLate, TimeoutAfterAnswer, Uncached];
+    assert_eq!(kinds(&warnings), expected);
+    let texts = [warnings[0].to_string(), warnings[1].to_string()];
+    assert_eq!(texts, [late, timeout]);
+    let names: Vec<_> = warnings.iter().map(ConfigWarning::dependency).collect();
+    assert_eq!(names, [None, Some("a"), Some("b")]);
     assert!(health.remove("b"));
-    assert_eq!(health.warnings(), []);
+    assert_eq!(health.warnings(), warnings[..2]);
+    log.assert_lines(&[]);
 }

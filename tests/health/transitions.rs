@@ -1,0 +1,190 @@
+//! Transitions: the subscribers that receive them, and one log event for each.
+
+use std::future::pending;
+
+use tokio::time::{Instant, advance, sleep, timeout};
+use tower_health::{Dependency, Failure, Health, Outcome, Reason, Status, health::Transitions};
+
+use super::fixtures::{MS, SECOND, Scripted, published, slow, up};
+
+/// The next run, 2 s later.
+async fn run(health: &Health) {
+    advance(2 * SECOND).await;
+    let _ = health.report().await;
+}
+
+/// The name and status of each transition that was published already.
+async fn received(transitions: &mut Transitions) -> Vec<(String, Status)> {
+    let mut received = Vec::new();
+    while let Some(next) = published(transitions).await {
+        received.push((next.name.to_string(), next.to));
+    }
+    received
+}
+
+fn down(name: &str) -> (String, Status) {
+    (name.to_owned(), Status::Down)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transition_has_statuses_reason_and_duration() {
+    let check = Scripted::new();
+    let database = Dependency::new("database", check.check()).kind("postgres");
+    let health = Health::builder().add(database.optional()).build();
+    let mut transitions = health.subscribe();
+    for _ in 0..5 {
+        run(&health).await;
+    }
+    let first = published(&mut transitions).await.expect("a first result");
+    assert_eq!((first.from, first.to), (Status::Unknown, Status::Up));
+    assert_eq!(first.previous_for, 2 * SECOND);
+    check.set_up(false);
+    run(&health).await;
+    // Another reason for the same status is not a transition.
+    check.set(|| Err(Failure::new(Reason::Reset)));
+    run(&health).await;
+    let down = published(&mut transitions).await.expect("it is down");
+    assert_eq!(
+        serde_json::to_string(&down).expect("serialises"),
+        r#"{"name":"database","kind":"postgres","required":false,"from":"up","to":"down","reason":"refused","message":"connection refused","previous_for_ms":10000}"#
+    );
+    check.set(|| Ok(Outcome::degraded(Reason::Saturated)));
+    run(&health).await;
+    let back = published(&mut transitions).await.expect("it recovered");
+    assert_eq!((back.from, back.to), (Status::Down, Status::Degraded));
+    let found = (back.reason, back.previous_for);
+    assert_eq!(found, (Some(Reason::Saturated), 4 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_subscriber_receives_all_since_it_subscribed() {
+    let check = Scripted::new();
+    let health = Health::builder().check("a", check.check()).build();
+    let mut early = health.subscribe();
+    run(&health).await;
+    let mut late = health.subscribe();
+    // A clone does not get what the original has received.
+    let first = published(&mut early).await.expect("a first result");
+    assert_eq!(first.to, Status::Up);
+    check.set_up(false);
+    run(&health).await;
+    for transitions in [&mut early.clone(), &mut early, &mut late] {
+        assert_eq!(received(transitions).await, [down("a")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_far_behind_gets_each_last_transition() {
+    let (often, rare) = (Scripted::new(), Scripted::new());
+    let health = Health::builder()
+        .check("often", often.check())
+        .check("rare", rare.check())
+        .build();
+    run(&health).await;
+    let mut slow = health.subscribe();
+    rare.set_up(false);
+    run(&health).await;
+    for number in 0..301 {
+        often.set_up(number % 2 != 0);
+        run(&health).await;
+    }
+    assert_eq!(received(&mut slow).await, [down("rare"), down("often")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_run_while_a_subscriber_waits() {
+    let check = Scripted::new();
+    let health = Health::builder().check("a", check.check()).build();
+    let mut transitions = health.subscribe();
+    // Nothing else calls the handle.
+    for (is_up, status) in [
+        (true, Status::Up),
+        (false, Status::Down),
+        (true, Status::Up),
+    ] {
+        check.set_up(is_up);
+        let start = Instant::now();
+        let next = timeout(60 * SECOND, transitions.recv()).await;
+        assert!(start.elapsed() <= SECOND);
+        let next = next.expect("checks run").expect("a handle lives");
+        assert_eq!(next.to, status);
+    }
+    drop(transitions);
+    sleep(2 * SECOND).await;
+    check.set_up(false);
+    sleep(60 * SECOND).await;
+    assert_eq!(health.snapshot().status, Status::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_with_the_last_handle() {
+    let hanging = async || pending().await;
+    let health = Health::builder()
+        .check("a", up)
+        .check("hanging", hanging)
+        .build();
+    let mut transitions = health.subscribe();
+    // A receive that is cancelled loses nothing: no run has ended.
+    assert!(published(&mut transitions).await.is_none());
+    // A run is in flight when the handle is dropped.
+    assert!(timeout(MS, health.report()).await.is_err());
+    drop(health);
+    let next = transitions.recv().await;
+    assert_eq!(next.map(|transition| transition.to), Some(Status::Up));
+    for _ in 0..2 {
+        assert!(transitions.recv().await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn transitions_of_a_removed_dependency_are_dropped() {
+    let check = Scripted::new();
+    check.set_up(false);
+    let health = Health::builder().build();
+    let mut transitions = health.subscribe();
+    for _ in 0..2 {
+        let tenant = Dependency::new("tenant", check.check());
+        health.add(tenant).expect("a new name");
+        run(&health).await;
+        // It has no past.
+        let first = published(&mut transitions).await.expect("a first result");
+        assert_eq!((first.from, first.to), (Status::Unknown, Status::Down));
+        check.set_up(true);
+        run(&health).await;
+        // Published, and not received yet.
+        assert!(health.remove("tenant"));
+        assert!(published(&mut transitions).await.is_none());
+        check.set_up(false);
+    }
+    // A run that ends after the removal is not published either.
+    let tenant = Dependency::new("tenant", slow(100 * MS));
+    health.add(tenant).expect("a new name");
+    assert!(timeout(MS, health.report()).await.is_err());
+    assert!(health.remove("tenant"));
+    assert!(timeout(SECOND, transitions.recv()).await.is_err());
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn a_transition_is_logged_once_with_its_cause() {
+    let (mut log, _guard) = super::fixtures::Log::start();
+    let check = Scripted::new();
+    let health = Health::builder().check("database", check.check()).build();
+    let probe_thrice = async || {
+        for _ in 0..3 {
+            run(&health).await;
+        }
+    };
+    probe_thrice().await;
+    log.assert_lines(&[("INFO", "database")]);
+    check.set(|| {
+        let cause = std::io::Error::other("postgres://app:hunter2@db:5432/app: no answer");
+        Err(Failure::new(Reason::Unreachable).caused_by(cause))
+    });
+    probe_thrice().await;
+    let cause = r#"dependency="database" from=up to=down reason="unreachable" cause="#;
+    log.assert_lines(&[("WARN", cause)]);
+    check.set_up(true);
+    probe_thrice().await;
+    log.assert_lines(&[("INFO", "outage_ms=6000")]);
+}
