@@ -9,7 +9,6 @@ mod support;
 mod fixtures;
 #[cfg(feature = "pool")]
 mod fleet;
-mod groups;
 mod in_process;
 mod lifecycle;
 #[cfg(feature = "metrics")]

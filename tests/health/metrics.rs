@@ -1,13 +1,8 @@
 //! What a recorder of the `metrics` facade receives, as Prometheus would scrape it.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use metrics::{
     Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     set_default_local_recorder,
@@ -16,13 +11,13 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 use tokio::time::{advance, sleep};
-use tower::{Layer, ServiceExt, service_fn};
 use tower_health::{
     Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Status,
     metrics::DURATION_BUCKETS, report::PoolStats,
 };
 
 use super::fixtures::{MS, SECOND, Scripted, next_status, up};
+use crate::helpers::layer_client::LayerClient;
 
 pub fn recorder() -> (PrometheusRecorder, Series) {
     let duration = Matcher::Full("health_check_duration_seconds".into());
@@ -177,15 +172,6 @@ async fn gauges_of_a_removed_dependency_and_its_pool_are_nan() {
     assert!(!series.0.render().contains("without-run"));
 }
 
-async fn code(layer: &HealthLayer, method: Method, target: &str) -> u16 {
-    let inner = service_fn(async |_: Request<()>| {
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("inner")))
-    });
-    let request = Request::builder().method(method).uri(target).body(());
-    let response = layer.layer(inner).oneshot(request.expect("valid")).await;
-    response.expect("infallible").status().as_u16()
-}
-
 #[tokio::test(start_paused = true)]
 async fn only_answered_probes_are_counted_by_probe_and_code() {
     let (recorder, series) = recorder();
@@ -193,44 +179,41 @@ async fn only_answered_probes_are_counted_by_probe_and_code() {
     let check = Scripted::new();
     let database = database(&check).group("storage");
     let health = Health::builder().add(database).build();
-    let layer = HealthLayer::new(health.clone())
-        .path("/storage", Probe::group("storage"))
-        .status_code(Status::Down, StatusCode::IM_A_TEAPOT);
-    let denied = HealthLayer::new(health).allow(Access::nobody());
-    let forwarded = denied.clone().forward_denied();
-
+    let denied = HealthLayer::new(health.clone()).allow(Access::nobody());
+    let forwarded = LayerClient(denied.clone().forward_denied());
+    let layer = HealthLayer::new(health).path("/storage", Probe::group("storage"));
+    let client = LayerClient(layer.status_code(Status::Down, StatusCode::IM_A_TEAPOT));
     // The first request waits for its run, the others are answered from the cache.
     for (count, method, target, probe) in [
-        (1.0, Method::GET, "/readyz", "readiness"),
-        (2.0, Method::GET, "/readyz", "readiness"),
-        (1.0, Method::HEAD, "/livez?x=1", "liveness"),
-        (1.0, Method::GET, "/storage", "storage"),
+        (1.0, "GET", "/readyz", "readiness"),
+        (2.0, "GET", "/readyz", "readiness"),
+        (1.0, "HEAD", "/livez?x=1", "liveness"),
+        (1.0, "GET", "/storage", "storage"),
     ] {
-        assert_eq!(code(&layer, method, target).await, 200);
+        assert_eq!(client.send(method, target).await.0, 200);
         assert_eq!(series.probes(probe, 200), Some(count));
     }
     let unready = series.probes("readiness", 503);
     assert_eq!(unready, Some(0.0), "registered with the first request");
     check.set_up(false);
     advance(2 * SECOND).await;
-    for (layer, method, expected) in [
-        (&layer, Method::GET, 418),
-        (&layer, Method::POST, 405),
-        (&denied, Method::GET, 403),
+    for (client, method, expected) in [
+        (&client, "GET", 418),
+        (&client, "POST", 405),
+        (&LayerClient(denied), "GET", 403),
     ] {
-        assert_eq!(code(layer, method, "/health").await, expected);
+        assert_eq!(client.send(method, "/health").await.0, expected);
         assert_eq!(series.probes("full", expected), Some(1.0));
     }
     // What passes through to the inner service adds no series.
     let lines = || series.0.render().lines().count();
     let before = lines();
-    for (layer, target) in [
-        (&layer, "/health/made-up"),
-        (&layer, "/health/x%22y"),
-        (&layer, "/readyz/"),
+    for (client, target) in [
+        (&client, "/health/made-up"),
+        (&client, "/readyz/"),
         (&forwarded, "/health"),
     ] {
-        assert_eq!(code(layer, Method::GET, target).await, 200, "{target}");
+        assert_eq!(client.code(target).await, 200, "{target}");
     }
     assert_eq!(lines(), before);
 }
@@ -238,11 +221,11 @@ async fn only_answered_probes_are_counted_by_probe_and_code() {
 #[tokio::test(start_paused = true)]
 async fn a_recorder_that_is_installed_late_receives_what_follows() {
     let health = Health::builder().add(database(&Scripted::new())).build();
-    let layer = HealthLayer::new(health.clone());
+    let client = LayerClient::new(&health);
     let (recorder, series) = recorder();
     let probe = async || {
         run(&health).await;
-        assert_eq!(code(&layer, Method::GET, "/readyz").await, 200);
+        assert_eq!(client.code("/readyz").await, 200);
     };
     probe().await;
     let _guard = set_default_local_recorder(&recorder);

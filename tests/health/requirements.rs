@@ -1,9 +1,9 @@
-//! What a dependency is required for: until the start, for one probe, for a group.
+//! What a dependency is required for, and groups of dependencies, which are probes.
 
-use tower_health::{Dependency, Health, Probe, Status};
+use tower_health::{Access, Dependency, Health, HealthLayer, Probe, Reason, Status};
 
-use super::fixtures::{next_status, refused, status};
-use crate::helpers::switch::Switch;
+use super::fixtures::{next_status, refused, status, up};
+use crate::helpers::{layer_client::LayerClient, switch::Switch};
 
 #[tokio::test(start_paused = true)]
 async fn required_until_started_is_required_until_first_up() {
@@ -62,4 +62,85 @@ async fn a_requirement_may_differ_per_probe_and_group() {
         let found = status(&health, probe.clone()).await;
         assert_eq!(found, Status::Down, "{probe}");
     }
+}
+
+/// The status of the group `name`, and the names of its members.
+async fn group(health: &Health, name: &'static str) -> (Status, Vec<String>) {
+    let report = health.report_for(&Probe::group(name)).await;
+    let names = report.entries.iter().map(|entry| entry.name.to_string());
+    (report.status, names.collect())
+}
+
+fn client(health: &Health, paths: [&'static str; 2]) -> LayerClient {
+    let layer = HealthLayer::new(health.clone()).details(Access::everybody());
+    let add = |layer: HealthLayer, path: &'static str| layer.path(path, Probe::group(&path[1..]));
+    LayerClient(paths.into_iter().fold(layer, add))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_reports_its_members_alone() {
+    let audit = Dependency::new("audit", refused).group("slow");
+    let health = Health::builder()
+        .group("storage", ["orders", "search"])
+        .check("orders", up)
+        .check("search", up)
+        .add(Dependency::new("files", up).group("storage").group("slow"))
+        .check("mail", refused)
+        .add(audit.exclude_from_readiness())
+        // A member may be named twice.
+        .group("storage", ["files", "orders"])
+        .group("slow", ["mail"])
+        .build();
+    health.set_started();
+    let of = |names: [&str; 3]| names.map(str::to_owned).to_vec();
+    let storage = group(&health, "storage").await;
+    assert_eq!(storage, (Status::Up, of(["orders", "search", "files"])));
+    let slow = group(&health, "slow").await;
+    assert_eq!(slow, (Status::Down, of(["files", "mail", "audit"])));
+    assert_eq!(status(&health, Probe::Full).await, Status::Down);
+    let client = client(&health, ["/storage", "/slow"]);
+    for (path, expected) in [
+        ("/storage", 200),
+        ("/storage/orders", 200),
+        // Not a member: the inner service answers.
+        ("/storage/mail", 200),
+        ("/slow", 503),
+        ("/slow/mail", 503),
+    ] {
+        assert_eq!(client.code(path).await, expected, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_group_is_up_and_an_unknown_one_is_not_found() {
+    let health = Health::builder()
+        .group("declared", None::<&str>)
+        .add(Dependency::new("search", up).group("storage"))
+        .build();
+    health.set_started();
+    let client = client(&health, ["/declared", "/storage"]);
+    assert_eq!(client.code("/storage").await, 200);
+    assert_eq!(client.code("/declared").await, 200);
+    let tenant = Dependency::new("tenant-7", refused).group("declared");
+    health.add(tenant).expect("a new name");
+    assert_eq!(client.code("/declared").await, 503);
+    assert!(health.remove("tenant-7"));
+    assert_eq!(client.code("/declared").await, 200);
+    // A group that was not declared ends with its last member.
+    assert!(health.remove("search"));
+    let (code, body) = client.json("/storage").await;
+    let expected = Reason::NotFound.as_str();
+    assert_eq!((code, body["reason"].as_str()), (503, Some(expected)));
+}
+
+/// No other probe may be called: the report checks all that the start needs.
+#[tokio::test(start_paused = true)]
+async fn an_app_starts_if_only_a_group_is_probed() {
+    let health = Health::builder()
+        .add(Dependency::new("search", up).group("storage"))
+        .check("mail", up)
+        .build();
+    let storage = group(&health, "storage").await;
+    assert_eq!(storage, (Status::Up, vec!["search".to_owned()]));
+    assert!(health.is_started());
 }

@@ -9,19 +9,13 @@ use http::{Request, Response};
 use http_body_util::{Full, combinators::UnsyncBoxBody};
 use tower::{Layer, Service, service_fn};
 use tower_health::{
-    Access, CheckResult, Dependency, Failure, Format, Health, HealthBuilder, HealthLayer,
-    InvalidDependencyName, Outcome, PeerAddr, Probe, Reason, Status,
-    access::{Detail, InvalidNetwork, RequestHead},
-    checks::{Blocking, Heartbeat, RuntimeLag, Switch},
-    health::{
-        AddError, AddErrorKind, ConfigWarning, ConfigWarningKind, NotReady, Transition, Transitions,
-    },
-    render::View,
-    report::{CheckRun, ObservedValue, PoolStats, Report, ReportEntry},
-    service::{
-        AnnounceDrainLayer, AnnounceDrainService, BusyService, HealthService, ProbeMark,
-        ResponseBody, ResponseFuture, mode::KeepBody,
-    },
+    access::*,
+    checks::*,
+    health::*,
+    render::*,
+    report::*,
+    service::{mode::KeepBody, *},
+    *,
 };
 
 fn shared<T: Send + Sync + Debug>() {}
@@ -108,10 +102,6 @@ fn debug_output_has_no_secret() {
 async fn pool_checks_cross_threads_and_their_debug_has_no_password() {
     use bb8_postgres::{PostgresConnectionManager, tokio_postgres::NoTls};
     use bb8_redis::RedisConnectionManager;
-    use tower_health::checks::{
-        self, CheckoutTest, ConnectTimeoutError, ConnectTimeoutManager, PingError, PingFuture,
-        PoolCheck, PoolCounters, PostgresCheck, RedisCheck,
-    };
 
     type Manager = PostgresConnectionManager<NoTls>;
 

@@ -38,7 +38,12 @@ impl LayerClient {
 
     /// The code and the body that answer `path`.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let answer = self.request("GET", path, ("user-agent", "prober")).await;
+        self.call("GET", path).await
+    }
+
+    /// The code and the body that answer `method` `path`.
+    pub async fn call(&self, method: &str, path: &str) -> (u16, String) {
+        let answer = self.request(method, path, ("user-agent", "prober")).await;
         (answer.code, answer.body)
     }
 
