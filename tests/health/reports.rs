@@ -22,6 +22,15 @@ pub fn assert_documented(entry: &ReportEntry) {
     assert!(entry.status != Status::Unknown || is_pending, "{entry:?}");
 }
 
+const REASONS: [Option<Reason>; 6] = [
+    None,
+    Some(Reason::Saturated),
+    Some(Reason::Refused),
+    Some(Reason::Panicked),
+    Some(Reason::Timeout),
+    Some(Reason::Slow),
+];
+
 /// Each way in which a run ends.
 async fn run(step: usize) -> CheckResult {
     match step {
@@ -29,10 +38,7 @@ async fn run(step: usize) -> CheckResult {
         1 => Ok(Outcome::degraded(Reason::Saturated)),
         2 => Err(Failure::new(Reason::Refused)),
         3 => panic!("a bug in the check"),
-        4 => {
-            sleep(2 * SECOND).await;
-            Ok(Outcome::up())
-        }
+        4 => std::future::pending().await,
         _ => {
             sleep(200 * MS).await;
             Ok(Outcome::up())
@@ -63,6 +69,9 @@ async fn every_result_is_shown_alike_by_report_and_transitions() {
                 let report = health.report().await;
                 let entry = &report.entries[0];
                 assert_documented(entry);
+                if threshold == 1 {
+                    assert_eq!(entry.reason, REASONS[next]);
+                }
                 while let Some(transition) = published(&mut transitions).await {
                     assert_eq!(transition.from, last, "step {next}");
                     last = transition.to;
