@@ -63,10 +63,11 @@ async fn each_change_shows_in_readiness_and_groups_at_once() {
     let layer = HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage"));
     let unauthorized = LayerClient(layer.clone());
     let client = LayerClient(layer.details(Access::everybody()));
-    let enter: fn(&Health) = |health| health.enter_maintenance("moving the disk");
-    let drain: fn(&Health) = |health| health.set_draining(true);
-    let end_drain: fn(&Health) = |health| health.set_draining(false);
-    let changes: [(fn(&Health), Option<Reason>); 9] = [
+    type Change = fn(&Health);
+    let enter: Change = |health| health.enter_maintenance("moving the disk");
+    let drain: Change = |health| health.set_draining(true);
+    let end_drain: Change = |health| health.set_draining(false);
+    let changes: [(Change, Option<Reason>); 9] = [
         (|_| (), Some(Reason::Starting)),
         (Health::set_started, None),
         (enter, Some(Reason::Maintenance)),
