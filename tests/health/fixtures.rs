@@ -1,8 +1,7 @@
-//! Checks, runtimes, waits and a log that the tests of the handle share.
+//! Checks, runtimes and waits that the tests of the handle share.
 
 use std::{
     future::{Ready, ready},
-    io::{BufRead, BufReader, Lines, PipeReader, PipeWriter, Write, pipe},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,7 +14,6 @@ use tower_health::{
     Check, CheckResult, Failure, Health, Outcome, Probe, Reason, Status,
     health::{Transition, Transitions},
 };
-use tracing::subscriber::{DefaultGuard, set_default};
 
 use crate::support::{MAXIMUM_WAIT, wait_until};
 
@@ -103,32 +101,4 @@ pub fn runtime() -> Runtime {
 pub fn undriven() -> Runtime {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime")
-}
-
-/// What this thread logs.
-pub struct Log {
-    writer: Arc<PipeWriter>,
-    lines: Lines<BufReader<PipeReader>>,
-}
-
-impl Log {
-    pub fn start() -> (Self, DefaultGuard) {
-        let (reader, writer) = pipe().expect("a pipe");
-        let (lines, writer) = (BufReader::new(reader).lines(), Arc::new(writer));
-        let subscriber = tracing_subscriber::fmt().without_time();
-        let subscriber = subscriber.with_writer(writer.clone()).finish();
-        (Self { writer, lines }, set_default(subscriber))
-    }
-
-    /// Asserts that each line since the last call has its level and its text.
-    pub fn assert_lines(&mut self, expected: &[(&str, &str)]) {
-        writeln!(&*self.writer, "end").expect("it is read here");
-        let lines = self.lines.by_ref().map(|line| line.expect("text"));
-        let lines: Vec<_> = lines.take_while(|line| line != "end").collect();
-        assert_eq!(lines.len(), expected.len(), "{lines:?}");
-        for (line, (level, part)) in lines.iter().zip(expected) {
-            assert!(line.trim_start().starts_with(level), "{line}");
-            assert!(line.contains(part), "{part} in {line}");
-        }
-    }
 }

@@ -11,6 +11,8 @@ mod fixtures;
 mod fleet;
 mod in_process;
 mod lifecycle;
+#[cfg(feature = "tracing")]
+mod log;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod refresh;

@@ -154,7 +154,7 @@ fn each_kind_is_reported_from_its_bound_on() {
 #[cfg(feature = "tracing")]
 #[test]
 fn each_warning_is_logged_once_with_its_numbers() {
-    let (mut log, _guard) = super::fixtures::Log::start();
+    let (mut log, _guard) = super::log::Log::start();
     let health = with(a().timeout(2 * SECOND)).answer_within(SECOND).build();
     let late = "answer_within (1000 ms) is not below the timeout of a kubelet (1000 ms)";
     let timeout = "a: timeout (2000 ms) exceeds answer_within (1000 ms): \

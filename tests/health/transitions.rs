@@ -167,7 +167,7 @@ async fn transitions_of_a_removed_dependency_are_dropped() {
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
 async fn a_transition_is_logged_once_with_its_cause() {
-    let (mut log, _guard) = super::fixtures::Log::start();
+    let (mut log, _guard) = super::log::Log::start();
     let check = Scripted::new();
     let health = Health::builder().check("database", check.check()).build();
     let probe_thrice = async || {
