@@ -190,7 +190,7 @@ async fn only_answered_probes_are_counted_by_probe_and_code() {
         (1.0, "HEAD", "/livez?x=1", "liveness"),
         (1.0, "GET", "/storage", "storage"),
     ] {
-        assert_eq!(client.send(method, target).await.0, 200);
+        assert_eq!(client.call(method, target).await.0, 200);
         assert_eq!(series.probes(probe, 200), Some(count));
     }
     let unready = series.probes("readiness", 503);
@@ -202,7 +202,7 @@ async fn only_answered_probes_are_counted_by_probe_and_code() {
         (&client, "POST", 405),
         (&LayerClient(denied), "GET", 403),
     ] {
-        assert_eq!(client.send(method, "/health").await.0, expected);
+        assert_eq!(client.call(method, "/health").await.0, expected);
         assert_eq!(series.probes("full", expected), Some(1.0));
     }
     // What passes through to the inner service adds no series.
