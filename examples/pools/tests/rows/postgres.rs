@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpStream,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_postgres::{Client, NoTls};
 use tower_health::{Check, Reason};
 use tower_health_pools::{diesel_bb8, sqlx_postgres::SqlxPool};
@@ -184,8 +188,11 @@ impl<P: PostgresPool> Rig for PostgresRig<P> {
             Fault::Busy => self.load = self.keep_busy(SOON).await,
             Fault::FrozenWhileBusyBehindPgBouncer => {
                 // Pools close connections whose users give up, and log in again.
-                self.load = self.keep_busy(Duration::from_millis(200)).await;
+                let time_limit = Duration::from_millis(200);
+                self.load = self.keep_busy(time_limit).await;
                 self.server.freeze();
+                // The server may have replied before: then each request of that time has ended.
+                sleep(2 * time_limit).await;
             }
             Fault::Silent => self.proxy.set(Mode::Stall).await,
             Fault::Reset => self.proxy.set(Mode::Reset).await,
