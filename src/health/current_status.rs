@@ -9,13 +9,11 @@ use super::{
     state::{DependencyState, Outdated},
 };
 use crate::{
+    bounds::MAX_DURATION,
     dependency::Requirement,
     probe::Probe,
     report::{Reason, Status},
 };
-
-/// How long a status that depends on no run is valid.
-const MAX_VALIDITY: Duration = Duration::from_secs(1);
 
 /// The least time between two runs that watches start, if the cache lifetime is shorter.
 const MIN_PERIOD: Duration = Duration::from_millis(20);
@@ -60,13 +58,11 @@ impl Health {
         // Liveness and startup do not change in a drain: otherwise a prober of them would kill the app.
         let is_out =
             !matches!(*probe, Probe::Liveness | Probe::Startup) && self.is_out_of_rotation();
+        let lifecycle = self.lifecycle_status(&probe);
+        let lifecycle = lifecycle.map_or(Status::Up, |(status, ..)| status);
         let mut current = CurrentStatus {
-            status: match self.lifecycle_status(&probe) {
-                _ if is_out => Status::Down,
-                Some((status, ..)) => status,
-                None => Status::Up,
-            },
-            valid_until: now + MAX_VALIDITY,
+            status: if is_out { Status::Down } else { lifecycle },
+            valid_until: now + MAX_DURATION,
         };
         if *probe == Probe::Startup && self.is_started() {
             return current;
@@ -101,17 +97,15 @@ impl Health {
         now: Instant,
         starts_runs: bool,
     ) -> (Status, Instant) {
-        if starts_runs || self.refresh_period().is_some() {
+        if starts_runs {
             state.join_or_refresh(now, |last| {
                 last.is_fresh(now) || now < last.started + MIN_PERIOD
             });
         }
         let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
-        let valid_until = match state.last_start().filter(|_| starts_runs) {
-            Some(started) => current.valid_until.max(started + MIN_PERIOD),
-            None => current.valid_until,
-        };
-        (current.status, valid_until)
+        let last = current.result.filter(|_| starts_runs);
+        let next_run = last.map_or(now, |last| last.started + MIN_PERIOD);
+        (current.status, current.valid_until.max(next_run))
     }
 
     /// Evaluates what `target` covers; `None` for an unknown dependency.

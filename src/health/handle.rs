@@ -102,14 +102,12 @@ impl Health {
     /// result does not count; if it ends at this moment, its log event may still be written. Its gauges become
     /// `NaN`. A dependency of the same name that is added later starts without history.
     pub fn remove(&self, name: &str) -> bool {
-        #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
         let Some(state) = self.shared.registry.remove(name) else {
             return false;
         };
         self.context().epoch.advance();
         // Outside the lock: the recorder of metrics is code of the app. If a dependency of the same name was
         // added in the meantime, its next run records its metrics again.
-        #[cfg(feature = "metrics")]
         state.retire_metrics();
         true
     }

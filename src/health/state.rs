@@ -14,7 +14,7 @@ use super::{
     transition::{self, Transition},
 };
 #[cfg(feature = "metrics")]
-use crate::metrics::CheckMetrics;
+use crate::metrics::check_metrics;
 use crate::{
     dependency::{Dependency, Requirement},
     monitor::{
@@ -39,8 +39,6 @@ pub(crate) struct DependencyState {
     has_been_serving: AtomicBool,
     /// Set once the dependency is removed: the results of its runs no longer count.
     retired: Arc<AtomicBool>,
-    #[cfg(feature = "metrics")]
-    metrics: CheckMetrics,
 }
 
 /// How an evaluation treats an outdated result.
@@ -58,7 +56,7 @@ pub(super) struct DependencySnapshot {
     pub(super) status: Status,
     /// Replaces the reason of the result.
     reason: Option<Reason>,
-    result: Option<Arc<LastResult>>,
+    pub(super) result: Option<Arc<LastResult>>,
     pending_since: Option<Instant>,
     /// Time alone changes nothing before then. Not after `now` if a run is due.
     pub(super) valid_until: Instant,
@@ -74,8 +72,6 @@ impl DependencyState {
             created_at: Instant::now(),
             has_been_serving: AtomicBool::new(false),
             retired: Arc::default(),
-            #[cfg(feature = "metrics")]
-            metrics: CheckMetrics::new(),
         })
     }
 
@@ -86,10 +82,10 @@ impl DependencyState {
     }
 
     /// Sets the gauges to `NaN`. Call after `retire`.
-    #[cfg(feature = "metrics")]
     pub(super) fn retire_metrics(&self) {
+        #[cfg(feature = "metrics")]
         if let (Some(last), _) = self.flight.peek() {
-            self.metrics.retire(&self.dependency, &last);
+            check_metrics::retire(&self.dependency, &last);
         }
     }
 
@@ -142,7 +138,9 @@ impl DependencyState {
                         let is_due = last.is_none_or(|last| !last.is_fresh(now));
                         is_due.then(|| LastResult::stuck(last, active.since, now, settings))
                     });
-                    self.publish_amended(published);
+                    if let Some(published) = published {
+                        self.publish(&published, false, None);
+                    }
                 }
                 None
             }
@@ -168,12 +166,6 @@ impl DependencyState {
     /// When the next run is due; `None` before the first result.
     pub(super) fn due_at(&self) -> Option<Instant> {
         self.flight.peek().0.map(|last| last.fresh_until)
-    }
-
-    /// When the run of the last result started.
-    #[cfg(feature = "grpc")]
-    pub(super) fn last_start(&self) -> Option<Instant> {
-        self.flight.peek().0.map(|last| last.started)
     }
 
     /// Starts a run for the background refresh.
@@ -202,7 +194,7 @@ impl DependencyState {
             #[cfg(feature = "tracing")]
             run_span::record(&span, &published.value);
             if let Some(state) = state.upgrade() {
-                state.publish(published, cause);
+                state.publish(published, true, cause);
             }
         });
         // A superseded run ends as soon as its runtime is driven again.
@@ -215,8 +207,9 @@ impl DependencyState {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes the result of a completed run.
-    fn publish(&self, published: &Published<LastResult>, cause: Option<&str>) {
+    /// Publishes the result of a completed run if `is_run`, or else a status that changed without one.
+    #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+    fn publish(&self, published: &Published<LastResult>, is_run: bool, cause: Option<&str>) {
         if self.is_retired() {
             return;
         }
@@ -225,26 +218,10 @@ impl DependencyState {
         }
         self.context.epoch.advance();
         #[cfg(feature = "metrics")]
-        self.metrics.record(&self.dependency, &published.value);
-        self.notify(published, cause);
-    }
-
-    /// Publishes a status that changed without a completed run.
-    fn publish_amended(&self, published: Option<Published<LastResult>>) {
-        let Some(published) = published.filter(|_| !self.is_retired()) else {
-            return;
-        };
-        self.context.epoch.advance();
-        #[cfg(feature = "metrics")]
-        self.metrics.amend(&self.dependency, &published.value);
-        self.notify(&published, None);
-    }
-
-    fn notify(&self, published: &Published<LastResult>, cause: Option<&str>) {
+        check_metrics::record(&self.dependency, &published.value, is_run);
         if self.is_retired() {
             // Retired in the meantime: the metrics recorded just now must not be the last.
-            #[cfg(feature = "metrics")]
-            self.metrics.retire(&self.dependency, &published.value);
+            self.retire_metrics();
             return;
         }
         transition::log(&self.dependency, published, cause);
@@ -268,7 +245,9 @@ impl DependencyState {
                 let is_same = last.is_some_and(|last| last.ended == overdue.ended);
                 is_same.then(|| overdue.stale(now))
             });
-            self.publish_amended(published);
+            if let Some(published) = published {
+                self.publish(&published, false, None);
+            }
             result = self.flight.peek().0;
         }
         let is_due = result.as_ref().is_none_or(|last| {

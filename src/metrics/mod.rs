@@ -37,12 +37,12 @@
 //! ```
 
 // A file imports those above it only.
-mod series;
+mod descriptions;
 
-mod check_metrics;
+pub(crate) mod check_metrics;
 mod probe_metrics;
 
-pub(crate) use self::{check_metrics::CheckMetrics, probe_metrics::ProbeMetrics};
+pub(crate) use self::probe_metrics::ProbeMetrics;
 
 /// Gauge, by `check`: the displayed status, 1 up, 0.5 degraded, 0 down.
 pub const CHECK_STATUS: &str = "health_check_status";

@@ -1,13 +1,13 @@
 use std::sync::OnceLock;
 
 use http::StatusCode;
-use metrics::{Counter, Key};
+use metrics::{Counter, Key, Label, Level, Metadata, with_recorder};
 
-use super::{
-    PROBE_REQUESTS_TOTAL,
-    series::{METADATA, key, register},
-};
+use super::{PROBE_REQUESTS_TOTAL, descriptions::describe};
 use crate::probe::Probe;
+
+static METADATA: Metadata<'static> =
+    Metadata::new("tower_health", Level::INFO, Some(module_path!()));
 
 /// Registered with the first answer: Prometheus sees no increase in a counter that first appears as 1.
 const ANSWERS: [StatusCode; 2] = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
@@ -48,39 +48,44 @@ impl ProbeMetrics {
         };
         match series.counter.get() {
             Some(counter) => counter.increment(1),
-            None => self.count_first(series),
+            None => self.count_first(code),
         }
     }
 
-    fn count_first(&self, counted: &CodeSeries) {
-        let ((), may_keep) = register(|recorder| {
-            recorder
-                .register_counter(&counted.key, &METADATA)
-                .increment(1);
-        });
-        if !may_keep {
-            return;
-        }
-        for series in &self.series {
-            if series.code == counted.code || ANSWERS.contains(&series.code) {
-                let (counter, _) =
-                    register(|recorder| recorder.register_counter(&series.key, &METADATA));
-                // Another thread may have set it in the meantime: to the same series.
-                let _ = series.counter.set(counter);
+    fn count_first(&self, code: StatusCode) {
+        with_recorder(|recorder| {
+            // Before a recorder is installed, a no-op recorder of size zero replaces it. Its handles must not be
+            // kept: they would never record. A real recorder of size zero is called each time.
+            let may_keep = size_of_val(recorder) > 0;
+            if may_keep {
+                describe(recorder);
             }
-        }
+            for series in &self.series {
+                if series.code != code && !ANSWERS.contains(&series.code) {
+                    continue;
+                }
+                let counter = recorder.register_counter(&series.key, &METADATA);
+                if series.code == code {
+                    counter.increment(1);
+                }
+                if may_keep {
+                    // Another thread may have set it in the meantime: to the same series.
+                    let _ = series.counter.set(counter);
+                }
+            }
+        });
     }
 }
 
 impl CodeSeries {
     fn new(probe: &Probe, code: StatusCode) -> Self {
-        let labels = [
-            ("probe", probe.as_str().to_owned().into()),
-            ("code", code.as_str().to_owned().into()),
+        let labels = vec![
+            Label::new("probe", probe.as_str().to_owned()),
+            Label::new("code", code.as_str().to_owned()),
         ];
         Self {
             code,
-            key: key(PROBE_REQUESTS_TOTAL, labels),
+            key: Key::from_parts(PROBE_REQUESTS_TOTAL, labels),
             counter: OnceLock::new(),
         }
     }
