@@ -9,7 +9,7 @@ use std::{
 };
 #[cfg(feature = "grpc")]
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -130,47 +130,46 @@ impl Epoch {
 ///
 /// Long enough to revoke it, and too short to delay a shutdown.
 #[cfg(feature = "grpc")]
-pub(super) const WATCH_GRACE: Duration = Duration::from_secs(1);
+const WATCH_GRACE: Duration = Duration::from_secs(1);
 
 /// When open watches end, if the app is still draining then.
 #[cfg(feature = "grpc")]
 #[derive(Debug, Default)]
-pub(super) struct StreamShutdown(Mutex<Option<WatchEnd>>);
+pub(super) struct StreamShutdown(Mutex<WatchEnd>);
 
 #[cfg(feature = "grpc")]
-#[derive(Clone, Copy, Debug)]
-enum WatchEnd {
-    /// Draining was set without a delay.
-    AfterGrace(Instant),
-    /// The app drains for a delay.
-    AfterDrain(Instant),
+#[derive(Clone, Copy, Debug, Default)]
+struct WatchEnd {
+    /// If draining was set without a delay.
+    after_grace: Option<Instant>,
+    /// If the app drains for a delay.
+    after_drain: Option<Instant>,
 }
 
 #[cfg(feature = "grpc")]
 impl StreamShutdown {
     fn set_draining(&self, draining: bool) {
-        let end = WatchEnd::AfterGrace(Instant::now() + WATCH_GRACE);
-        self.change(|planned| draining.then_some(planned.unwrap_or(end)));
+        let mut end = self.end();
+        if draining {
+            end.after_grace = Some(Instant::now() + WATCH_GRACE);
+        } else {
+            *end = WatchEnd::default();
+        }
     }
 
     /// Plans the end for a drain of `delay`. The earliest end counts: the server stops then.
     pub(super) fn drain_for(&self, delay: Duration) {
-        let end = Instant::now() + delay.min(MAX_DURATION);
-        self.change(|planned| {
-            Some(WatchEnd::AfterDrain(match planned {
-                Some(WatchEnd::AfterDrain(earlier)) => earlier.min(end),
-                _ => end,
-            }))
-        });
-    }
-
-    fn change(&self, to: impl FnOnce(Option<WatchEnd>) -> Option<WatchEnd>) {
-        let mut planned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *planned = to(*planned);
+        let at = Instant::now() + delay.min(MAX_DURATION);
+        let mut end = self.end();
+        end.after_drain = Some(end.after_drain.map_or(at, |earlier| earlier.min(at)));
     }
 
     pub(super) fn planned_at(&self) -> Option<Instant> {
-        let planned = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        planned.map(|(WatchEnd::AfterGrace(at) | WatchEnd::AfterDrain(at))| at)
+        let end = self.end();
+        end.after_drain.or(end.after_grace)
+    }
+
+    fn end(&self) -> MutexGuard<'_, WatchEnd> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

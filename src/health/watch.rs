@@ -1,14 +1,14 @@
 //! Open gRPC watches, and the one task that runs the checks for all of them.
 //!
-//! 1. Watches of a known name share its channel. The driver updates all names of a handle.
+//! 1. Watches of a name share its channel. The driver updates all names of a handle.
 //! 2. The driver makes a pass when the epoch changes and when a result expires. A pass starts the runs that are due:
 //!    checks run at their period while a watch is open.
-//! 3. Watches of unknown names share one channel. Each resolves its name again when dependencies are added or
-//!    removed.
-//! 4. The driver ends with the last watch. It runs on the runtime of the watch that started it. If that
+//! 3. A pass resolves unknown names again only if dependencies were added or removed.
+//! 4. To end watches, the driver drops the channels of their names.
+//! 5. The driver ends with the last watch. It runs on the runtime of the watch that started it. If that
 //!    runtime is gone, the next watch starts a driver again.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -19,8 +19,7 @@ use tokio::{
 
 use super::{
     Health,
-    context::WATCH_GRACE,
-    watches::{TooManyWatches, WatchKey, WatchUpdate, WatchedName, WatchedStatus, Watches},
+    watches::{TooManyWatches, WatchKey, WatchedName, WatchedStatus, Watches},
 };
 use crate::{bounds::MAX_DURATION, report::Status};
 
@@ -43,28 +42,15 @@ impl Health {
         sees_details: bool,
         peer: Option<SocketAddr>,
     ) -> Result<Watch, TooManyWatches> {
-        let now = Instant::now();
-        let ends = self.watches_end(now);
         let key = WatchKey {
             name: name.into(),
             sees_details,
         };
-        let is_known = self.resolve(name, sees_details).is_some();
-        let guard = WatcherGuard::new(self, peer, !is_known)?;
-        let (updates, unknown) = if is_known {
-            (self.updates_of(key, now), None)
-        } else {
-            // The last driver may have ended before a drain did.
-            self.watches().update_unknown(ends, false);
-            (self.watches().unknown.subscribe(), Some(key))
-        };
+        let is_unknown = self.resolve(name, sees_details).is_none();
         Ok(Watch {
-            guard,
-            updates,
-            unknown,
+            guard: WatcherGuard::new(self, peer, is_unknown)?,
+            updates: self.updates_of(key, Instant::now()),
             sent: None,
-            // If the watch ended at once, its client would retry at once.
-            late_end: ends.then(|| now + WATCH_GRACE),
         })
     }
 
@@ -72,51 +58,53 @@ impl Health {
         &self.shared.watches
     }
 
-    fn updates_of(&self, key: WatchKey, now: Instant) -> Receiver<WatchUpdate> {
+    fn updates_of(&self, key: WatchKey, now: Instant) -> Receiver<Option<WatchedStatus>> {
         if let Some(name) = self.watches().table().names.get(&key) {
             return name.updates.subscribe();
         }
-        let name = WatchedName::new(key.clone(), now + FIRST_RESULT);
-        self.update_name(&name, now, self.watches_end(now));
-        let updates = {
+        let name = WatchedName::new(key.clone(), now);
+        self.update_name(&name, now);
+        let (name, updates) = {
             // Another watch may have been first.
             let mut table = self.watches().table();
             let name = table.names.entry(key).or_insert_with(|| Arc::new(name));
-            name.updates.subscribe()
+            (name.clone(), name.updates.subscribe())
         };
         // The driver does not know this name yet, and its status may have changed since.
+        if name.is_unknown()
+            && self
+                .resolve(&name.key.name, name.key.sees_details)
+                .is_some()
+        {
+            self.update_name(&name, now);
+        }
         self.context().epoch.notify();
         updates
     }
 
-    /// Whether open watches end now.
-    fn watches_end(&self, now: Instant) -> bool {
-        let planned = self.context().lifecycle.streams.planned_at();
-        self.is_draining() && planned.is_some_and(|at| at <= now)
-    }
-
-    /// Updates every watched name. Returns when the next pass is due.
+    /// Updates every watched name, and ends its watches if it is time. Returns when the next pass is due.
     // Not under the lock: waking a task may run any code.
     fn update_names(&self, now: Instant, registry_changed: bool) -> Instant {
-        let ends = self.watches_end(now);
-        self.watches().update_unknown(ends, registry_changed);
-        let names: Vec<_> = {
-            let names = &mut self.watches().table().names;
-            names.retain(|_, name| name.updates.receiver_count() > 0);
-            names.values().cloned().collect()
-        };
+        let names: Vec<_> = self.watches().table().names.values().cloned().collect();
+        let known = names.iter();
+        let known = known.filter(|name| registry_changed || !name.is_unknown());
+        let mut next = known.fold(now + MAX_DURATION, |next, name| {
+            next.min(self.update_name(name, now))
+        });
         let planned = self.context().lifecycle.streams.planned_at();
-        let next = planned.filter(|at| *at > now).unwrap_or(now + MAX_DURATION);
-        let names = names.iter();
-        names.fold(next, |next, name| {
-            next.min(self.update_name(name, now, ends))
-        })
+        let planned = planned.filter(|_| self.is_draining());
+        self.watches().table().names.retain(|_, name| {
+            let end = planned.map(|planned| name.ends_at(planned));
+            next = next.min(end.filter(|at| now < *at).unwrap_or(next));
+            name.updates.receiver_count() > 0 && end.is_none_or(|at| now < at)
+        });
+        next
     }
 
     /// Updates the status of `name`, and starts the runs that are due. Returns when to update it again.
-    fn update_name(&self, name: &WatchedName, now: Instant, ends: bool) -> Instant {
+    fn update_name(&self, name: &WatchedName, now: Instant) -> Instant {
         let Some(target) = self.resolve(&name.key.name, name.key.sees_details) else {
-            name.update(Some(WatchedStatus::UnknownName), ends);
+            name.update(Some(WatchedStatus::UnknownName));
             return now + MAX_DURATION;
         };
         let current = self.current_status(target, now, true);
@@ -125,13 +113,13 @@ impl Health {
         } else {
             now + RECHECK
         };
-        if current.status == Status::Unknown && now < name.first_result_by {
-            name.update(None, ends);
-            next.min(name.first_result_by)
-        } else {
-            name.update(Some(current.status.into()), ends);
-            next
+        let first_result_by = name.opened_at + FIRST_RESULT;
+        if current.status == Status::Unknown && now < first_result_by {
+            name.update(None);
+            return next.min(first_result_by);
         }
+        name.update(Some(current.status.into()));
+        next
     }
 }
 
@@ -157,49 +145,24 @@ async fn drive(health: Health) {
 #[derive(Debug)]
 pub(crate) struct Watch {
     guard: WatcherGuard,
-    updates: Receiver<WatchUpdate>,
-    /// The name, while it is unknown.
-    unknown: Option<WatchKey>,
+    updates: Receiver<Option<WatchedStatus>>,
     sent: Option<WatchedStatus>,
-    /// The end of a watch that was opened after the end of the others.
-    late_end: Option<Instant>,
 }
 
 impl Watch {
     /// Returns the next status, never the same twice; `None` if the server is about to stop.
     pub(crate) async fn next(&mut self) -> Option<WatchedStatus> {
         loop {
-            let update = *self.updates.borrow_and_update();
-            if let Some(updates) = self.known_updates() {
-                self.updates = updates;
-                continue;
+            let status = *self.updates.borrow_and_update();
+            if status.is_some() && status != self.sent {
+                self.sent = status;
+                if status != Some(WatchedStatus::UnknownName) {
+                    self.guard.becomes_known();
+                }
+                return status;
             }
-            if let Some(status) = update.status
-                && self.sent != update.status
-            {
-                self.sent = update.status;
-                return Some(status);
-            }
-            let changed = self.updates.changed();
-            // The sender outlives the handle that the guard holds.
-            let changed = match self.late_end {
-                Some(end) => Box::pin(timeout_at(end, changed)).await.ok(),
-                None if update.ends => None,
-                None => Some(changed.await),
-            };
-            changed?.ok()?;
+            self.updates.changed().await.ok()?;
         }
-    }
-
-    /// The channel of the name, if the name has become known.
-    fn known_updates(&mut self) -> Option<Receiver<WatchUpdate>> {
-        let health = &self.guard.health;
-        let key = self.unknown.as_ref()?;
-        health.resolve(&key.name, key.sees_details)?;
-        let key = self.unknown.take()?;
-        let updates = health.updates_of(key, Instant::now());
-        self.guard.becomes_known();
-        Some(updates)
     }
 }
 
@@ -248,14 +211,9 @@ impl Drop for WatcherGuard {
     fn drop(&mut self) {
         let mut table = self.health.watches().table();
         table.open.close(self.peer, self.is_unknown);
-        if !table.open.is_empty() {
-            return;
-        }
-        let names = std::mem::take(&mut table.names);
-        let driver = table.driver.take();
+        let last = table.open.is_empty().then(|| mem::take(&mut *table));
         drop(table);
-        drop(names);
-        if let Some(driver) = driver {
+        if let Some(driver) = last.and_then(|table| table.driver) {
             driver.abort();
         }
     }

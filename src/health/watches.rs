@@ -1,10 +1,11 @@
 //! The open gRPC watches of a handle: counts and limits, and the channels of the watched names.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::Hash,
+    collections::HashMap,
+    iter, mem,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{sync::watch::Sender, task::AbortHandle, time::Instant};
@@ -18,13 +19,12 @@ const MAX_WATCHES: usize = 10_000;
 /// The part of each limit that watches of unknown names may use: a tenth.
 const UNKNOWN_PART: usize = 10;
 
+/// How long a watch stays open that is opened after the others ended: its client would retry at once.
+const LATE_WATCH: Duration = Duration::from_secs(1);
+
 /// All watches of a handle.
-#[derive(Debug)]
-pub(super) struct Watches {
-    table: Mutex<WatchTable>,
-    /// The channel of all watches of unknown names.
-    pub(super) unknown: Sender<WatchUpdate>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Watches(Mutex<WatchTable>);
 
 #[derive(Debug, Default)]
 pub(super) struct WatchTable {
@@ -33,27 +33,9 @@ pub(super) struct WatchTable {
     pub(super) driver: Option<AbortHandle>,
 }
 
-impl Default for Watches {
-    fn default() -> Self {
-        Self {
-            table: Mutex::default(),
-            unknown: WatchUpdate::channel(Some(WatchedStatus::UnknownName)),
-        }
-    }
-}
-
 impl Watches {
     pub(super) fn table(&self) -> MutexGuard<'_, WatchTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the watches of unknown names if they end, or have to resolve their names again.
-    pub(super) fn update_unknown(&self, ends: bool, registry_changed: bool) {
-        self.unknown.send_if_modified(|update| {
-            let is_change = registry_changed || update.ends != ends;
-            update.ends = ends;
-            is_change
-        });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,24 +44,6 @@ impl Watches {
 pub(super) struct WatchKey {
     pub(super) name: Box<str>,
     pub(super) sees_details: bool,
-}
-
-/// The newest state of a name. A slow reader misses earlier ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct WatchUpdate {
-    /// `None` while the first message waits for the first result.
-    pub(super) status: Option<WatchedStatus>,
-    /// Watches end once they have sent the status.
-    pub(super) ends: bool,
-}
-
-impl WatchUpdate {
-    fn channel(status: Option<WatchedStatus>) -> Sender<Self> {
-        Sender::new(Self {
-            status,
-            ends: false,
-        })
-    }
 }
 
 /// A status that a watch sends.
@@ -104,45 +68,57 @@ impl From<Status> for WatchedStatus {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TooManyWatches;
 
-/// A known name that is watched.
+/// A name that is watched. Dropping it ends its watches, once they have sent the newest status.
 #[derive(Debug)]
 pub(super) struct WatchedName {
     pub(super) key: WatchKey,
-    /// An unknown status is not sent before then.
-    pub(super) first_result_by: Instant,
-    pub(super) updates: Sender<WatchUpdate>,
+    pub(super) opened_at: Instant,
+    /// The newest status. `None` while the first message waits for the first result.
+    pub(super) updates: Sender<Option<WatchedStatus>>,
 }
 
 impl WatchedName {
-    pub(super) fn new(key: WatchKey, first_result_by: Instant) -> Self {
+    pub(super) fn new(key: WatchKey, opened_at: Instant) -> Self {
         Self {
             key,
-            first_result_by,
-            updates: WatchUpdate::channel(None),
+            opened_at,
+            updates: Sender::new(None),
         }
     }
 
-    /// Wakes each watch once, or none without a change.
-    pub(super) fn update(&self, status: Option<WatchedStatus>, ends: bool) {
-        self.updates.send_if_modified(|update| {
-            let new = WatchUpdate {
-                // A status that was sent stays.
-                status: status.or(update.status),
-                ends,
-            };
-            let is_change = *update != new;
-            *update = new;
-            is_change
+    /// Wakes each watch once, or none without a change and a status.
+    pub(super) fn update(&self, status: Option<WatchedStatus>) {
+        self.updates.send_if_modified(|newest| {
+            let previous = mem::replace(newest, status);
+            status.is_some() && previous != status
         });
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        *self.updates.borrow() == Some(WatchedStatus::UnknownName)
+    }
+
+    /// When its watches end, if the others end at `planned`.
+    pub(super) fn ends_at(&self, planned: Instant) -> Instant {
+        if self.opened_at < planned {
+            planned
+        } else {
+            self.opened_at + LATE_WATCH
+        }
     }
 }
 
-/// The counts of open watches. A peer without an open watch has no entry.
+/// The counts of open watches. What has no open watch has no entry.
 #[derive(Debug, Default)]
-pub(super) struct OpenWatches {
-    total: WatchCount,
-    connections: HashMap<SocketAddr, WatchCount>,
-    ips: HashMap<IpAddr, WatchCount>,
+pub(super) struct OpenWatches(HashMap<LimitScope, WatchCount>);
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum LimitScope {
+    Handle,
+    Connection(SocketAddr),
+    /// An IPv6 host has a whole /64 network.
+    Network(IpAddr),
 }
 
 /// The number of open watches, and of those with an unknown name.
@@ -160,15 +136,15 @@ impl OpenWatches {
         peer: Option<SocketAddr>,
         is_unknown: bool,
     ) -> bool {
-        let fits = |count: Option<&WatchCount>, limit| {
-            let count = count.copied().unwrap_or_default();
-            count.is_below(limit, is_unknown)
-        };
-        let is_allowed = fits(Some(&self.total), MAX_WATCHES)
-            && peer.is_none_or(|peer| {
-                fits(self.connections.get(&peer), limits.per_connection)
-                    && fits(self.ips.get(&network(peer)), limits.per_ip)
-            });
+        let is_allowed = scopes(peer).all(|scope| {
+            let limit = match scope {
+                LimitScope::Handle => MAX_WATCHES,
+                LimitScope::Connection(_) => limits.per_connection,
+                LimitScope::Network(_) => limits.per_ip,
+            };
+            let count = self.0.get(&scope).copied().unwrap_or_default();
+            count.open < limit && (!is_unknown || count.unknown < limit.div_ceil(UNKNOWN_PART))
+        });
         if is_allowed {
             self.each(peer, |count| {
                 count.open += 1;
@@ -191,47 +167,29 @@ impl OpenWatches {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.total.open == 0
+        self.0.is_empty()
     }
 
     fn each(&mut self, peer: Option<SocketAddr>, change: impl Fn(&mut WatchCount)) {
-        change(&mut self.total);
-        if let Some(peer) = peer {
-            update_count(&mut self.connections, peer, &change);
-            update_count(&mut self.ips, network(peer), &change);
-        }
-    }
-}
-
-fn update_count<K: Eq + Hash>(
-    counts: &mut HashMap<K, WatchCount>,
-    key: K,
-    change: impl Fn(&mut WatchCount),
-) {
-    match counts.entry(key) {
-        Entry::Occupied(mut entry) => {
-            change(entry.get_mut());
-            if *entry.get() == WatchCount::default() {
-                entry.remove();
+        for scope in scopes(peer) {
+            let count = self.0.entry(scope).or_default();
+            change(count);
+            if *count == WatchCount::default() {
+                self.0.remove(&scope);
             }
         }
-        Entry::Vacant(entry) => change(entry.insert(WatchCount::default())),
     }
 }
 
-impl WatchCount {
-    fn is_below(self, limit: usize, is_unknown: bool) -> bool {
-        let unknown_limit = limit.div_ceil(UNKNOWN_PART);
-        self.open < limit && (!is_unknown || self.unknown < unknown_limit)
-    }
-}
-
-/// The address that a limit counts: an IPv6 host has a whole /64 network.
-fn network(peer: SocketAddr) -> IpAddr {
-    match peer.ip().to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-        ip => ip,
-    }
+fn scopes(peer: Option<SocketAddr>) -> impl Iterator<Item = LimitScope> {
+    let of_peer = peer.map(|peer| {
+        let network = match peer.ip().to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+            ip => ip,
+        };
+        [LimitScope::Connection(peer), LimitScope::Network(network)]
+    });
+    iter::once(LimitScope::Handle).chain(of_peer.into_iter().flatten())
 }
 
 #[cfg(test)]
@@ -304,7 +262,6 @@ mod tests {
             watches.close(peer, true);
         }
         assert!(watches.is_empty());
-        assert!(watches.connections.is_empty() && watches.ips.is_empty());
     }
 
     #[test]
