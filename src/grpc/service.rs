@@ -172,7 +172,7 @@ impl HealthCalls for Caller {
         let names = self.health.listed_names(self.sees_details);
         let names = names.ok_or_else(|| Status::resource_exhausted("more than 100 services"))?;
         // All runs that are due are concurrent.
-        self.health.evaluate(&Probe::Full).wait().await;
+        self.health.evaluate(&Probe::Full, &[]).wait().await;
         let now = Instant::now();
         let status_of = |name: &str| {
             let target = self.health.resolve(name, self.sees_details)?;

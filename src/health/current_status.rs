@@ -112,7 +112,7 @@ impl Health {
     pub(crate) fn evaluate_target(&self, target: StatusTarget<'_>) -> Option<Evaluation> {
         match target {
             StatusTarget::Dependency(name) => self.evaluate_dependency(&Probe::Full, name),
-            _ => Some(self.evaluate(&target.probe())),
+            _ => Some(self.evaluate(&target.probe(), &[])),
         }
     }
 }

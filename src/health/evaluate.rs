@@ -20,7 +20,7 @@ use crate::{
     dependency::Dependency,
     monitor::{result::LastResult, run, single_flight::Wait},
     probe::Probe,
-    report::{Excluded, Reason, Report, Rotation},
+    report::{Excluded, Reason, Report},
 };
 
 /// How long after its timeout a run may publish its result.
@@ -40,7 +40,7 @@ impl Health {
     /// Exception: while the app drains or is in maintenance, a report for readiness or a group does not wait for
     /// the runs that it starts. A result that has expired by then is unknown, with reason `stale`.
     pub async fn report_for(&self, probe: &Probe) -> Report {
-        let mut evaluation = self.evaluate(probe);
+        let mut evaluation = self.evaluate(probe, &[]);
         evaluation.wait().await;
         evaluation.report().report
     }
@@ -52,22 +52,36 @@ impl Health {
 
     /// Returns the last known state for `probe`. Starts no run and never waits.
     pub fn snapshot_for(&self, probe: &Probe) -> Report {
-        Evaluation::snapshot(self, probe).report().report
+        let mut evaluation = Evaluation::covering(self, probe, &[], |_, _| None);
+        evaluation.outdated = Outdated::Shown;
+        evaluation.report().report
     }
 
-    /// Evaluates the dependencies that `probe` covers. Runs that are due start.
-    pub(crate) fn evaluate(&self, probe: &Probe) -> Evaluation {
-        Evaluation::of_probe(self, probe, |_| None)
-    }
-
-    /// Evaluates as [`evaluate`](Self::evaluate), without the dependencies and groups called `names`.
-    pub(crate) fn evaluate_without(&self, probe: &Probe, names: &[String]) -> Evaluation {
-        Evaluation::of_probe(self, probe, |dependency| excluded(dependency, names))
+    /// Evaluates what `probe` covers, without the dependencies and groups called `names`. Runs that are due start.
+    pub(crate) fn evaluate(&self, probe: &Probe, names: &[String]) -> Evaluation {
+        self.keep_refreshing();
+        // Out of rotation the answer is 503 whatever a run finds: runs start, and the caller does not wait.
+        let is_out = follows_lifecycle(probe) && self.is_out_of_rotation();
+        let mut evaluation = Evaluation::covering(self, probe, names, |state, now| {
+            let wait = state.join_or_refresh(now, |last| last.is_fresh(now));
+            wait.filter(|_| !is_out)
+        });
+        if is_out {
+            evaluation.outdated = Outdated::Unknown(Reason::Stale, evaluation.started_at);
+        }
+        evaluation
     }
 
     /// Evaluates the dependency called `name`; `None` if `probe` does not cover it.
     pub(crate) fn evaluate_dependency(&self, probe: &Probe, name: &str) -> Option<Evaluation> {
-        let evaluation = Evaluation::of_dependency(self, probe, name);
+        self.keep_refreshing();
+        let is_named = |state: &DependencyState| {
+            &*state.dependency.name == name && state.dependency.is_covered_by(probe)
+        };
+        let join = |state: &Arc<DependencyState>, now| {
+            state.join_or_refresh(now, |last| last.is_fresh(now))
+        };
+        let evaluation = Evaluation::new(self, probe, Purpose::Dependency, is_named, &[], join);
         (!evaluation.parts.is_empty()).then_some(evaluation)
     }
 }
@@ -85,8 +99,7 @@ pub(crate) struct Evaluation {
     parts: Vec<Part>,
     started_at: Instant,
     deadline: Instant,
-    /// The reason of an outdated result; `None` if such a result counts.
-    outdated: Option<Reason>,
+    outdated: Outdated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,22 +115,10 @@ enum Purpose {
 #[derive(Debug)]
 struct Part {
     state: Arc<DependencyState>,
-    progress: Progress,
-}
-
-#[derive(Debug)]
-enum Progress {
-    /// Nothing to wait for.
-    Done,
-    Waiting(Wait<LastResult>),
-    /// The request excludes it: it is not checked, and does not count.
-    Excluded(Excluded),
-}
-
-impl Progress {
-    fn of(wait: Option<Wait<LastResult>>) -> Self {
-        wait.map_or(Self::Done, Self::Waiting)
-    }
+    /// `None` if there is nothing to wait for.
+    wait: Option<Wait<LastResult>>,
+    /// If the request excludes it: it is not checked, and does not count.
+    excluded: Option<Excluded>,
 }
 
 /// A report, and how long it is valid.
@@ -130,52 +131,6 @@ pub(crate) struct EvaluatedReport {
 }
 
 impl Evaluation {
-    /// Starts what `probe` covers, without the dependencies that are `excluded`.
-    fn of_probe(
-        health: &Health,
-        probe: &Probe,
-        excluded: impl Fn(&Dependency) -> Option<Excluded>,
-    ) -> Self {
-        health.keep_refreshing();
-        // Out of rotation the answer is 503 whatever a run finds: runs start, and the caller does not wait.
-        let is_out = follows_lifecycle(probe) && health.is_out_of_rotation();
-        let evaluation = Self::covering(health, probe, |state, now| {
-            if let Some(by) = excluded(&state.dependency) {
-                return Progress::Excluded(by);
-            }
-            let wait = state.join_or_refresh(now, |last| last.is_fresh(now));
-            Progress::of(wait.filter(|_| !is_out))
-        });
-        Self {
-            outdated: Some(if is_out {
-                Reason::Stale
-            } else {
-                Reason::Pending
-            }),
-            ..evaluation
-        }
-    }
-
-    /// The last known results of what `probe` covers.
-    fn snapshot(health: &Health, probe: &Probe) -> Self {
-        Self {
-            outdated: None,
-            ..Self::covering(health, probe, |_, _| Progress::Done)
-        }
-    }
-
-    /// The dependency called `name`; no part if `probe` does not cover it.
-    fn of_dependency(health: &Health, probe: &Probe, name: &str) -> Self {
-        health.keep_refreshing();
-        let is_named = |state: &DependencyState| {
-            &*state.dependency.name == name && state.dependency.is_covered_by(probe)
-        };
-        let join = |state: &Arc<DependencyState>, now| {
-            Progress::of(state.join_or_refresh(now, |last| last.is_fresh(now)))
-        };
-        Self::new(health, probe, Purpose::Dependency, is_named, join)
-    }
-
     /// What startup needs, until `deadline` at most; with a background refresh, too, runs start.
     ///
     /// A result that is `good` starts no run. The wait is limited by the timeouts of the runs, and not by
@@ -185,28 +140,23 @@ impl Evaluation {
         deadline: Instant,
         good: impl Fn(&LastResult, Instant) -> bool,
     ) -> Self {
-        let evaluation = Self::new(
-            health,
-            &Probe::Startup,
-            Purpose::Start,
-            DependencyState::is_needed_to_start,
-            |state, now| Progress::of(state.join(now, |last| good(last, now))),
-        );
+        let join = |state: &Arc<DependencyState>, now| state.join(now, |last| good(last, now));
+        let needed = DependencyState::is_needed_to_start;
+        let mut evaluation = Self::new(health, &Probe::Startup, Purpose::Start, needed, &[], join);
         let timeouts = evaluation.parts.iter();
         let timeouts = timeouts.map(|part| part.state.dependency.settings.timeout);
         let longest = timeouts.max().unwrap_or_default();
         let last_result_at = evaluation.started_at + longest + PUBLISH_ALLOWANCE;
-        Self {
-            deadline: deadline.min(last_result_at),
-            ..evaluation
-        }
+        evaluation.deadline = deadline.min(last_result_at);
+        evaluation
     }
 
-    /// What `probe` covers now.
+    /// What `probe` covers now, without the dependencies and groups called `names`.
     fn covering(
         health: &Health,
         probe: &Probe,
-        progress: impl Fn(&Arc<DependencyState>, Instant) -> Progress,
+        names: &[String],
+        join: impl Fn(&Arc<DependencyState>, Instant) -> Option<Wait<LastResult>>,
     ) -> Self {
         // Startup is latched: no result can change the answer, so nothing is checked.
         let is_latched = *probe == Probe::Startup && health.is_started();
@@ -216,7 +166,7 @@ impl Evaluation {
             !is_latched && state.dependency.is_covered_by(probe)
                 || waits_for_start && state.is_needed_to_start()
         };
-        Self::new(health, probe, Purpose::Probe, covers, progress)
+        Self::new(health, probe, Purpose::Probe, covers, names, join)
     }
 
     fn new(
@@ -224,15 +174,20 @@ impl Evaluation {
         probe: &Probe,
         purpose: Purpose,
         covers: impl Fn(&DependencyState) -> bool,
-        progress: impl Fn(&Arc<DependencyState>, Instant) -> Progress,
+        excluded_names: &[String],
+        join: impl Fn(&Arc<DependencyState>, Instant) -> Option<Wait<LastResult>>,
     ) -> Self {
         let now = Instant::now();
         let dependencies = health.states();
         let covered = dependencies.iter().filter(|state| covers(state));
         let mut parts: Vec<Part> = covered
-            .map(|state| Part {
-                state: state.clone(),
-                progress: progress(state, now),
+            .map(|state| {
+                let excluded = excluded(&state.dependency, excluded_names);
+                Part {
+                    state: state.clone(),
+                    wait: excluded.is_none().then(|| join(state, now)).flatten(),
+                    excluded,
+                }
             })
             .collect();
         // A filter has no exact length, so there is space for four. Each waiter would keep that memory.
@@ -245,48 +200,34 @@ impl Evaluation {
             parts,
             started_at: now,
             deadline: health.deadline(now),
-            outdated: Some(Reason::Pending),
+            outdated: Outdated::Unknown(Reason::Pending, now),
         }
     }
 
     /// Whether nothing is left to wait for.
     pub(crate) fn is_complete(&self) -> bool {
-        let mut parts = self.parts.iter();
-        parts.all(|part| !matches!(part.progress, Progress::Waiting(_)))
+        self.parts.iter().all(|part| part.wait.is_none())
     }
 
     /// Waits for the runs in flight, until the deadline.
     // Each waiter keeps the locals that live across the await.
     pub(crate) async fn wait(&mut self) {
-        let (mut at, mut is_again) = (0, false);
-        while at < self.parts.len() {
+        let (deadline, started_at) = (self.deadline, self.started_at);
+        for Part { state, wait, .. } in &mut self.parts {
             // One after the other, all with the same deadline: the runs are concurrent. Outside a runtime
             // neither a run nor a clock could end the wait.
-            let has_ended = match &mut self.parts[at].progress {
-                Progress::Waiting(wait) if run::is_possible() => {
-                    timeout_at(self.deadline, wait).await.is_ok()
-                }
-                _ => false,
-            };
-            is_again = has_ended && !is_again && self.join_again(at);
-            if !is_again {
-                if let Progress::Waiting(_) = self.parts[at].progress {
-                    self.parts[at].progress = Progress::Done;
-                }
-                at += 1;
+            let mut is_again = false;
+            while let Some(pending) = wait
+                && run::is_possible()
+                && timeout_at(deadline, pending).await.is_ok()
+                && !is_again
+            {
+                // A run ends without a result when its runtime shuts down.
+                *wait = state.join(Instant::now(), |last| last.ended >= started_at);
+                is_again = true;
             }
+            *wait = None;
         }
-    }
-
-    /// Joins again after a run that ended without a result, as it does when its runtime shuts down.
-    fn join_again(&mut self, at: usize) -> bool {
-        let Part { state, progress } = &mut self.parts[at];
-        let started_at = self.started_at;
-        let Some(wait) = state.join(Instant::now(), |last| last.ended >= started_at) else {
-            return false;
-        };
-        *progress = Progress::Waiting(wait);
-        true
     }
 
     /// Makes the report of what is known now.
@@ -301,81 +242,52 @@ impl Evaluation {
             now
         };
         self.health.latch(now);
-        // A result that was valid when the caller came stays valid while the caller waits for others.
-        let outdated = match self.outdated {
-            Some(reason) => Outdated::Unknown(reason, self.started_at),
-            None => Outdated::Shown,
-        };
-        // Before the start, the answer about a group depends on dependencies outside the group too.
-        for Part { state, .. } in &self.parts {
-            valid_until = valid_until.min(state.current(now, outdated).valid_until);
-        }
         let mut entries = Vec::with_capacity(self.parts.len());
-        for Part { state, progress } in self.listed() {
+        for part in &self.parts {
+            let state = &part.state;
+            // A result that was valid when the caller came stays valid while the caller waits for others.
+            let current = state.current(now, self.outdated);
+            // Before the start, the answer about a group depends on dependencies outside the group too.
+            valid_until = valid_until.min(current.valid_until);
             // Removed while the caller waited. A caller that requested this name still gets the result.
-            if self.purpose != Purpose::Dependency && state.is_retired() {
-                continue;
+            let is_removed = !self.is_single() && state.is_retired();
+            if self.lists(part) && !is_removed {
+                let mut entry = state.entry(&current, state.is_required(&self.probe), now);
+                entry.excluded = part.excluded.clone();
+                entries.push(entry);
             }
-            let current = state.current(now, outdated);
-            let mut entry = state.entry(&current, state.is_required(&self.probe), now);
-            if let Progress::Excluded(by) = progress {
-                entry.excluded = Some(by.clone());
-            }
-            entries.push(entry);
         }
         let report = Report::new(entries, self.health.shared.info.clone());
-        let mut report = self.with_lifecycle(report);
-        report.rotation = self.rotation(&report);
-        EvaluatedReport {
-            report,
-            valid_until,
-            epoch,
-        }
-    }
-
-    fn with_lifecycle(&self, report: Report) -> Report {
         let lifecycle = match self.purpose {
             Purpose::Probe => self.health.lifecycle_status(&self.probe),
             Purpose::Start => self.health.lifecycle_status(&Probe::Readiness),
             Purpose::Dependency => None,
         };
-        match lifecycle {
-            Some((status, reason, message)) => report.with_lifecycle(status, reason, message),
-            None => report,
+        EvaluatedReport {
+            report: match lifecycle {
+                Some((status, reason, message)) => report.with_lifecycle(status, reason, message),
+                None => report,
+            },
+            valid_until,
+            epoch,
         }
     }
 
-    /// What the readiness probe answers, whatever the probe of `report`.
-    fn rotation(&self, report: &Report) -> Rotation {
-        let excludes = |part: &Part| matches!(part.progress, Progress::Excluded(_));
-        let is_readiness = self.purpose == Purpose::Probe && self.probe == Probe::Readiness;
-        if !is_readiness || self.parts.iter().any(excludes) {
-            let readiness = Self::snapshot(&self.health, &Probe::Readiness);
-            return readiness.report().report.rotation;
-        }
-        if report.status.is_serving() {
-            Rotation::In
-        } else {
-            Rotation::Out {
-                reason: report.reason,
-                message: report.message.clone(),
-            }
-        }
+    /// Whether the report shows `part`: not if it was checked only because the app starts.
+    fn lists(&self, part: &Part) -> bool {
+        self.purpose != Purpose::Probe || part.state.dependency.is_covered_by(&self.probe)
     }
 
-    /// The parts that the report shows: not those that were checked only because the app starts.
-    fn listed(&self) -> impl Iterator<Item = &Part> {
-        let is_probe = self.purpose == Purpose::Probe;
-        let covers =
-            move |part: &&Part| !is_probe || part.state.dependency.is_covered_by(&self.probe);
-        self.parts.iter().filter(covers)
+    fn listed(&self) -> impl Iterator<Item = &Dependency> {
+        let listed = self.parts.iter().filter(|part| self.lists(part));
+        listed.map(|part| &part.state.dependency)
     }
 
     /// Those of `names` that are neither a dependency nor a group of the report.
     pub(crate) fn unmatched(&self, names: &[String]) -> Vec<String> {
         let matches = |name: &String| {
             self.listed()
-                .any(|part| excluded(&part.state.dependency, &[name]).is_some())
+                .any(|dependency| excluded(dependency, &[name]).is_some())
         };
         let unmatched = names.iter().filter(|name| !matches(name));
         unmatched.cloned().collect()
@@ -384,7 +296,7 @@ impl Evaluation {
     /// The groups of the dependencies of the report, each once.
     pub(crate) fn groups(&self) -> Vec<Cow<'static, str>> {
         let mut groups = Vec::new();
-        for group in self.listed().flat_map(|part| &part.state.dependency.groups) {
+        for group in self.listed().flat_map(|dependency| &dependency.groups) {
             if !groups.contains(group) {
                 groups.push(group.clone());
             }

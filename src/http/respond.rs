@@ -33,6 +33,7 @@ use crate::{
     health::Evaluation,
     probe::Probe,
     render::{RequestContext, View},
+    report::Report,
 };
 
 /// How long a body with ages in it is valid at most.
@@ -114,7 +115,7 @@ impl Endpoints {
                     let response = self.response_of::<M>(probe, answer, headers);
                     return Some(Answer::Ready(Some(response)));
                 }
-                let evaluation = self.health.evaluate(&self.endpoints[endpoint].probe);
+                let evaluation = self.health.evaluate(&self.endpoints[endpoint].probe, &[]);
                 (probe, evaluation, None)
             }
             Handling::Uncached(probe, evaluation, query) => (probe, evaluation, Some(query)),
@@ -170,9 +171,7 @@ impl Endpoints {
         {
             let query = Query::parse(query);
             if query != Query::default() {
-                let evaluation = self
-                    .health
-                    .evaluate_without(&endpoint.probe, &query.excluded);
+                let evaluation = self.health.evaluate(&endpoint.probe, &query.excluded);
                 return Some(Handling::Uncached(probe, evaluation, query));
             }
         }
@@ -222,8 +221,15 @@ impl Endpoints {
         let endpoint = &self.endpoints[probe.endpoint];
         let representation = &endpoint.representations[probe.representation];
         let mut evaluated = evaluation.report();
+        // For the status page. That of readiness itself needs no second report.
+        let is_readiness = endpoint.probe == Probe::Readiness
+            && query.excluded.is_empty()
+            && !evaluation.is_single();
+        let mut readiness = (representation.format.is_page() && !is_readiness)
+            .then(|| self.health.snapshot_for(&Probe::Readiness));
         if self.without_measurements {
             evaluated.report = evaluated.report.without_measurements();
+            readiness = readiness.map(Report::without_measurements);
         }
         let mut view = if evaluation.is_single() {
             View::single(&evaluated.report, probe.detail)
@@ -243,6 +249,7 @@ impl Endpoints {
             verbose: query.verbose,
             unmatched: &unmatched,
             groups: &groups,
+            readiness: readiness.as_ref().or(Some(&evaluated.report)),
         });
         let status = view.status();
         let answer = RenderedAnswer::new(

@@ -241,6 +241,20 @@ impl Format {
         matches!(self.kind, FormatKind::Text)
     }
 
+    /// Returns whether the format is the status page, which also shows readiness.
+    pub(crate) fn is_page(&self) -> bool {
+        self.content_security_policy().is_some()
+    }
+
+    /// Returns the content security policy of the status page.
+    fn content_security_policy(&self) -> Option<&'static str> {
+        match self.kind {
+            #[cfg(feature = "html")]
+            FormatKind::Html => Some(html::CONTENT_SECURITY_POLICY),
+            _ => None,
+        }
+    }
+
     pub(crate) fn render(&self, view: &View<'_>) -> Rendered {
         let Some(body) = self.body(view) else {
             return Rendered {
@@ -252,10 +266,7 @@ impl Format {
         Rendered {
             content_type: self.content_type(),
             body,
-            #[cfg(feature = "html")]
-            policy: matches!(self.kind, FormatKind::Html).then_some(html::CONTENT_SECURITY_POLICY),
-            #[cfg(not(feature = "html"))]
-            policy: None,
+            policy: self.content_security_policy(),
         }
     }
 

@@ -1,7 +1,5 @@
 use std::{borrow::Cow, time::SystemTime};
 
-#[cfg(feature = "html")]
-use crate::report::Rotation;
 use crate::{
     access::Detail,
     report::{Reason, Report, ReportEntry, Status},
@@ -32,6 +30,9 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) unmatched: &'a [String],
     /// The groups of all dependencies.
     pub(crate) groups: &'a [Cow<'static, str>],
+    /// The report of readiness, for the status page.
+    #[cfg_attr(not(feature = "html"), allow(dead_code))]
+    pub(crate) readiness: Option<&'a Report>,
 }
 
 impl Default for RequestContext<'_> {
@@ -41,6 +42,7 @@ impl Default for RequestContext<'_> {
             verbose: false,
             unmatched: &[],
             groups: &[],
+            readiness: None,
         }
     }
 }
@@ -158,10 +160,10 @@ impl<'a> View<'a> {
         self.created_at
     }
 
-    /// Returns whether the instance is in rotation. `None` without details.
+    /// Returns the report of readiness. `None` without details.
     #[cfg(feature = "html")]
-    pub(super) fn rotation(&self) -> Option<&'a Rotation> {
-        self.report.map(|report| &report.rotation)
+    pub(super) fn readiness(&self) -> Option<&'a Report> {
+        self.request.readiness
     }
 
     /// Returns the reason of the app itself, and the message if there is one. `None` without details.

@@ -36,5 +36,4 @@ pub(crate) use self::{
     history::History,
     observation::{Observations, bounded, one_line},
     redact::without_credentials,
-    report::Rotation,
 };

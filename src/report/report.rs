@@ -22,18 +22,6 @@ pub struct Report {
     pub info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
     /// The dependencies of the probe, in the order of registration.
     pub entries: Vec<ReportEntry>,
-    pub(crate) rotation: Rotation,
-}
-
-/// Whether the readiness probe keeps the instance in rotation. Only the status page shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Rotation {
-    In,
-    /// Without a reason, a dependency is the cause; otherwise the app's lifecycle.
-    Out {
-        reason: Option<Reason>,
-        message: Option<Cow<'static, str>>,
-    },
 }
 
 impl Report {
@@ -49,7 +37,6 @@ impl Report {
             message: None,
             info,
             entries,
-            rotation: Rotation::In,
         }
     }
 
@@ -77,9 +64,6 @@ impl Report {
     #[must_use]
     pub(crate) fn without_measurements(mut self) -> Self {
         self.message = None;
-        if let Rotation::Out { message, .. } = &mut self.rotation {
-            *message = None;
-        }
         let entries = self.entries.into_iter();
         self.entries = entries.map(ReportEntry::without_measurements).collect();
         self

@@ -41,11 +41,8 @@ mod tests {
 
     use super::{CONTENT_SECURITY_POLICY, html};
     use crate::{
-        render::view::sample,
-        report::{
-            CheckRun, History, Observations, PoolStats, Reason, Report, ReportEntry, Rotation,
-            Status,
-        },
+        render::view::{RequestContext, sample},
+        report::{CheckRun, History, Observations, PoolStats, Reason, Report, ReportEntry, Status},
     };
 
     #[test]
@@ -125,12 +122,14 @@ mod tests {
             history: History::default().with(CheckRun::new(Status::Down, Some(Reason::Dns), 1)),
             ..sample::entry("database", Status::Up)
         };
-        let mut report = Report::new(vec![up], [].into());
-        report.rotation = Rotation::Out {
-            reason: Some(Reason::Starting),
-            message: None,
-        };
-        let page = page_of(&report);
+        let report = Report::new(vec![up], [].into());
+        let starting = Report::new(Vec::new(), [].into());
+        let starting = starting.with_lifecycle(Status::Unknown, Reason::Starting, None);
+        let view = sample::full(&report).with_request(RequestContext {
+            readiness: Some(&starting),
+            ..RequestContext::default()
+        });
+        let page = String::from_utf8(html(&view).into()).expect("text");
         for &reason in Reason::ALL {
             let expected = [Reason::Dns, Reason::Starting].contains(&reason);
             let found = page.contains(&format!("<dt><code>{reason}</code>"));

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     render::view::View,
-    report::{Reason, ReportEntry, Rotation, Status},
+    report::{Reason, ReportEntry, Status},
 };
 
 const STYLE: &str = include_str!("page.css");
@@ -82,18 +82,16 @@ const fn tint(status: Status) -> &'static str {
 /// Returns the part for callers with details.
 fn details(view: &View<'_>) -> String {
     let entries = view.entries();
-    let (rotation, reason, message) = match view.rotation() {
-        Some(Rotation::Out { reason, message }) => {
-            ("Out of rotation.", *reason, message.as_deref())
-        }
-        _ => ("In rotation.", None, None),
-    };
+    let not_ready = view
+        .readiness()
+        .filter(|report| !report.status.is_serving());
+    let rotation = if not_ready.is_some() { "Out of" } else { "In" };
     // A report without a reason of the app itself shows the reason of readiness.
-    let (reason, message) = match view.reason() {
-        Some(reason) => (Some(reason), view.message()),
-        None => (reason, message),
+    let (reason, message) = match (view.reason(), not_ready) {
+        (None, Some(report)) => (report.reason, report.message.as_deref()),
+        (reason, _) => (reason, view.message()),
     };
-    let mut html = format!(r#"<p id="rotation">{rotation}</p>"#);
+    let mut html = format!(r#"<p id="rotation">{rotation} rotation.</p>"#);
     html += &reason.map(reason_note).unwrap_or_default();
     if let Some(message) = message {
         let message = escape(message);
