@@ -16,17 +16,36 @@ use crate::{
     report::Status,
 };
 
-#[derive(Debug)]
-pub(super) struct Endpoints {
+/// The settings of a layer.
+#[derive(Clone, Debug)]
+pub(super) struct LayerSettings {
     pub(super) health: Health,
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) paths: Vec<ProbePath>,
+    /// Paths that also offer this format.
+    pub(super) pages: Vec<(Box<str>, Format)>,
     pub(super) details: Access,
     pub(super) allow: Access,
     pub(super) forward_denied: bool,
     pub(super) codes: Codes,
+    pub(super) format: Format,
     pub(super) without_measurements: bool,
     pub(super) envoy_headers: bool,
     pub(super) marks: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ProbePath {
+    pub(super) path: Box<str>,
+    pub(super) probe: Probe,
+    /// The only format of its answers, if any.
+    pub(super) format: Option<Format>,
+    pub(super) is_default: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    pub(super) settings: LayerSettings,
+    pub(super) endpoints: Vec<Endpoint>,
     #[cfg(feature = "grpc")]
     pub(super) grpc: GrpcService,
 }
@@ -63,6 +82,30 @@ pub(super) struct EndpointMatch<'p> {
 }
 
 impl Endpoints {
+    pub(super) fn new(mut settings: LayerSettings) -> Self {
+        for (page, _) in &settings.pages {
+            if settings.paths.iter().all(|path| path.path != *page) {
+                settings.paths.push(ProbePath {
+                    path: page.clone(),
+                    probe: Probe::Full,
+                    format: None,
+                    is_default: false,
+                });
+            }
+        }
+        let paths = settings.paths.iter();
+        Self {
+            endpoints: paths.map(|path| Endpoint::new(path, &settings)).collect(),
+            #[cfg(feature = "grpc")]
+            grpc: GrpcService::new(
+                settings.health.clone(),
+                settings.details.clone(),
+                settings.allow.clone(),
+            ),
+            settings,
+        }
+    }
+
     /// The endpoint whose probe path is `path`, byte for byte, or `path` without its last segment.
     pub(super) fn find<'p>(&self, path: &'p str) -> Option<EndpointMatch<'p>> {
         find(self.endpoints.iter().map(|endpoint| &*endpoint.path), path)
@@ -118,35 +161,31 @@ pub(super) fn path_fault(path: &str) -> Option<&'static str> {
 }
 
 impl Endpoint {
-    /// `others` are the formats besides `first` that `accept` can name.
-    pub(super) fn new(
-        path: &str,
-        probe: Probe,
-        first: Representation,
-        others: impl IntoIterator<Item = Format>,
-        #[cfg_attr(not(feature = "metrics"), allow(unused_variables))] codes: Codes,
-    ) -> Self {
+    fn new(path: &ProbePath, settings: &LayerSettings) -> Self {
+        let pages = settings.pages.iter();
+        let pages = pages.filter(|(page, _)| *page == path.path);
+        let (first, negotiable) = match &path.format {
+            Some(format) => (Representation::new(format, false), [].as_slice()),
+            None => (
+                Representation::new(&settings.format, true),
+                Format::NEGOTIABLE,
+            ),
+        };
         let mut representations = vec![first];
-        for format in others {
-            let media_type = format.media_type();
-            if representations
-                .iter()
-                .all(|other| other.media_type != media_type)
-            {
-                representations.push(Representation::by_name(format));
+        for format in negotiable.iter().chain(pages.map(|(_, format)| format)) {
+            let named = Representation::new(format, false);
+            let mut others = representations.iter();
+            if others.all(|other| other.media_type != named.media_type) {
+                representations.push(named);
             }
         }
         Self {
-            path: path.into(),
+            path: path.path.clone(),
             #[cfg(feature = "metrics")]
-            metrics: ProbeMetrics::new(&probe, codes.0),
-            probe,
+            metrics: ProbeMetrics::new(&path.probe, settings.codes.0),
+            probe: path.probe.clone(),
             representations,
         }
-    }
-
-    pub(super) fn path(&self) -> &str {
-        &self.path
     }
 
     /// The name of the endpoint in a body: the path without its first slash.
@@ -174,26 +213,18 @@ impl Endpoint {
 }
 
 impl Representation {
-    /// For requests that name no format. The code depends on the status in every format.
-    pub(super) fn by_default(format: Format) -> Self {
-        let named = Self::by_name(format);
-        if !named.always_ok {
-            return named;
-        }
+    /// `is_default` for requests that name no format: then the code depends on the status in every format.
+    fn new(format: &Format, is_default: bool) -> Self {
+        let is_scrape = format.is_scrape();
         Self {
             // The same format, requested by its name, is a separate representation.
-            media_type: "application/*",
-            always_ok: false,
-            ..named
-        }
-    }
-
-    /// For requests that name the format.
-    pub(super) fn by_name(format: Format) -> Self {
-        Self {
-            media_type: format.media_type(),
-            always_ok: format.is_scrape(),
-            format,
+            media_type: if is_default && is_scrape {
+                "application/*"
+            } else {
+                format.media_type()
+            },
+            always_ok: is_scrape && !is_default,
+            format: format.clone(),
             status_only: ArcSwapOption::empty(),
             full: ArcSwapOption::empty(),
         }

@@ -11,7 +11,7 @@ use super::body::Grpc;
 use super::{
     HealthService,
     body::{KeepBody, Mode, Plain},
-    endpoints::{Codes, Endpoint, Endpoints, Representation, path_fault},
+    endpoints::{Codes, Endpoints, LayerSettings, ProbePath, path_fault},
 };
 use crate::{access::Access, health::Health, probe::Probe, render::Format, report::Status};
 
@@ -47,31 +47,6 @@ pub struct HealthLayer<M = Plain> {
     mode: PhantomData<M>,
 }
 
-#[derive(Clone, Debug)]
-struct LayerSettings {
-    health: Health,
-    with_defaults: bool,
-    paths: Vec<CustomPath>,
-    /// Paths that also offer this format.
-    pages: Vec<(Box<str>, Format)>,
-    details: Access,
-    allow: Access,
-    forward_denied: bool,
-    codes: Codes,
-    format: Format,
-    without_measurements: bool,
-    envoy_headers: bool,
-    marks: bool,
-}
-
-#[derive(Clone, Debug)]
-struct CustomPath {
-    path: Box<str>,
-    probe: Probe,
-    /// The only format of its answers, if any.
-    format: Option<Format>,
-}
-
 impl HealthLayer {
     /// Makes a layer with the four default paths: `/livez`, `/readyz`, `/startupz`, `/health`.
     ///
@@ -80,8 +55,14 @@ impl HealthLayer {
         Self {
             settings: LayerSettings {
                 health,
-                with_defaults: true,
-                paths: Vec::new(),
+                paths: DEFAULT_PATHS
+                    .map(|(path, probe)| ProbePath {
+                        path: path.into(),
+                        probe,
+                        format: None,
+                        is_default: true,
+                    })
+                    .into(),
                 pages: Vec::new(),
                 details: Access::nobody(),
                 allow: Access::everybody(),
@@ -163,13 +144,14 @@ impl<M: Mode> HealthLayer<M> {
         }
         assert_path(path);
         assert!(
-            self.settings.endpoints().all(|(other, ..)| other != path),
+            self.settings.paths.iter().all(|other| *other.path != *path),
             "the path {path:?} is already a probe path"
         );
-        let path = CustomPath {
+        let path = ProbePath {
             path: path.into(),
             probe,
             format,
+            is_default: false,
         };
         self.with(|settings| settings.paths.push(path))
     }
@@ -226,7 +208,7 @@ impl<M: Mode> HealthLayer<M> {
 
     /// Removes the four default paths.
     pub fn without_default_paths(self) -> Self {
-        self.with(|settings| settings.with_defaults = false)
+        self.with(|settings| settings.paths.retain(|path| !path.is_default))
     }
 
     /// Sets which callers see names, reasons, timings, pool statistics and info fields. Default: none.
@@ -301,7 +283,7 @@ impl<M: Mode> HealthLayer<M> {
 
     fn endpoints(&self) -> &Arc<Endpoints> {
         self.endpoints
-            .get_or_init(|| Arc::new(self.settings.build()))
+            .get_or_init(|| Arc::new(Endpoints::new(self.settings.clone())))
     }
 }
 
@@ -309,60 +291,6 @@ impl<M: Mode> HealthLayer<M> {
 fn assert_path(path: &str) {
     if let Some(fault) = path_fault(path) {
         panic!("the path {path:?} {fault}");
-    }
-}
-
-impl LayerSettings {
-    /// The path, the probe and the only format of each endpoint.
-    fn endpoints(&self) -> impl Iterator<Item = (&str, &Probe, Option<&Format>)> {
-        let defaults = DEFAULT_PATHS.iter().filter(|_| self.with_defaults);
-        let defaults = defaults.map(|(path, probe)| (*path, probe, None));
-        let custom = self.paths.iter();
-        let custom = custom.map(|path| (&*path.path, &path.probe, path.format.as_ref()));
-        defaults.chain(custom)
-    }
-
-    fn build(&self) -> Endpoints {
-        let mut endpoints: Vec<Endpoint> = self
-            .endpoints()
-            .map(|(path, probe, format)| self.endpoint(path, probe.clone(), format))
-            .collect();
-        for (path, _) in &self.pages {
-            if endpoints.iter().all(|endpoint| endpoint.path() != &**path) {
-                endpoints.push(self.endpoint(path, Probe::Full, None));
-            }
-        }
-        Endpoints {
-            health: self.health.clone(),
-            endpoints,
-            details: self.details.clone(),
-            allow: self.allow.clone(),
-            forward_denied: self.forward_denied,
-            codes: self.codes,
-            without_measurements: self.without_measurements,
-            envoy_headers: self.envoy_headers,
-            marks: self.marks,
-            #[cfg(feature = "grpc")]
-            grpc: crate::grpc::GrpcService::new(
-                self.health.clone(),
-                self.details.clone(),
-                self.allow.clone(),
-            ),
-        }
-    }
-
-    fn endpoint(&self, path: &str, probe: Probe, only: Option<&Format>) -> Endpoint {
-        let pages = self.pages.iter().filter(|(page, _)| &**page == path);
-        let pages = pages.map(|(_, format)| format);
-        let (first, negotiable) = match only {
-            Some(format) => (Representation::by_name(format.clone()), [].as_slice()),
-            None => (
-                Representation::by_default(self.format.clone()),
-                Format::NEGOTIABLE,
-            ),
-        };
-        let others = negotiable.iter().chain(pages).cloned();
-        Endpoint::new(path, probe, first, others, self.codes)
     }
 }
 

@@ -115,7 +115,10 @@ impl Endpoints {
                     let response = self.response_of::<M>(probe, answer, headers);
                     return Some(Answer::Ready(Some(response)));
                 }
-                let evaluation = self.health.evaluate(&self.endpoints[endpoint].probe, &[]);
+                let evaluation = self
+                    .settings
+                    .health
+                    .evaluate(&self.endpoints[endpoint].probe, &[]);
                 (probe, evaluation, None)
             }
             Handling::Uncached(probe, evaluation, query) => (probe, evaluation, Some(query)),
@@ -135,12 +138,12 @@ impl Endpoints {
     }
 
     fn handle<A>(&self, found: EndpointMatch<'_>, request: &Request<A>) -> Option<Handling> {
-        let head = RequestHead::of(request, self.health.missing_peer());
+        let head = RequestHead::of(request, self.settings.health.missing_peer());
         let endpoint = &self.endpoints[found.endpoint];
         let is_head = *request.method() == Method::HEAD;
         let is_readable = is_head || *request.method() == Method::GET;
-        let may_probe = self.allow.allows(&head);
-        let detail = || self.details.detail(&head);
+        let may_probe = self.settings.allow.allows(&head);
+        let detail = || self.settings.details.detail(&head);
         let probe = |detail| ProbeRequest {
             endpoint: found.endpoint,
             representation: endpoint.negotiate(request.headers()),
@@ -153,13 +156,16 @@ impl Endpoints {
                 return None;
             }
             let name = percent_decoded(name)?;
-            let evaluation = self.health.evaluate_dependency(&endpoint.probe, &name)?;
+            let evaluation = self
+                .settings
+                .health
+                .evaluate_dependency(&endpoint.probe, &name)?;
             let probe = probe(Detail::Full);
             return Some(Handling::Uncached(probe, evaluation, Query::default()));
         }
         if !may_probe {
             let code = StatusCode::FORBIDDEN;
-            return (!self.forward_denied).then_some(Handling::Reject(code));
+            return (!self.settings.forward_denied).then_some(Handling::Reject(code));
         }
         if !is_readable {
             return Some(Handling::Reject(StatusCode::METHOD_NOT_ALLOWED));
@@ -171,7 +177,10 @@ impl Endpoints {
         {
             let query = Query::parse(query);
             if query != Query::default() {
-                let evaluation = self.health.evaluate(&endpoint.probe, &query.excluded);
+                let evaluation = self
+                    .settings
+                    .health
+                    .evaluate(&endpoint.probe, &query.excluded);
                 return Some(Handling::Uncached(probe, evaluation, query));
             }
         }
@@ -188,7 +197,7 @@ impl Endpoints {
     }
 
     fn is_valid(&self, answer: &RenderedAnswer) -> bool {
-        answer.epoch == self.health.epoch() && Instant::now() < answer.valid_until
+        answer.epoch == self.settings.health.epoch() && Instant::now() < answer.valid_until
     }
 
     /// Renders the body of a complete evaluation. Without a `query` the body is cached.
@@ -226,8 +235,8 @@ impl Endpoints {
             && query.excluded.is_empty()
             && !evaluation.is_single();
         let mut readiness = (representation.format.is_page() && !is_readiness)
-            .then(|| self.health.snapshot_for(&Probe::Readiness));
-        if self.without_measurements {
+            .then(|| self.settings.health.snapshot_for(&Probe::Readiness));
+        if self.settings.without_measurements {
             evaluated.report = evaluated.report.without_measurements();
             readiness = readiness.map(Report::without_measurements);
         }
@@ -236,7 +245,7 @@ impl Endpoints {
         } else {
             View::new(&evaluated.report, probe.detail)
         };
-        if self.without_measurements {
+        if self.settings.without_measurements {
             view = view.without_measurements();
         } else if probe.detail == Detail::Full {
             evaluated.valid_until = evaluated
@@ -255,11 +264,11 @@ impl Endpoints {
         let answer = RenderedAnswer::new(
             evaluated.epoch,
             evaluated.valid_until,
-            representation.code(status, self.codes),
+            representation.code(status, self.settings.codes),
             representation.format.render(&view),
         );
         let decides_rotation = matches!(endpoint.probe, Probe::Readiness | Probe::Group(_));
-        if self.envoy_headers && decides_rotation && !evaluation.is_single() {
+        if self.settings.envoy_headers && decides_rotation && !evaluation.is_single() {
             answer.with_envoy_header(status, evaluated.report.reason)
         } else {
             answer
@@ -292,7 +301,7 @@ impl Endpoints {
         let mut response = Response::new(M::answer_body(body));
         *response.status_mut() = code;
         mem::swap(response.headers_mut(), headers);
-        if self.marks {
+        if self.settings.marks {
             response.extensions_mut().insert(ProbeMark);
         }
         response
@@ -303,11 +312,10 @@ impl Endpoints {
 impl Endpoints {
     /// Whether `request` is a gRPC health call that is answered here.
     pub(super) fn answers_call<A>(&self, request: &Request<A>) -> bool {
+        let settings = &self.settings;
+        let head = || RequestHead::of(request, settings.health.missing_peer());
         crate::grpc::is_call(request.uri().path())
-            && (!self.forward_denied
-                || self
-                    .allow
-                    .allows(&RequestHead::of(request, self.health.missing_peer())))
+            && (!settings.forward_denied || settings.allow.allows(&head()))
     }
 
     pub(super) fn answer_call<A>(&self, request: Request<A>) -> Answer<GrpcAnswerBody>
@@ -316,7 +324,7 @@ impl Endpoints {
         A::Error: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
     {
         let response = self.grpc.clone().call(request);
-        let marks = self.marks;
+        let marks = self.settings.marks;
         Answer::Waiting(Box::pin(async move {
             let Ok(response) = response.await;
             let mut response = response.map(GrpcAnswerBody::Right);
