@@ -42,9 +42,7 @@ use super::{
 /// it contains ages. The body for a query or for one dependency is rendered for each request. Samples:
 /// [`guide::formats`](crate::guide::formats).
 #[derive(Clone)]
-pub struct Format {
-    kind: FormatKind,
-}
+pub struct Format(FormatKind);
 
 #[derive(Clone)]
 enum FormatKind {
@@ -125,9 +123,7 @@ impl Format {
 
     /// Native JSON, dependencies in the order of registration. See [`JSON_SCHEMA`](Self::JSON_SCHEMA).
     pub const fn json() -> Self {
-        Self {
-            kind: FormatKind::Json,
-        }
+        Self(FormatKind::Json)
     }
 
     /// `application/health+json` after draft-inadarei-api-health-check-06.
@@ -141,9 +137,7 @@ impl Format {
     /// The draft recommends a freshness lifetime. The header is `no-store` nevertheless, because the results
     /// are cached already.
     pub const fn health_json() -> Self {
-        Self {
-            kind: FormatKind::HealthJson,
-        }
+        Self(FormatKind::HealthJson)
     }
 
     /// The format of Spring Boot Actuator, version 3, for existing dashboards.
@@ -152,9 +146,7 @@ impl Format {
     /// `OUT_OF_SERVICE` draining. Unlike in Spring, `UNKNOWN` has the code 503. Components are sorted by name.
     /// `description` and `OUT_OF_SERVICE` are for callers with details only.
     pub const fn spring() -> Self {
-        Self {
-            kind: FormatKind::Spring,
-        }
+        Self(FormatKind::Spring)
     }
 
     /// Plain text as of kube-apiserver: `ok`, or one line for each dependency.
@@ -162,9 +154,7 @@ impl Format {
     /// With `?verbose` a passing probe has the lines, too. The code of a failing probe is 503, where
     /// kube-apiserver has 500.
     pub const fn text() -> Self {
-        Self {
-            kind: FormatKind::Text,
-        }
+        Self(FormatKind::Text)
     }
 
     /// OpenMetrics text 1.0.0: gauges with the names of the `metrics` feature, without a recorder.
@@ -173,9 +163,7 @@ impl Format {
     /// the samples of any other response. As the default format, the code depends on the status, because a
     /// prober that names no format is not a scraper.
     pub const fn openmetrics() -> Self {
-        Self {
-            kind: FormatKind::OpenMetrics,
-        }
+        Self(FormatKind::OpenMetrics)
     }
 
     /// The status page for operators: one document that loads nothing from other addresses.
@@ -184,9 +172,7 @@ impl Format {
     /// reloads every 5 s.
     #[cfg(feature = "html")]
     pub const fn html() -> Self {
-        Self {
-            kind: FormatKind::Html,
-        }
+        Self(FormatKind::Html)
     }
 
     /// A custom format.
@@ -203,16 +189,14 @@ impl Format {
             "content type {content_type:?} is not a media type"
         );
         let render = Arc::new(render);
-        Self {
-            kind: FormatKind::Custom {
-                content_type,
-                render,
-            },
-        }
+        Self(FormatKind::Custom {
+            content_type,
+            render,
+        })
     }
 
     pub(crate) fn content_type(&self) -> &'static str {
-        match self.kind {
+        match self.0 {
             FormatKind::Json => "application/json",
             FormatKind::HealthJson => "application/health+json",
             FormatKind::Spring => "application/vnd.spring-boot.actuator.v3+json",
@@ -233,12 +217,12 @@ impl Format {
 
     /// Returns whether a request that names this format is a scrape, which expects 200 whatever the status.
     pub(crate) fn is_scrape(&self) -> bool {
-        matches!(self.kind, FormatKind::OpenMetrics)
+        matches!(self.0, FormatKind::OpenMetrics)
     }
 
     /// Returns whether `verbose` and `exclude` in a query change the body of every probe.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self.kind, FormatKind::Text)
+        matches!(self.0, FormatKind::Text)
     }
 
     /// Returns whether the format is the status page, which also shows readiness.
@@ -248,7 +232,7 @@ impl Format {
 
     /// Returns the content security policy of the status page.
     fn content_security_policy(&self) -> Option<&'static str> {
-        match self.kind {
+        match self.0 {
             #[cfg(feature = "html")]
             FormatKind::Html => Some(html::CONTENT_SECURITY_POLICY),
             _ => None,
@@ -272,7 +256,7 @@ impl Format {
 
     /// Returns `None` if a custom renderer panics.
     fn body(&self, view: &View<'_>) -> Option<Bytes> {
-        Some(match &self.kind {
+        Some(match &self.0 {
             FormatKind::Json => json(view),
             FormatKind::HealthJson => health_json(view),
             FormatKind::Spring => spring(view),

@@ -36,7 +36,7 @@ pub(crate) fn choose<'h>(
         length <= MAX_LENGTH
     });
     let ranges = fields
-        .flat_map(|field| Unquoted::split(field, b','))
+        .flat_map(|field| split_unquoted(field, ','))
         .map(media_range);
     // On the stack, because cached probes allocate nothing. Malformed ranges count, too.
     let mut first_ranges = [None; MAX_RANGES];
@@ -83,7 +83,7 @@ impl MediaRange<'_> {
 
 /// Parses one element; `None` if it is malformed.
 fn media_range(element: &str) -> Option<MediaRange<'_>> {
-    let mut parts = Unquoted::split(element, b';').map(|part| part.trim_matches([' ', '\t']));
+    let mut parts = split_unquoted(element, ';').map(|part| part.trim_matches([' ', '\t']));
     let (kind, subkind) = parts.next()?.split_once('/')?;
     let mut quality = FULL_QUALITY;
     let mut versioned = false;
@@ -98,13 +98,11 @@ fn media_range(element: &str) -> Option<MediaRange<'_>> {
     }
     // `text/plain;version=0.0.4` is the older text format of Prometheus. A scraper that requests it also reads
     // OpenMetrics, but not our plain text.
-    if versioned && kind.eq_ignore_ascii_case("text") && subkind.eq_ignore_ascii_case("plain") {
-        return Some(MediaRange {
-            kind: "application",
-            subkind: "openmetrics-text",
-            quality,
-        });
-    }
+    let is_plain = kind.eq_ignore_ascii_case("text") && subkind.eq_ignore_ascii_case("plain");
+    let (kind, subkind) = match versioned && is_plain {
+        true => ("application", "openmetrics-text"),
+        false => (kind, subkind),
+    };
     Some(MediaRange {
         kind,
         subkind,
@@ -129,40 +127,17 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// Iterates over the parts of a text between separators outside of quoted strings.
-struct Unquoted<'h> {
-    rest: Option<&'h str>,
-    separator: u8,
-}
-
-impl<'h> Unquoted<'h> {
-    fn split(text: &'h str, separator: u8) -> Self {
-        Self {
-            rest: Some(text),
-            separator,
+/// Splits `text` at separators outside of quoted strings.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c| {
+        let splits = c == separator && !quoted;
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
         }
-    }
-}
-
-impl<'h> Iterator for Unquoted<'h> {
-    type Item = &'h str;
-
-    fn next(&mut self) -> Option<&'h str> {
-        let text = self.rest?;
-        let (mut quoted, mut escaped) = (false, false);
-        for (at, byte) in text.bytes().enumerate() {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                byte if byte == self.separator && !quoted => {
-                    self.rest = Some(&text[at + 1..]);
-                    return Some(&text[..at]);
-                }
-                _ => {}
-            }
-        }
-        self.rest = None;
-        Some(text)
-    }
+        splits
+    })
 }
