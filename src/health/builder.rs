@@ -5,7 +5,7 @@ use super::{
     context::HealthContext,
     handle::SharedState,
     refresh::Refresher,
-    registry::{MAX_DEPENDENCIES, Registry},
+    registry::{Registry, check_addition},
     state::DependencyState,
     warning::{self, ConfigWarning, TimingSettings},
 };
@@ -35,8 +35,7 @@ pub struct HealthBuilder {
     dependencies: Vec<Dependency>,
     groups: Vec<DeclaredGroup>,
     info: Vec<(Cow<'static, str>, Cow<'static, str>)>,
-    answer_within: Duration,
-    refresh_every: Option<Duration>,
+    timing: TimingSettings,
     #[cfg(feature = "grpc")]
     pub(super) grpc: GrpcSettings,
 }
@@ -54,8 +53,10 @@ impl HealthBuilder {
             dependencies: Vec::new(),
             groups: Vec::new(),
             info: Vec::new(),
-            answer_within: Duration::from_millis(900),
-            refresh_every: None,
+            timing: TimingSettings {
+                answer_within: Duration::from_millis(900),
+                refresh_every: None,
+            },
             #[cfg(feature = "grpc")]
             grpc: GrpcSettings::default(),
         }
@@ -110,15 +111,9 @@ impl HealthBuilder {
     #[allow(clippy::should_implement_trait)]
     #[track_caller]
     pub fn add(mut self, dependency: Dependency) -> Self {
-        let name = dependency.name();
-        assert!(
-            self.dependencies.iter().all(|other| other.name() != name),
-            "dependency {name:?} already exists"
-        );
-        assert!(
-            self.dependencies.len() < MAX_DEPENDENCIES,
-            "dependency {name:?}: {MAX_DEPENDENCIES} dependencies already exist"
-        );
+        if let Err(error) = check_addition(self.dependencies.iter(), &dependency) {
+            panic!("{error}");
+        }
         self.dependencies.push(dependency);
         self
     }
@@ -183,7 +178,7 @@ impl HealthBuilder {
     /// Keep it below the timeout of the prober, which is 1 s for a kubelet. The maximum is a year; the build
     /// panics if it is zero.
     pub fn answer_within(mut self, limit: Duration) -> Self {
-        self.answer_within = limit.min(MAX_DURATION);
+        self.timing.answer_within = limit.min(MAX_DURATION);
         self
     }
 
@@ -197,7 +192,7 @@ impl HealthBuilder {
     /// driven, the task moves to the runtime of the next caller. It ends with the last clone of the handle. The
     /// minimum is 10 ms; the build panics if `period` is zero.
     pub fn refresh_every(mut self, period: Duration) -> Self {
-        self.refresh_every = Some(period.min(MAX_DURATION));
+        self.timing.refresh_every = Some(period.min(MAX_DURATION));
         self
     }
 
@@ -205,14 +200,7 @@ impl HealthBuilder {
     ///
     /// Empty for the defaults.
     pub fn warnings(&self) -> Vec<ConfigWarning> {
-        self.timing().warnings(&self.dependencies)
-    }
-
-    fn timing(&self) -> TimingSettings {
-        TimingSettings {
-            answer_within: self.answer_within,
-            refresh_every: self.refresh_every,
-        }
+        self.timing.warnings(&self.dependencies)
     }
 
     /// Builds the handle.
@@ -232,10 +220,10 @@ impl HealthBuilder {
     pub fn build(mut self) -> Health {
         self.add_members();
         assert!(
-            !self.answer_within.is_zero(),
+            !self.timing.answer_within.is_zero(),
             "answer_within must not be zero"
         );
-        if let Some(period) = &mut self.refresh_every {
+        if let Some(period) = &mut self.timing.refresh_every {
             assert!(!period.is_zero(), "refresh_every must not be zero");
             *period = (*period).max(SHORTEST_REFRESH);
         }
@@ -273,16 +261,16 @@ impl HealthBuilder {
         warning::log(&self.warnings());
         let context = Arc::new(HealthContext::default());
         let states = self.dependencies.into_iter().map(|mut dependency| {
-            dependency.settings.refresh_every = self.refresh_every;
+            dependency.settings.refresh_every = self.timing.refresh_every;
             DependencyState::new(dependency, context.clone())
         });
         let health = Health {
             shared: Arc::new(SharedState {
                 registry: Arc::new(Registry::new(states.collect(), context.clone())),
-                refresher: Refresher::new(self.refresh_every),
+                refresher: Refresher::new(self.timing.refresh_every),
                 groups: self.groups.into_iter().map(|group| group.name).collect(),
                 info: self.info.into(),
-                answer_within: self.answer_within,
+                timing: self.timing,
                 missing_peer: MissingPeer::default(),
                 #[cfg(feature = "grpc")]
                 grpc: self.grpc,
@@ -291,10 +279,7 @@ impl HealthBuilder {
             }),
         };
         #[cfg(feature = "grpc")]
-        health
-            .shared
-            .grpc
-            .check_groups(|group| health.has_group(group));
+        health.check_mapped_groups();
         health.keep_refreshing();
         health
     }

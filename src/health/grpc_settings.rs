@@ -35,20 +35,6 @@ impl Default for WatchLimits {
 }
 
 impl GrpcSettings {
-    /// Panics if a name is mapped to a group that does not exist.
-    #[track_caller]
-    pub(super) fn check_groups(&self, has_group: impl Fn(&str) -> bool) {
-        for service in &self.mapped {
-            if let Probe::Group(group) = &service.probe {
-                assert!(
-                    has_group(group),
-                    "no dependency is in the group {group:?} ({})",
-                    service.mapped_at
-                );
-            }
-        }
-    }
-
     /// The probe that `name` is mapped to.
     pub(super) fn find(&self, name: &str) -> Option<&Probe> {
         let service = self.mapped.iter().find(|service| service.name == name)?;

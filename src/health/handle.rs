@@ -46,7 +46,7 @@ pub(super) struct SharedState {
     /// The declared groups. They exist even without members.
     pub(super) groups: Vec<Cow<'static, str>>,
     pub(super) info: Arc<[(Cow<'static, str>, Cow<'static, str>)]>,
-    pub(super) answer_within: Duration,
+    pub(super) timing: TimingSettings,
     pub(super) missing_peer: MissingPeer,
     #[cfg(feature = "grpc")]
     pub(super) grpc: GrpcSettings,
@@ -87,7 +87,7 @@ impl Health {
         dependency.settings.refresh_every = self.refresh_period();
         let state = DependencyState::new(dependency, self.shared.registry.context.clone());
         self.shared.registry.add(state.clone())?;
-        warning::log(&self.timing().warnings_of(&state.dependency));
+        warning::log(&self.shared.timing.warnings_of(&state.dependency));
         // After the list: a reader of the new epoch gets the new list.
         self.context().epoch.advance();
         if self.keep_refreshing() {
@@ -132,18 +132,11 @@ impl Health {
     pub fn warnings(&self) -> Vec<ConfigWarning> {
         let states = self.states();
         let dependencies = states.iter().map(|state| &state.dependency);
-        let mut warnings = self.timing().warnings(dependencies);
+        let mut warnings = self.shared.timing.warnings(dependencies);
         if self.shared.missing_peer.is_noted() {
             warnings.push(ConfigWarning::no_peer_address());
         }
         warnings
-    }
-
-    fn timing(&self) -> TimingSettings {
-        TimingSettings {
-            answer_within: self.shared.answer_within,
-            refresh_every: self.refresh_period(),
-        }
     }
 
     pub(crate) fn missing_peer(&self) -> &MissingPeer {
@@ -178,12 +171,12 @@ impl Health {
     }
 
     pub(super) fn refresh_period(&self) -> Option<Duration> {
-        self.shared.refresher.period()
+        self.shared.timing.refresh_every
     }
 
     /// When a caller that comes at `now` gets its answer at the latest.
     pub(super) fn deadline(&self, now: Instant) -> Instant {
-        now + self.shared.answer_within
+        now + self.shared.timing.answer_within
     }
 }
 

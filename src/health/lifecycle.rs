@@ -120,18 +120,18 @@ impl Health {
             return;
         }
         let states = self.states();
-        let mut needed = states.iter().filter(|state| state.is_needed_to_start());
-        let (mut from, mut until) = (None, None);
-        let is_all_serving = needed.all(|state| {
-            let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
-            let Some((started, ended)) = current.serving_span() else {
-                return false;
-            };
-            from = from.max(Some(started));
-            until = Some(until.map_or(ended, |until: Instant| until.min(ended)));
-            from <= until
-        });
-        if is_all_serving {
+        let needed = states.iter().filter(|state| state.is_needed_to_start());
+        let spans: Option<Vec<_>> = needed
+            .map(|state| {
+                let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
+                current.serving_span()
+            })
+            .collect();
+        let is_at_once = |spans: Vec<(Instant, Instant)>| {
+            let latest_start = spans.iter().map(|(start, _)| start).max();
+            latest_start <= spans.iter().map(|(_, end)| end).min()
+        };
+        if spans.is_some_and(is_at_once) {
             self.set_started();
         }
     }

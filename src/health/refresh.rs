@@ -1,15 +1,11 @@
 //! Runs in the background: at the period of `refresh_every`, or while a subscriber exists.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{
-    runtime::Handle,
     task::AbortHandle,
     time::{Instant, sleep},
 };
@@ -34,27 +30,8 @@ pub(super) struct Refresher {
 #[derive(Debug)]
 struct RefreshTask {
     handle: AbortHandle,
-    next: Arc<NextRound>,
-}
-
-/// When the next round is planned.
-#[derive(Debug)]
-struct NextRound {
-    origin: Instant,
-    after_ms: AtomicU64,
-}
-
-impl NextRound {
-    fn plan(&self, at: Instant) {
-        let after = at.saturating_duration_since(self.origin).as_millis();
-        let after = u64::try_from(after).unwrap_or(u64::MAX);
-        self.after_ms.store(after, Ordering::Relaxed);
-    }
-
-    fn is_overdue(&self, now: Instant) -> bool {
-        let after = Duration::from_millis(self.after_ms.load(Ordering::Relaxed));
-        now.saturating_duration_since(self.origin) > after + OVERDUE_AFTER
-    }
+    /// When the next round is planned.
+    next: Arc<Mutex<Instant>>,
 }
 
 impl Refresher {
@@ -65,10 +42,6 @@ impl Refresher {
         }
     }
 
-    pub(super) fn period(&self) -> Option<Duration> {
-        self.period
-    }
-
     /// Starts the task, if there is work for it, it does not run yet, and a runtime is here.
     ///
     /// Each caller calls this, because a handle may be built before its runtime and outlive it.
@@ -76,30 +49,23 @@ impl Refresher {
         if self.period.is_none() && !registry.context.broadcaster.has_subscribers() {
             return;
         }
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut task = lock(&self.task);
         let now = Instant::now();
         if let Some(task) = &*task
             && !task.handle.is_finished()
-            && !task.next.is_overdue(now)
+            && now <= *lock(&task.next) + OVERDUE_AFTER
         {
             return;
         }
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
         if !is_possible() {
             return;
         }
         // A random first phase, so that the replicas of an app do not check at the same moment.
         let first = self.period.unwrap_or_default().mul_f64(random_share());
-        let next = Arc::new(NextRound {
-            origin: now,
-            after_ms: AtomicU64::new(0),
-        });
-        next.plan(now + first);
+        let next = Arc::new(Mutex::new(now + first));
         let rounds = run_rounds(Arc::downgrade(registry), self.period, first, next.clone());
         let previous = task.replace(RefreshTask {
-            handle: runtime.spawn(rounds).abort_handle(),
+            handle: tokio::spawn(rounds).abort_handle(),
             next,
         });
         if let Some(previous) = previous {
@@ -110,18 +76,21 @@ impl Refresher {
 
 impl Drop for Refresher {
     fn drop(&mut self) {
-        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = task {
+        if let Some(task) = &*lock(&self.task) {
             task.handle.abort();
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn run_rounds(
     registry: Weak<Registry>,
     period: Option<Duration>,
     first: Duration,
-    planned: Arc<NextRound>,
+    planned: Arc<Mutex<Instant>>,
 ) {
     sleep(first).await;
     loop {
@@ -131,7 +100,7 @@ async fn run_rounds(
             .upgrade()
             .and_then(|registry| run_round(&registry, period, now));
         let Some(next) = next else { return };
-        planned.plan(next);
+        *lock(&planned) = next;
         sleep(next.saturating_duration_since(now)).await;
     }
 }

@@ -13,9 +13,10 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{context::HealthContext, state::DependencyState};
+use crate::dependency::Dependency;
 
 /// Each dependency is an entry in every response with details.
-pub(super) const MAX_DEPENDENCIES: usize = 1_000;
+const MAX_DEPENDENCIES: usize = 1_000;
 
 /// The dependencies of one handle, in the order of their addition.
 #[derive(Debug)]
@@ -42,24 +43,11 @@ impl Registry {
     pub(super) fn add(&self, state: Arc<DependencyState>) -> Result<(), AddError> {
         let _change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let states = self.now();
-        let name = &state.dependency.name;
-        let (kind, text) = if states.iter().any(|other| other.dependency.name == *name) {
-            let text = format!("dependency {name:?} already exists");
-            (AddErrorKind::NameTaken, text)
-        } else if states.len() >= MAX_DEPENDENCIES {
-            let text =
-                format!("dependency {name:?}: {MAX_DEPENDENCIES} dependencies already exist");
-            (AddErrorKind::TooMany, text)
-        } else {
-            let longer = states.iter().cloned().chain([state]).collect();
-            self.states.store(Arc::new(longer));
-            return Ok(());
-        };
-        Err(AddError {
-            name: name.clone(),
-            kind,
-            text,
-        })
+        let existing = states.iter().map(|state| &state.dependency);
+        check_addition(existing, &state.dependency)?;
+        let longer = states.iter().cloned().chain([state]).collect();
+        self.states.store(Arc::new(longer));
+        Ok(())
     }
 
     pub(super) fn remove(&self, name: &str) -> Option<Arc<DependencyState>> {
@@ -73,6 +61,27 @@ impl Registry {
         self.states.store(Arc::new(states));
         Some(state)
     }
+}
+
+/// Whether `new` can join the dependencies that `exist`.
+pub(super) fn check_addition<'a>(
+    mut exist: impl ExactSizeIterator<Item = &'a Dependency>,
+    new: &Dependency,
+) -> Result<(), AddError> {
+    let (name, count) = (&new.name, exist.len());
+    let (kind, fault) = if exist.any(|other| other.name == *name) {
+        (AddErrorKind::NameTaken, " already exists".to_owned())
+    } else if count >= MAX_DEPENDENCIES {
+        let fault = format!(": {MAX_DEPENDENCIES} dependencies already exist");
+        (AddErrorKind::TooMany, fault)
+    } else {
+        return Ok(());
+    };
+    Err(AddError {
+        name: name.clone(),
+        kind,
+        text: format!("dependency {name:?}{fault}"),
+    })
 }
 
 /// The error of [`Health::add`](crate::Health::add). It displays as one line with the name.

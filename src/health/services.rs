@@ -37,6 +37,20 @@ impl Health {
         }
     }
 
+    /// Panics if a name is mapped to a group that does not exist.
+    #[track_caller]
+    pub(super) fn check_mapped_groups(&self) {
+        for service in &self.shared.grpc.mapped {
+            if let Probe::Group(group) = &service.probe {
+                assert!(
+                    self.has_group(group),
+                    "no dependency is in the group {group:?} ({})",
+                    service.mapped_at
+                );
+            }
+        }
+    }
+
     /// Returns each name that `List` answers to such a caller, once; `None` if there are too many.
     pub(crate) fn listed_names(&self, sees_details: bool) -> Option<Vec<String>> {
         let mapped = self.shared.grpc.mapped.iter();

@@ -1,5 +1,10 @@
 use std::{future::poll_fn, io, pin::pin, task::Poll, time::Duration};
 
+#[cfg(unix)]
+use tokio::signal::unix;
+#[cfg(windows)]
+use tokio::signal::windows;
+
 use super::Health;
 
 impl Health {
@@ -36,15 +41,15 @@ impl Health {
         &self,
         delay: Duration,
     ) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let mut signals = match Signals::install() {
+        let (mut terminate, mut interrupt) = match install() {
             Ok(signals) => signals,
             Err(error) => panic!("cannot install a signal handler: {error}"),
         };
         let health = self.clone();
         async move {
-            signals.recv().await;
-            let drained = health.drain(delay);
-            first(drained, signals.recv()).await;
+            first(terminate.recv(), interrupt.recv()).await;
+            let second = first(terminate.recv(), interrupt.recv());
+            first(health.drain(delay), second).await;
             // After a second signal the server stops before the delay is over: open watches end now.
             #[cfg(feature = "grpc")]
             health.end_watches_after(Duration::ZERO);
@@ -53,7 +58,7 @@ impl Health {
 }
 
 /// Resolves when the first of both futures does.
-async fn first(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
+async fn first<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) {
     let (mut a, mut b) = (pin!(a), pin!(b));
     poll_fn(|cx| {
         if a.as_mut().poll(cx).is_ready() || b.as_mut().poll(cx).is_ready() {
@@ -66,56 +71,14 @@ async fn first(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
 }
 
 #[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn install() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn recv(&mut self) {
-        let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
-        first(
-            async { terminate.recv().await.unwrap_or_default() },
-            async { interrupt.recv().await.unwrap_or_default() },
-        )
-        .await;
-    }
+fn install() -> io::Result<(unix::Signal, unix::Signal)> {
+    let terminate = unix::signal(unix::SignalKind::terminate())?;
+    Ok((terminate, unix::signal(unix::SignalKind::interrupt())?))
 }
 
 #[cfg(windows)]
-struct Signals {
-    ctrl_c: tokio::signal::windows::CtrlC,
-    ctrl_break: tokio::signal::windows::CtrlBreak,
-}
-
-#[cfg(windows)]
-impl Signals {
-    fn install() -> io::Result<Self> {
-        use tokio::signal::windows::{ctrl_break, ctrl_c};
-
-        Ok(Self {
-            ctrl_c: ctrl_c()?,
-            ctrl_break: ctrl_break()?,
-        })
-    }
-
-    async fn recv(&mut self) {
-        let (ctrl_c, ctrl_break) = (&mut self.ctrl_c, &mut self.ctrl_break);
-        first(async { ctrl_c.recv().await.unwrap_or_default() }, async {
-            ctrl_break.recv().await.unwrap_or_default()
-        })
-        .await;
-    }
+fn install() -> io::Result<(windows::CtrlC, windows::CtrlBreak)> {
+    Ok((windows::ctrl_c()?, windows::ctrl_break()?))
 }
 
 #[cfg(all(test, feature = "grpc"))]

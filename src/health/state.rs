@@ -237,7 +237,7 @@ impl DependencyState {
         let (mut result, active) = self.flight.peek();
         let is_refreshed = self.dependency.settings.refresh_every.is_some();
         if is_refreshed
-            && let Some(overdue) = result.clone()
+            && let Some(overdue) = &result
             && !overdue.is_usable(now)
             && overdue.reason != Some(Reason::Stale)
         {

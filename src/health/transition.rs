@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer};
 use tokio::{
     sync::broadcast::{Receiver, Sender, channel},
     time::Instant,
@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     dependency::Dependency,
     monitor::{result::LastResult, single_flight::Published},
-    report::{Reason, Status},
+    report::{Reason, Status, whole_millis},
 };
 
 /// The most transitions that wait for a subscriber. After that it gets the last one of each dependency.
@@ -39,12 +39,14 @@ const CAPACITY: usize = 256;
 /// {"name":"database","kind":"postgres","required":true,"from":"up","to":"down",
 ///  "reason":"timeout","message":"no answer within 800 ms","previous_for_ms":86400000}
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Transition {
     /// The name of the dependency.
+    #[serde(serialize_with = "as_text")]
     pub name: Arc<str>,
     /// The kind, as in `postgres`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Cow<'static, str>>,
     /// Whether readiness fails if the dependency is down.
     pub required: bool,
@@ -53,13 +55,25 @@ pub struct Transition {
     /// The new status.
     pub to: Status,
     /// The reason why it is not up.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The message of the check, without credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Cow<'static, str>>,
     /// How long the previous status lasted.
+    #[serde(rename = "previous_for_ms", serialize_with = "as_millis")]
     pub previous_for: Duration,
     /// When the run ended that changed the status.
+    #[serde(skip)]
     pub at: Instant,
+}
+
+fn as_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn as_millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(whole_millis(*time))
 }
 
 impl Transition {
@@ -91,28 +105,6 @@ impl Transition {
             previous_for: result.ended.saturating_duration_since(since),
             at: result.ended,
         })
-    }
-}
-
-impl Serialize for Transition {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", &*self.name)?;
-        if let Some(kind) = &self.kind {
-            map.serialize_entry("kind", kind)?;
-        }
-        map.serialize_entry("required", &self.required)?;
-        map.serialize_entry("from", &self.from)?;
-        map.serialize_entry("to", &self.to)?;
-        if let Some(reason) = self.reason {
-            map.serialize_entry("reason", &reason)?;
-        }
-        if let Some(message) = &self.message {
-            map.serialize_entry("message", message)?;
-        }
-        let previous_for = u64::try_from(self.previous_for.as_millis()).unwrap_or(u64::MAX);
-        map.serialize_entry("previous_for_ms", &previous_for)?;
-        map.end()
     }
 }
 
@@ -208,7 +200,7 @@ pub(super) fn log(dependency: &Dependency, published: &Published<LastResult>, ca
     let outage_ms = previous
         .and_then(|previous| previous.failing_since)
         .map(|since| published.value.started.saturating_duration_since(since))
-        .map(|outage| u64::try_from(outage.as_millis()).unwrap_or(u64::MAX));
+        .map(whole_millis);
     tracing::info!(target: "tower_health", dependency = name, %from, %to, reason, outage_ms, "dependency is {to}");
 }
 
