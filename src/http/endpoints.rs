@@ -26,7 +26,8 @@ pub(super) struct LayerSettings {
     pub(super) details: Access,
     pub(super) allow: Access,
     pub(super) forward_denied: bool,
-    pub(super) codes: Codes,
+    /// The status code for each status, in the order of `Status`.
+    pub(super) codes: [StatusCode; 4],
     pub(super) format: Format,
     pub(super) without_measurements: bool,
     pub(super) envoy_headers: bool,
@@ -73,13 +74,8 @@ pub(super) struct Representation {
     pub(super) full: ArcSwapOption<RenderedAnswer>,
 }
 
-/// The endpoint of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EndpointMatch<'p> {
-    pub(super) endpoint: usize,
-    /// The last segment of a dependency path, percent-encoded.
-    pub(super) name: Option<&'p str>,
-}
+/// The index of an endpoint; for a dependency path its last segment, percent-encoded.
+pub(super) type EndpointMatch<'p> = (usize, Option<&'p str>);
 
 impl Endpoints {
     pub(super) fn new(mut settings: LayerSettings) -> Self {
@@ -127,20 +123,14 @@ fn find<'e, 'p>(
             continue;
         };
         if rest.is_empty() {
-            return Some(EndpointMatch {
-                endpoint,
-                name: None,
-            });
+            return Some((endpoint, None));
         }
         // A later exact match takes precedence: `/health/detail` over `/health`.
         if let Some(name) = rest.strip_prefix('/')
             && !name.is_empty()
             && !name.contains('/')
         {
-            below = Some(EndpointMatch {
-                endpoint,
-                name: Some(name),
-            });
+            below = Some((endpoint, Some(name)));
         }
     }
     below
@@ -182,7 +172,7 @@ impl Endpoint {
         Self {
             path: path.path.clone(),
             #[cfg(feature = "metrics")]
-            metrics: ProbeMetrics::new(&path.probe, settings.codes.0),
+            metrics: ProbeMetrics::new(&path.probe, settings.codes),
             probe: path.probe.clone(),
             representations,
         }
@@ -230,45 +220,21 @@ impl Representation {
         }
     }
 
-    pub(super) fn code(&self, status: Status, codes: Codes) -> StatusCode {
+    pub(super) fn code(&self, status: Status, codes: &[StatusCode; 4]) -> StatusCode {
         if self.always_ok {
             StatusCode::OK
         } else {
-            codes.of(status)
+            codes[status as usize]
         }
-    }
-}
-
-/// The status code for each status, in the order of `Status`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Codes([StatusCode; 4]);
-
-impl Default for Codes {
-    fn default() -> Self {
-        let mut codes = Self([StatusCode::SERVICE_UNAVAILABLE; 4]);
-        codes.set(Status::Up, StatusCode::OK);
-        codes.set(Status::Degraded, StatusCode::OK);
-        codes
-    }
-}
-
-impl Codes {
-    pub(super) fn set(&mut self, status: Status, code: StatusCode) {
-        self.0[status as usize] = code;
-    }
-
-    fn of(self, status: Status) -> StatusCode {
-        self.0[status as usize]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{EndpointMatch, find, path_fault};
+    use super::{find, path_fault};
 
     fn found<'p>(endpoints: &[&str], path: &'p str) -> Option<(usize, Option<&'p str>)> {
         find(endpoints.iter().copied(), path)
-            .map(|EndpointMatch { endpoint, name }| (endpoint, name))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::body::Grpc;
 use super::{
     HealthService,
     body::{KeepBody, Mode, Plain},
-    endpoints::{Codes, Endpoints, LayerSettings, ProbePath, path_fault},
+    endpoints::{Endpoints, LayerSettings, ProbePath, path_fault},
 };
 use crate::{access::Access, health::Health, probe::Probe, render::Format, report::Status};
 
@@ -20,6 +20,13 @@ const DEFAULT_PATHS: [(&str, Probe); 4] = [
     ("/readyz", Probe::Readiness),
     ("/startupz", Probe::Startup),
     ("/health", Probe::Full),
+];
+
+const DEFAULT_CODES: [StatusCode; 4] = [
+    StatusCode::OK,
+    StatusCode::OK,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::SERVICE_UNAVAILABLE,
 ];
 
 /// Answers probes in front of any HTTP service.
@@ -67,7 +74,7 @@ impl HealthLayer {
                 details: Access::nobody(),
                 allow: Access::everybody(),
                 forward_denied: false,
-                codes: Codes::default(),
+                codes: DEFAULT_CODES,
                 format: Format::json(),
                 without_measurements: false,
                 envoy_headers: false,
@@ -241,7 +248,7 @@ impl<M: Mode> HealthLayer<M> {
             !is_empty && !code.is_informational(),
             "the status code {code} allows no body"
         );
-        self.with(|settings| settings.codes.set(status, code))
+        self.with(|settings| settings.codes[status as usize] = code)
     }
 
     /// Marks each answer with a [`ProbeMark`](crate::service::ProbeMark), for outer layers.
@@ -270,8 +277,7 @@ impl<M: Mode> HealthLayer<M> {
         if M::ANSWERS_GRPC && crate::grpc::is_call(uri.path()) {
             return true;
         }
-        let found = self.endpoints().find(uri.path());
-        found.is_some_and(|found| found.name.is_none())
+        matches!(self.endpoints().find(uri.path()), Some((_, None)))
     }
 
     /// Changes the settings, and drops the endpoints that were made from them.

@@ -100,7 +100,7 @@ impl Endpoints {
         request: &mut Request<A>,
     ) -> Option<Answer<M::AnswerBody>> {
         let found = self.find(request.uri().path())?;
-        let endpoint = found.endpoint;
+        let (endpoint, _) = found;
         let handling = self.handle(found, request)?;
         let headers = request.headers_mut();
         let (probe, mut evaluation, query) = match handling {
@@ -137,20 +137,24 @@ impl Endpoints {
         })))
     }
 
-    fn handle<A>(&self, found: EndpointMatch<'_>, request: &Request<A>) -> Option<Handling> {
+    fn handle<A>(
+        &self,
+        (index, name): EndpointMatch<'_>,
+        request: &Request<A>,
+    ) -> Option<Handling> {
         let head = RequestHead::of(request, self.settings.health.missing_peer());
-        let endpoint = &self.endpoints[found.endpoint];
+        let endpoint = &self.endpoints[index];
         let is_head = *request.method() == Method::HEAD;
         let is_readable = is_head || *request.method() == Method::GET;
         let may_probe = self.settings.allow.allows(&head);
         let detail = || self.settings.details.detail(&head);
         let probe = |detail| ProbeRequest {
-            endpoint: found.endpoint,
+            endpoint: index,
             representation: endpoint.negotiate(request.headers()),
             detail,
             is_head,
         };
-        if let Some(name) = found.name {
+        if let Some(name) = name {
             // Every other path below a probe path belongs to the app.
             if !may_probe || !is_readable || detail() != Detail::Full {
                 return None;
@@ -264,7 +268,7 @@ impl Endpoints {
         let answer = RenderedAnswer::new(
             evaluated.epoch,
             evaluated.valid_until,
-            representation.code(status, self.settings.codes),
+            representation.code(status, &self.settings.codes),
             representation.format.render(&view),
         );
         let decides_rotation = matches!(endpoint.probe, Probe::Readiness | Probe::Group(_));
