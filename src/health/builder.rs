@@ -24,7 +24,7 @@ const RESERVED_KEYS: [&str; 4] = ["status", "reason", "message", "checks"];
 impl Health {
     /// Makes a builder without dependencies.
     pub fn builder() -> HealthBuilder {
-        HealthBuilder::new()
+        HealthBuilder::default()
     }
 }
 
@@ -47,8 +47,8 @@ struct DeclaredGroup {
     declared_at: &'static Location<'static>,
 }
 
-impl HealthBuilder {
-    fn new() -> Self {
+impl Default for HealthBuilder {
+    fn default() -> Self {
         Self {
             dependencies: Vec::new(),
             groups: Vec::new(),
@@ -61,7 +61,9 @@ impl HealthBuilder {
             grpc: GrpcSettings::default(),
         }
     }
+}
 
+impl HealthBuilder {
     /// Adds a required dependency with default settings.
     ///
     /// # Panics
@@ -267,7 +269,7 @@ impl HealthBuilder {
         let health = Health {
             shared: Arc::new(SharedState {
                 registry: Arc::new(Registry::new(states.collect(), context.clone())),
-                refresher: Refresher::new(self.timing.refresh_every),
+                refresher: Refresher::default(),
                 groups: self.groups.into_iter().map(|group| group.name).collect(),
                 info: self.info.into(),
                 timing: self.timing,
@@ -280,13 +282,7 @@ impl HealthBuilder {
         };
         #[cfg(feature = "grpc")]
         health.check_mapped_groups();
-        health.keep_refreshing();
+        health.shared.keep_refreshing();
         health
-    }
-}
-
-impl Default for HealthBuilder {
-    fn default() -> Self {
-        Self::new()
     }
 }

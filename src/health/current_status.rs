@@ -52,7 +52,7 @@ impl Health {
     ) -> CurrentStatus {
         let probe = target.probe();
         if starts_runs {
-            self.keep_refreshing();
+            self.shared.keep_refreshing();
         }
         self.latch(now);
         // Liveness and startup do not change in a drain: otherwise a prober of them would kill the app.

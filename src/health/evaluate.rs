@@ -59,7 +59,7 @@ impl Health {
 
     /// Evaluates what `probe` covers, without the dependencies and groups called `names`. Runs that are due start.
     pub(crate) fn evaluate(&self, probe: &Probe, names: &[String]) -> Evaluation {
-        self.keep_refreshing();
+        self.shared.keep_refreshing();
         // Out of rotation the answer is 503 whatever a run finds: runs start, and the caller does not wait.
         let is_out = follows_lifecycle(probe) && self.is_out_of_rotation();
         let mut evaluation = Evaluation::covering(self, probe, names, |state, now| {
@@ -74,7 +74,7 @@ impl Health {
 
     /// Evaluates the dependency called `name`; `None` if `probe` does not cover it.
     pub(crate) fn evaluate_dependency(&self, probe: &Probe, name: &str) -> Option<Evaluation> {
-        self.keep_refreshing();
+        self.shared.keep_refreshing();
         let is_named = |state: &DependencyState| {
             &*state.dependency.name == name && state.dependency.is_covered_by(probe)
         };

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -55,8 +55,10 @@ pub(super) struct SharedState {
 }
 
 impl SharedState {
+    /// Starts the background refresh, if it is set or a subscriber exists, and it does not run.
     pub(super) fn keep_refreshing(&self) {
-        self.refresher.keep_running(&self.registry);
+        let period = self.timing.refresh_every;
+        self.refresher.keep_running(&self.registry, period);
     }
 }
 
@@ -84,13 +86,14 @@ impl Health {
                 text,
             });
         }
-        dependency.settings.refresh_every = self.refresh_period();
+        dependency.settings.refresh_every = self.shared.timing.refresh_every;
         let state = DependencyState::new(dependency, self.shared.registry.context.clone());
         self.shared.registry.add(state.clone())?;
         warning::log(&self.shared.timing.warnings_of(&state.dependency));
         // After the list: a reader of the new epoch gets the new list.
         self.context().epoch.advance();
-        if self.keep_refreshing() {
+        self.shared.keep_refreshing();
+        if self.shared.timing.refresh_every.is_some() {
             state.refresh(Instant::now());
         }
         Ok(())
@@ -162,16 +165,6 @@ impl Health {
         let has = |groups: &[Cow<'_, str>]| groups.iter().any(|name| name == group);
         let states = self.states();
         has(&self.shared.groups) || states.iter().any(|state| has(&state.dependency.groups))
-    }
-
-    /// Starts the background refresh, if it is set and does not run. Returns whether it is set.
-    pub(super) fn keep_refreshing(&self) -> bool {
-        self.shared.keep_refreshing();
-        self.refresh_period().is_some()
-    }
-
-    pub(super) fn refresh_period(&self) -> Option<Duration> {
-        self.shared.timing.refresh_every
     }
 
     /// When a caller that comes at `now` gets its answer at the latest.

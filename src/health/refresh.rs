@@ -21,11 +21,8 @@ const MAX_ROUND_PAUSE: Duration = Duration::from_secs(1);
 const OVERDUE_AFTER: Duration = Duration::from_secs(1);
 
 /// The background refresh of one handle. Dropping it ends the task.
-#[derive(Debug)]
-pub(super) struct Refresher {
-    period: Option<Duration>,
-    task: Mutex<Option<RefreshTask>>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Refresher(Mutex<Option<RefreshTask>>);
 
 #[derive(Debug)]
 struct RefreshTask {
@@ -35,21 +32,14 @@ struct RefreshTask {
 }
 
 impl Refresher {
-    pub(super) fn new(period: Option<Duration>) -> Self {
-        Self {
-            period,
-            task: Mutex::new(None),
-        }
-    }
-
     /// Starts the task, if there is work for it, it does not run yet, and a runtime is here.
     ///
     /// Each caller calls this, because a handle may be built before its runtime and outlive it.
-    pub(super) fn keep_running(&self, registry: &Arc<Registry>) {
-        if self.period.is_none() && !registry.context.broadcaster.has_subscribers() {
+    pub(super) fn keep_running(&self, registry: &Arc<Registry>, period: Option<Duration>) {
+        if period.is_none() && !registry.context.broadcaster.has_subscribers() {
             return;
         }
-        let mut task = lock(&self.task);
+        let mut task = lock(&self.0);
         let now = Instant::now();
         if let Some(task) = &*task
             && !task.handle.is_finished()
@@ -61,9 +51,9 @@ impl Refresher {
             return;
         }
         // A random first phase, so that the replicas of an app do not check at the same moment.
-        let first = self.period.unwrap_or_default().mul_f64(random_share());
+        let first = period.unwrap_or_default().mul_f64(random_share());
         let next = Arc::new(Mutex::new(now + first));
-        let rounds = run_rounds(Arc::downgrade(registry), self.period, first, next.clone());
+        let rounds = run_rounds(Arc::downgrade(registry), period, first, next.clone());
         let previous = task.replace(RefreshTask {
             handle: tokio::spawn(rounds).abort_handle(),
             next,
@@ -76,7 +66,7 @@ impl Refresher {
 
 impl Drop for Refresher {
     fn drop(&mut self) {
-        if let Some(task) = &*lock(&self.task) {
+        if let Some(task) = &*lock(&self.0) {
             task.handle.abort();
         }
     }

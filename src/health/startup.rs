@@ -1,4 +1,4 @@
-use std::{borrow::Cow, error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -105,48 +105,41 @@ impl Health {
 ///
 /// Its `Debug` is the same line, because a `main` that returns the error prints that.
 #[derive(Clone)]
-pub struct NotReady {
-    failing: Vec<ReportEntry>,
-    reason: Option<Reason>,
-    message: Option<Cow<'static, str>>,
-}
+pub struct NotReady(Report);
 
 impl NotReady {
-    fn of(report: Report) -> Self {
-        let mut failing = report.entries;
-        failing.retain(|entry| entry.effective_status() >= Status::Unknown);
-        Self {
-            failing,
-            // Not ready already means not started.
-            reason: report.reason.filter(|reason| *reason != Reason::Starting),
-            message: report.message,
-        }
+    fn of(mut report: Report) -> Self {
+        let fails = |entry: &ReportEntry| entry.effective_status() >= Status::Unknown;
+        report.entries.retain(fails);
+        // Not ready already means not started.
+        report.reason = report.reason.filter(|reason| *reason != Reason::Starting);
+        Self(report)
     }
 
     /// The duration of the longest failed run.
     fn longest_run(&self) -> Duration {
-        let durations = self.failing.iter().filter_map(|entry| entry.duration);
+        let durations = self.failing().iter().filter_map(|entry| entry.duration);
         durations.max().unwrap_or_default()
     }
 
     /// How soon the oldest failure must be checked again.
     fn retry_after(&self) -> Duration {
-        let ages = self.failing.iter().filter_map(|entry| entry.age);
+        let ages = self.failing().iter().filter_map(|entry| entry.age);
         RETRY_AFTER.saturating_sub(ages.max().unwrap_or_default())
     }
 
     fn has_reason(&self) -> bool {
-        !self.failing.is_empty() || self.reason.is_some()
+        !self.failing().is_empty() || self.reason().is_some()
     }
 
     /// Returns the required dependencies that are down or unknown, in the order of registration.
     pub fn failing(&self) -> &[ReportEntry] {
-        &self.failing
+        &self.0.entries
     }
 
     /// Returns `draining` or `maintenance`, if the app is out of rotation.
     pub fn reason(&self) -> Option<Reason> {
-        self.reason
+        self.0.reason
     }
 }
 
@@ -154,14 +147,14 @@ impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("not ready")?;
         let mut separator = ": ";
-        if let Some(reason) = self.reason {
+        if let Some(reason) = self.reason() {
             write!(f, "{separator}{reason}")?;
-            if let Some(message) = &self.message {
+            if let Some(message) = &self.0.message {
                 write!(f, " ({message})")?;
             }
             separator = "; ";
         }
-        for entry in &self.failing {
+        for entry in self.failing() {
             write!(f, "{separator}{} is {}", entry.name, entry.status)?;
             if let Some(reason) = entry.reason {
                 write!(f, " ({reason}")?;

@@ -31,7 +31,7 @@ impl Health {
                 shared: Arc::downgrade(&self.shared),
             }
         };
-        self.keep_refreshing();
+        self.shared.keep_refreshing();
         transitions
     }
 }
