@@ -16,7 +16,7 @@ const TARGET: &str = "tower_health";
 pub(crate) fn record(dependency: &Dependency, last: &LastResult, is_run: bool) {
     with_recorder(describe);
     // Absent before the first result: a new gauge is 0, which would mean down.
-    if let Some(value) = status_value(last.status) {
+    if let Some(value) = last.status.number() {
         gauge_of(dependency, CHECK_STATUS).set(value);
     }
     gauge_of(dependency, CHECK_CONSECUTIVE_FAILURES).set(last.failures);
@@ -46,7 +46,7 @@ pub(crate) fn record(dependency: &Dependency, last: &LastResult, is_run: bool) {
 ///
 /// A recorder keeps every series, and a status of 0 would be a permanent outage.
 pub(crate) fn retire(dependency: &Dependency, last: &LastResult) {
-    if status_value(last.status).is_some() {
+    if last.status.number().is_some() {
         gauge_of(dependency, CHECK_STATUS).set(f64::NAN);
     }
     gauge_of(dependency, CHECK_CONSECUTIVE_FAILURES).set(f64::NAN);
@@ -70,15 +70,5 @@ fn set_pool(dependency: &Dependency, pool: PoolStats, value: impl Fn(u32) -> f64
         let name = dependency.name.clone();
         gauge!(target: TARGET, POOL_CONNECTIONS, "check" => name, "state" => state)
             .set(value(count));
-    }
-}
-
-/// `None` while fewer runs have ended than a threshold requires.
-fn status_value(status: Status) -> Option<f64> {
-    match status {
-        Status::Up => Some(1.0),
-        Status::Degraded => Some(0.5),
-        Status::Down => Some(0.0),
-        Status::Unknown => None,
     }
 }

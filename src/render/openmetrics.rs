@@ -2,12 +2,12 @@
 //!
 //! The names are those of the `metrics` feature. Without details there is one gauge, the overall status.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use bytes::Bytes;
 
 use super::view::View;
-use crate::report::{ReportEntry, Status};
+use crate::report::ReportEntry;
 
 pub(super) fn openmetrics(view: &View<'_>) -> Bytes {
     Exposition(view).to_string().into()
@@ -21,20 +21,13 @@ impl fmt::Display for Exposition<'_, '_> {
         if view.single_entry().is_none() {
             let help = "What the probe answers: 1 up, 0.5 degraded, 0 down or unknown.";
             write_head(f, "health_status", help)?;
-            writeln!(f, "health_status {}", number(view.status()))?;
+            let number = view.status().number().unwrap_or_default();
+            writeln!(f, "health_status {number}")?;
         }
         for family in &FAMILIES {
             family.write(f, view)?;
         }
         f.write_str("# EOF\n")
-    }
-}
-
-const fn number(status: Status) -> f64 {
-    match status {
-        Status::Up => 1.0,
-        Status::Degraded => 0.5,
-        Status::Unknown | Status::Down => 0.0,
     }
 }
 
@@ -50,11 +43,7 @@ const FAMILIES: [Family; 6] = [
     Family {
         name: "health_check_status",
         help: "The dependency: 1 up, 0.5 degraded, 0 down; none while unknown.",
-        samples: |entry| {
-            // As in the `metrics` feature: 0 would be an outage at each start.
-            let status = Some(entry.status).filter(|status| *status != Status::Unknown);
-            single(status.map(number))
-        },
+        samples: |entry| single(entry.status.number()),
     },
     Family {
         name: "health_check_duration_seconds",
@@ -107,7 +96,7 @@ impl Family {
                     write_head(f, self.name, self.help)?;
                     has_head = true;
                 }
-                let (name, check) = (self.name, LabelValue(&entry.name));
+                let (name, check) = (self.name, escape(&entry.name));
                 writeln!(f, "{name}{{check=\"{check}\"{labels}}} {value}")?;
             }
         }
@@ -124,18 +113,10 @@ fn write_head(f: &mut fmt::Formatter<'_>, name: &str, help: &str) -> fmt::Result
     writeln!(f, "# HELP {name} {help}")
 }
 
-/// The value of a label, escaped.
-struct LabelValue<'a>(&'a str);
-
-impl fmt::Display for LabelValue<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '\\' => f.write_str("\\\\"),
-            '"' => f.write_str("\\\""),
-            '\n' => f.write_str("\\n"),
-            c => f.write_char(c),
-        })
-    }
+/// Escapes the value of a label.
+fn escape(text: &str) -> String {
+    let text = text.replace('\\', r"\\").replace('"', "\\\"");
+    text.replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl ReportEntry {
         serialize_some(
             map,
             "observations",
-            (!values.is_empty()).then_some(AsMap(values)),
+            (!values.is_empty()).then(|| AsMap(values.iter().map(|(name, value)| (name, value)))),
         )?;
         serialize_some(map, "last_up_ms", last_up.map(whole_millis))?;
         serialize_some(map, "never_up", never_up.then_some(true))?;
@@ -188,11 +188,16 @@ pub(crate) fn serialize_some<M: SerializeMap>(
 }
 
 /// Pairs as a JSON object, in their order.
-struct AsMap<'a>(&'a [(Cow<'static, str>, ObservedValue)]);
+pub(crate) struct AsMap<I>(pub(crate) I);
 
-impl Serialize for AsMap<'_> {
+impl<I, K, V> Serialize for AsMap<I>
+where
+    I: Iterator<Item = (K, V)> + Clone,
+    K: Serialize,
+    V: Serialize,
+{
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+        serializer.collect_map(self.0.clone())
     }
 }
 

@@ -32,7 +32,7 @@ pub use self::{
     status::Status,
 };
 pub(crate) use self::{
-    entry::{Excluded, rounded_millis, serialize_some, whole_millis},
+    entry::{AsMap, Excluded, rounded_millis, serialize_some, whole_millis},
     history::History,
     observation::{Observations, bounded, one_line},
     redact::without_credentials,

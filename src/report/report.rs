@@ -2,7 +2,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{Reason, ReportEntry, Status, serialize_some};
+use super::{AsMap, Reason, ReportEntry, Status, serialize_some};
 
 /// The result of one probe as data: the overall status and the entries of the dependencies.
 ///
@@ -84,17 +84,9 @@ impl Serialize for Report {
         for (name, value) in self.info.iter() {
             map.serialize_entry(name, value)?;
         }
-        map.serialize_entry("checks", &EntriesByName(&self.entries))?;
+        let checks = self.entries.iter().map(|entry| (&*entry.name, entry));
+        map.serialize_entry("checks", &AsMap(checks))?;
         map.end()
-    }
-}
-
-/// A JSON object from name to entry, in the order of registration.
-struct EntriesByName<'a>(&'a [ReportEntry]);
-
-impl Serialize for EntriesByName<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|entry| (&*entry.name, entry)))
     }
 }
 

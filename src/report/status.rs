@@ -33,6 +33,16 @@ impl Status {
             Self::Down => "down",
         }
     }
+
+    /// Returns the value in metrics; `None` while unknown, because 0 would be an outage at each start.
+    pub(crate) const fn number(self) -> Option<f64> {
+        match self {
+            Self::Up => Some(1.0),
+            Self::Degraded => Some(0.5),
+            Self::Down => Some(0.0),
+            Self::Unknown => None,
+        }
+    }
 }
 
 impl fmt::Display for Status {

@@ -23,7 +23,7 @@ use super::{
     time::Iso8601,
     view::{View, explanation},
 };
-use crate::report::{ObservedValue, ReportEntry, Status, rounded_millis, serialize_some};
+use crate::report::{AsMap, ObservedValue, ReportEntry, Status, rounded_millis, serialize_some};
 
 /// Info fields that are fields of the draft.
 const DRAFT_FIELDS: [&str; 4] = ["version", "releaseId", "serviceId", "description"];
@@ -63,31 +63,25 @@ impl Serialize for HealthJson<'_, '_> {
         serialize_some(&mut map, "notes", (!notes.is_empty()).then_some(notes))?;
         serialize_some(&mut map, "output", view.explanation())?;
         if !view.entries().is_empty() {
-            map.serialize_entry("checks", &Checks(view))?;
+            map.serialize_entry("checks", &AsMap(checks(view)))?;
         }
         map.end()
     }
 }
 
-struct Checks<'v, 'a>(&'v View<'a>);
-
-impl Serialize for Checks<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let view = self.0;
-        let mut map = serializer.serialize_map(None)?;
-        for entry in view.entries().iter().filter(|entry| !entry.is_excluded()) {
-            let component = without_colon(&entry.name);
-            let time = view.checked_at(entry).map(|time| Iso8601(time).to_string());
-            for (name, values) in measurements(entry, time.as_deref()) {
-                let key = format!("{component}:{}", without_colon(name));
-                map.serialize_entry(&key, &values)?;
-            }
-        }
-        map.end()
-    }
+/// Returns all measurements by their keys.
+fn checks<'a>(view: &View<'a>) -> impl Iterator<Item = (String, Vec<Measurement<'a>>)> + Clone {
+    let view = *view;
+    let checked = view.entries().iter().filter(|entry| !entry.is_excluded());
+    checked.flat_map(move |entry| {
+        let component = without_colon(&entry.name);
+        let time = view.checked_at(entry).map(|time| Iso8601(time).to_string());
+        let all = measurements(entry, time).into_iter();
+        all.map(move |(name, values)| (format!("{component}:{}", without_colon(name)), values))
+    })
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Measurement<'a> {
     component_id: &'a str,
@@ -100,12 +94,12 @@ struct Measurement<'a> {
     pool: Option<PoolSize>,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<&'a str>,
+    time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct PoolSize {
     max: u32,
     open: u32,
@@ -115,7 +109,7 @@ struct PoolSize {
 /// Returns the measurements of `entry`, each name once: several observations may have the same name.
 fn measurements<'a>(
     entry: &'a ReportEntry,
-    time: Option<&'a str>,
+    time: Option<String>,
 ) -> Vec<(&'a str, Vec<Measurement<'a>>)> {
     let measurement = |observed_value, observed_unit| Measurement {
         component_id: &entry.name,
@@ -124,7 +118,7 @@ fn measurements<'a>(
         observed_unit,
         pool: None,
         status: draft_status(entry.status),
-        time,
+        time: time.clone(),
         output: (entry.status != Status::Up).then(|| explanation(entry)),
     };
     let duration = entry.duration.map(rounded_millis);

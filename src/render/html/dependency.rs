@@ -13,44 +13,35 @@ const OLD: Duration = Duration::from_secs(10);
 
 pub(super) fn row(number: usize, entry: &ReportEntry, now: Option<SystemTime>) -> String {
     let status = entry.status;
-    let name = escape(&entry.name);
     let since = entry.status_for.zip(now);
     let since = since.map(|(ago, now)| format!("since {}", moment(ago, now)));
-    [
-        format!(
-            r##"<li class="row" id="d{number}" tabindex="-1" data-status="{status}" data-name="{name}"><div class="state"><p class="status"><svg class="icon" aria-hidden="true"><use href="#i-{status}"/></svg><span>{}</span></p>"##,
-            title(status)
-        ),
-        paragraph(
-            "small span",
-            entry.status_for.map(|ago| format!("for {}", span(ago))),
-        ),
+    let held = entry.status_for.map(|ago| format!("for {}", span(ago)));
+    let state = [
+        paragraph("small span", held),
         paragraph("small since", since),
         paragraph("small until", until(entry, now)),
-        format!(
-            r#"</div><div class="what"><div class="name"><h2>{name}</h2><span class="small kind">{}</span></div>"#,
-            escape(&kind(entry))
-        ),
+    ];
+    let what = [
         entry.reason.map(reason_note).unwrap_or_default(),
         paragraph("message", entry.message.as_deref().map(str::to_owned)),
-        paragraph("extra", joined(&measurements(entry))),
-        paragraph("small place", joined(&settings(entry))),
-        r#"</div><div class="runs">"#.to_owned(),
-        runs(entry),
-        "</div>".to_owned(),
-        entry.pool().map(pool_gauge).unwrap_or_default(),
-        "</li>".to_owned(),
-    ]
-    .concat()
+        paragraph("extra", measurements(entry)),
+        paragraph("small place", settings(entry)),
+    ];
+    format!(
+        r##"<li class="row" id="d{number}" tabindex="-1" data-status="{status}" data-name="{name}"><div class="state"><p class="status"><svg class="icon" aria-hidden="true"><use href="#i-{status}"/></svg><span>{title}</span></p>{state}</div><div class="what"><div class="name"><h2>{name}</h2><span class="small kind">{kind}</span></div>{what}</div><div class="runs">{runs}</div>{pool}</li>"##,
+        name = escape(&entry.name),
+        title = title(status),
+        state = state.concat(),
+        kind = escape(&kind(entry)),
+        what = what.concat(),
+        runs = runs(entry),
+        pool = entry.pool().map(pool_gauge).unwrap_or_default(),
+    )
 }
 
 fn paragraph(class: &str, text: Option<String>) -> String {
     let text = text.map(|text| format!(r#"<p class="{class}">{}</p>"#, escape(&text)));
     text.unwrap_or_default()
-}
-
-fn joined(parts: &[String]) -> Option<String> {
-    (!parts.is_empty()).then(|| parts.join(" · "))
 }
 
 /// Returns when it was up or degraded last, if it is neither now.
@@ -70,42 +61,44 @@ fn kind(entry: &ReportEntry) -> String {
         true => "required",
         false => "optional",
     };
+    let kind = entry.kind.iter().map(|kind| &**kind);
     let excluded = entry.is_excluded().then_some("excluded");
-    let parts = [entry.kind.as_deref(), Some(required), excluded];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    let parts: Vec<_> = kind.chain([required]).chain(excluded).collect();
+    parts.join(" · ")
 }
 
-fn measurements(entry: &ReportEntry) -> Vec<String> {
-    let mut parts = Vec::new();
-    match entry.consecutive_failures {
-        0 => {}
-        1 => parts.push("1 failed run".to_owned()),
-        failures => parts.push(format!("{failures} failed runs in a row")),
-    }
-    if let Some(pending) = entry.pending_for {
-        parts.push(format!("a run is pending for {}", span(pending)));
-    }
-    if let Some(age) = entry.age.filter(|age| *age >= OLD) {
-        parts.push(format!("checked {} ago", span(age)));
-    }
-    for (name, value) in entry.observations() {
-        parts.push(match value {
-            ObservedValue::Bool(value) => format!("{name} {value}"),
-            ObservedValue::Integer(value) => format!("{name} {value}"),
-            ObservedValue::Float(value) => format!("{name} {value}"),
-            ObservedValue::Text(value) => format!("{name} {value}"),
-        });
-    }
-    parts
+fn measurements(entry: &ReportEntry) -> Option<String> {
+    let failures = match entry.consecutive_failures {
+        0 => None,
+        1 => Some("1 failed run".to_owned()),
+        failures => Some(format!("{failures} failed runs in a row")),
+    };
+    let pending = entry.pending_for;
+    let pending = pending.map(|time| format!("a run is pending for {}", span(time)));
+    let age = entry.age.filter(|age| *age >= OLD);
+    let age = age.map(|age| format!("checked {} ago", span(age)));
+    let observations = entry.observations().map(|(name, value)| match value {
+        ObservedValue::Bool(value) => format!("{name} {value}"),
+        ObservedValue::Integer(value) => format!("{name} {value}"),
+        ObservedValue::Float(value) => format!("{name} {value}"),
+        ObservedValue::Text(value) => format!("{name} {value}"),
+    });
+    let parts = failures.into_iter().chain(pending).chain(age);
+    joined(parts.chain(observations))
 }
 
-fn settings(entry: &ReportEntry) -> Vec<String> {
+fn settings(entry: &ReportEntry) -> Option<String> {
     let target = entry.target.as_deref().map(str::to_owned);
     let timeout = entry.timeout;
     let timeout = timeout.map(|time| format!("timeout {}", setting(time)));
     let interval = entry.interval;
     let interval = interval.map(|time| format!("checked at most every {}", setting(time)));
-    [target, timeout, interval].into_iter().flatten().collect()
+    joined(target.into_iter().chain(timeout).chain(interval))
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> Option<String> {
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(" · "))
 }
 
 fn runs(entry: &ReportEntry) -> String {
