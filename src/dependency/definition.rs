@@ -37,7 +37,7 @@ pub struct Dependency {
     /// The calls of `optional` and `required_until_started`, in order. None: required.
     pub(super) requirements: Vec<Requirement>,
     /// The calls of `required_for` and `optional_for`, in order.
-    pub(super) exceptions: Vec<(Probe, bool)>,
+    pub(super) exceptions: Vec<(Probe, Requirement)>,
     /// Set only by `in_process`, which accepts no check behind a network.
     pub(crate) liveness: bool,
     pub(crate) readiness: bool,
@@ -141,7 +141,7 @@ impl Dependency {
     /// [`HealthBuilder::build`](crate::HealthBuilder::build) panics if the probe does not cover the dependency, or
     /// if the dependency is optional for the same probe. [`Health::add`](crate::Health::add) returns an error.
     pub fn required_for(mut self, probe: Probe) -> Self {
-        self.exceptions.push((probe, true));
+        self.exceptions.push((probe, Requirement::Required));
         self
     }
 
@@ -150,7 +150,7 @@ impl Dependency {
     /// The startup probe follows readiness unless it has a separate setting. Rejected like
     /// [`required_for`](Self::required_for).
     pub fn optional_for(mut self, probe: Probe) -> Self {
-        self.exceptions.push((probe, false));
+        self.exceptions.push((probe, Requirement::Optional));
         self
     }
 

@@ -8,28 +8,21 @@ impl Dependency {
     pub(crate) fn requirement(&self, probe: &Probe) -> Requirement {
         let exception = |probe: &Probe| {
             let mut all = self.exceptions.iter();
-            all.find(|(other, _)| other == probe).map(|(_, is)| *is)
+            all.find(|(other, _)| other == probe).map(|(_, it)| *it)
         };
         let exception = exception(probe).or_else(|| match probe {
             Probe::Startup => exception(&Probe::Readiness),
             _ => None,
         });
-        match exception {
-            Some(true) => Requirement::Required,
-            Some(false) => Requirement::Optional,
-            None => {
-                let last = self.requirements.last().copied();
-                last.unwrap_or(Requirement::Required)
-            }
-        }
+        let requirement = exception.or(self.requirements.last().copied());
+        requirement.unwrap_or(Requirement::Required)
     }
 
     /// Whether the dependency was made optional for exactly `probe`.
     #[cfg(feature = "grpc")]
     pub(crate) fn is_optional_for(&self, probe: &Probe) -> bool {
-        self.exceptions
-            .iter()
-            .any(|(other, is)| other == probe && !is)
+        let mut exceptions = self.exceptions.iter();
+        exceptions.any(|(other, it)| other == probe && *it == Requirement::Optional)
     }
 
     /// Whether `probe` covers the dependency.
@@ -74,9 +67,9 @@ impl Dependency {
         if self.requirements.windows(2).any(|two| two[0] != two[1]) {
             return Some("optional and required_until_started contradict each other".into());
         }
-        for (number, (probe, is_required)) in self.exceptions.iter().enumerate() {
+        for (number, (probe, requirement)) in self.exceptions.iter().enumerate() {
             let mut earlier = self.exceptions[..number].iter();
-            if earlier.any(|(other, is)| other == probe && is != is_required) {
+            if earlier.any(|(other, it)| other == probe && it != requirement) {
                 return Some(format!(
                     "required_for and optional_for {probe} contradict each other"
                 ));

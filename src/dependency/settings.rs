@@ -68,11 +68,6 @@ impl RunSettings {
         refresh.max(lifetime).unwrap_or(DEFAULT_LIFETIME)
     }
 
-    /// The period after a run that succeeded.
-    pub(crate) fn interval(&self) -> Duration {
-        self.period(false)
-    }
-
     fn set_lifetime(&self, failed: bool) -> Option<Duration> {
         let own = self.cache_failures_for.filter(|_| failed);
         own.or(self.cache_for)

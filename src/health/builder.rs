@@ -240,13 +240,9 @@ impl HealthBuilder {
     /// Adds each declared group to its members.
     #[track_caller]
     fn add_members(&mut self) {
-        for DeclaredGroup {
-            name,
-            members,
-            declared_at,
-        } in &self.groups
-        {
-            for member in members {
+        for group in &self.groups {
+            let (name, declared_at) = (&group.name, group.declared_at);
+            for member in &group.members {
                 let mut dependencies = self.dependencies.iter_mut();
                 let Some(dependency) = dependencies.find(|other| other.name() == member) else {
                     panic!("group {name:?}: no dependency {member:?} exists ({declared_at})");

@@ -1,5 +1,6 @@
 //! What a handle shares with its dependencies: the lifecycle, the epoch, and the subscribers.
 
+use arc_swap::ArcSwapOption;
 use std::{
     borrow::Cow,
     sync::{
@@ -8,21 +9,11 @@ use std::{
     },
 };
 #[cfg(feature = "grpc")]
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use tokio::sync::{Notify, futures::OwnedNotified};
 
-use arc_swap::ArcSwapOption;
 #[cfg(feature = "grpc")]
-use tokio::{
-    sync::{Notify, futures::OwnedNotified},
-    time::Instant,
-};
-
+use super::stream_shutdown::StreamShutdown;
 use super::transition::Broadcaster;
-#[cfg(feature = "grpc")]
-use crate::bounds::MAX_DURATION;
 use crate::report::Reason;
 
 #[derive(Debug, Default)]
@@ -123,53 +114,5 @@ impl Epoch {
     #[cfg(feature = "grpc")]
     pub(super) fn changed(&self) -> OwnedNotified {
         self.changed.clone().notified_owned()
-    }
-}
-
-/// How long watches stay open after `set_draining(true)`.
-///
-/// Long enough to revoke it, and too short to delay a shutdown.
-#[cfg(feature = "grpc")]
-const WATCH_GRACE: Duration = Duration::from_secs(1);
-
-/// When open watches end, if the app is still draining then.
-#[cfg(feature = "grpc")]
-#[derive(Debug, Default)]
-pub(super) struct StreamShutdown(Mutex<WatchEnd>);
-
-#[cfg(feature = "grpc")]
-#[derive(Clone, Copy, Debug, Default)]
-struct WatchEnd {
-    /// If draining was set without a delay.
-    after_grace: Option<Instant>,
-    /// If the app drains for a delay.
-    after_drain: Option<Instant>,
-}
-
-#[cfg(feature = "grpc")]
-impl StreamShutdown {
-    fn set_draining(&self, draining: bool) {
-        let mut end = self.end();
-        if draining {
-            end.after_grace = Some(Instant::now() + WATCH_GRACE);
-        } else {
-            *end = WatchEnd::default();
-        }
-    }
-
-    /// Plans the end for a drain of `delay`. The earliest end counts: the server stops then.
-    pub(super) fn drain_for(&self, delay: Duration) {
-        let at = Instant::now() + delay.min(MAX_DURATION);
-        let mut end = self.end();
-        end.after_drain = Some(end.after_drain.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    pub(super) fn planned_at(&self) -> Option<Instant> {
-        let end = self.end();
-        end.after_drain.or(end.after_grace)
-    }
-
-    fn end(&self) -> MutexGuard<'_, WatchEnd> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
 //! The current status of a gRPC name: that of the report, without making a report.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use tokio::time::Instant;
 
@@ -75,12 +75,24 @@ impl Health {
             if !(is_covered || waits_for_start && state.is_needed_to_start()) {
                 continue;
             }
-            let (status, valid_until) = self.status_of(state, now, starts_runs);
+            if starts_runs {
+                state.join_or_refresh(now, |last| {
+                    last.is_fresh(now) || now < last.started + MIN_PERIOD
+                });
+            }
+            let found = state.current(now, Outdated::Unknown(Reason::Pending, now));
+            let last = found.result.filter(|_| starts_runs);
+            let next_run = last.map_or(now, |last| last.started + MIN_PERIOD);
+            let valid_until = found.valid_until.max(next_run);
             current.valid_until = current.valid_until.min(valid_until);
             if is_covered {
                 is_missing = false;
-                let counts = status.is_serving() || target.requires(state, &probe);
-                let status = if counts { status } else { Status::Degraded };
+                let counts = found.status.is_serving() || target.requires(state, &probe);
+                let status = if counts {
+                    found.status
+                } else {
+                    Status::Degraded
+                };
                 current.status = current.status.max(status);
             }
         }
@@ -88,24 +100,6 @@ impl Health {
             current.status = current.status.max(Status::Unknown);
         }
         current
-    }
-
-    /// The status of one dependency, and until when it is valid.
-    fn status_of(
-        &self,
-        state: &Arc<DependencyState>,
-        now: Instant,
-        starts_runs: bool,
-    ) -> (Status, Instant) {
-        if starts_runs {
-            state.join_or_refresh(now, |last| {
-                last.is_fresh(now) || now < last.started + MIN_PERIOD
-            });
-        }
-        let current = state.current(now, Outdated::Unknown(Reason::Pending, now));
-        let last = current.result.filter(|_| starts_runs);
-        let next_run = last.map_or(now, |last| last.started + MIN_PERIOD);
-        (current.status, current.valid_until.max(next_run))
     }
 
     /// Evaluates what `target` covers; `None` for an unknown dependency.

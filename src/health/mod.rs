@@ -7,6 +7,8 @@
 //! - [`NotReady`] and [`AddError`] are the errors of an app that is not ready, and of a dependency that was not added.
 
 // A file imports those above it only.
+#[cfg(feature = "grpc")]
+mod stream_shutdown;
 mod transition;
 mod warning;
 

@@ -46,11 +46,13 @@ impl Health {
             if is_last || now >= deadline {
                 return Err(not_ready);
             }
-            let needed = not_ready.longest_run() + PUBLISH_ALLOWANCE;
+            let failing = not_ready.failing().iter();
+            let longest_run = failing.clone().filter_map(|entry| entry.duration).max();
+            let needed = longest_run.unwrap_or_default() + PUBLISH_ALLOWANCE;
             let last_attempt = deadline - needed.min((deadline - now) / 2);
-            let next = due
-                .min(now + not_ready.retry_after())
-                .max(now + MIN_RETRY_PAUSE);
+            let oldest = failing.filter_map(|entry| entry.age).max();
+            let retry_after = RETRY_AFTER.saturating_sub(oldest.unwrap_or_default());
+            let next = due.min(now + retry_after).max(now + MIN_RETRY_PAUSE);
             is_last = next >= last_attempt;
             sleep_until(next.min(last_attempt)).await;
         }
@@ -114,18 +116,6 @@ impl NotReady {
         // Not ready already means not started.
         report.reason = report.reason.filter(|reason| *reason != Reason::Starting);
         Self(report)
-    }
-
-    /// The duration of the longest failed run.
-    fn longest_run(&self) -> Duration {
-        let durations = self.failing().iter().filter_map(|entry| entry.duration);
-        durations.max().unwrap_or_default()
-    }
-
-    /// How soon the oldest failure must be checked again.
-    fn retry_after(&self) -> Duration {
-        let ages = self.failing().iter().filter_map(|entry| entry.age);
-        RETRY_AFTER.saturating_sub(ages.max().unwrap_or_default())
     }
 
     fn has_reason(&self) -> bool {

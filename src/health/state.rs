@@ -224,10 +224,10 @@ impl DependencyState {
             self.retire_metrics();
             return;
         }
-        transition::log(&self.dependency, published, cause);
         let is_required = self.is_required(&Probe::Readiness);
         let transition = Transition::of(&self.dependency, is_required, published, self.created_at);
         if let Some(transition) = transition {
+            transition::log(&transition, published, cause);
             self.context.broadcaster.publish(transition, &self.retired);
         }
     }
@@ -250,51 +250,34 @@ impl DependencyState {
             }
             result = self.flight.peek().0;
         }
-        let is_due = result.as_ref().is_none_or(|last| {
-            if is_refreshed {
-                !last.is_usable(now)
-            } else {
-                !last.is_fresh(now)
-            }
-        });
+        let valid_until = |last: &LastResult| match is_refreshed {
+            true => last.usable_until,
+            false => last.fresh_until,
+        };
+        let valid_until = result.as_deref().map_or(now, valid_until);
+        let is_due = valid_until <= now;
         let pending_since = active
             .filter(|active| active.is_stuck(now) || (is_due && !active.has_published))
             .map(|active| active.since);
-        let Some(last) = &result else {
-            return DependencySnapshot {
-                status: Status::Unknown,
-                reason: Some(Reason::Pending),
-                result,
-                pending_since,
-                valid_until: now,
-            };
-        };
-        let (status, reason) = match outdated {
+        let (status, reason) = match (&result, outdated) {
             // Without a waiting caller a result counts for its cache lifetime only.
-            Outdated::Unknown(Reason::Stale, requested_at)
-                if !is_refreshed && !last.is_fresh(requested_at) =>
-            {
-                (Status::Unknown, Some(Reason::Stale))
-            }
-            Outdated::Unknown(reason, requested_at)
-                if !is_refreshed && !last.is_usable(requested_at) =>
+            (Some(last), Outdated::Unknown(reason, requested_at))
+                if !is_refreshed
+                    && (!last.is_usable(requested_at)
+                        || reason == Reason::Stale && !last.is_fresh(requested_at)) =>
             {
                 (Status::Unknown, Some(reason))
             }
+            (Some(last), _) if last.status != Status::Unknown => (last.status, None),
             // Fewer runs have ended than a threshold requires.
-            _ if last.status == Status::Unknown => (Status::Unknown, Some(Reason::Pending)),
-            _ => (last.status, None),
+            _ => (Status::Unknown, Some(Reason::Pending)),
         };
         DependencySnapshot {
             status,
             reason,
-            pending_since,
-            valid_until: if is_refreshed {
-                last.usable_until
-            } else {
-                last.fresh_until
-            },
             result,
+            pending_since,
+            valid_until,
         }
     }
 
@@ -314,7 +297,7 @@ impl DependencyState {
             kind: self.dependency.kind.clone(),
             target: self.dependency.target.clone(),
             timeout: Some(self.dependency.settings.timeout),
-            interval: Some(self.dependency.settings.interval()),
+            interval: Some(self.dependency.settings.period(false)),
             required: is_required,
             status: current.status,
             reason: current.reason.or(shown.and_then(|last| last.reason)),

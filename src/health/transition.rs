@@ -182,27 +182,24 @@ pub(super) fn lock(latest: &Mutex<LatestEvents>) -> MutexGuard<'_, LatestEvents>
     latest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Logs `published` if it changed the status.
+/// Logs `transition`, which `published` made.
 #[cfg(feature = "tracing")]
-pub(super) fn log(dependency: &Dependency, published: &Published<LastResult>, cause: Option<&str>) {
-    let previous = published.previous.as_deref();
-    let from = previous.map_or(Status::Unknown, |previous| previous.status);
-    let to = published.value.status;
-    if from == to {
+pub(super) fn log(transition: &Transition, published: &Published<LastResult>, cause: Option<&str>) {
+    let Transition { name, from, to, .. } = transition;
+    let reason = transition.reason.map(Reason::as_str);
+    if *to == Status::Down {
+        tracing::warn!(target: "tower_health", dependency = &**name, %from, %to, reason, cause, "dependency is down");
         return;
     }
-    let name = &*dependency.name;
-    let reason = published.value.reason.map(Reason::as_str);
-    if to == Status::Down {
-        tracing::warn!(target: "tower_health", dependency = name, %from, %to, reason, cause, "dependency is down");
-        return;
-    }
-    let outage_ms = previous
-        .and_then(|previous| previous.failing_since)
+    let failing_since = published
+        .previous
+        .as_ref()
+        .and_then(|last| last.failing_since);
+    let outage_ms = failing_since
         .map(|since| published.value.started.saturating_duration_since(since))
         .map(whole_millis);
-    tracing::info!(target: "tower_health", dependency = name, %from, %to, reason, outage_ms, "dependency is {to}");
+    tracing::info!(target: "tower_health", dependency = &**name, %from, %to, reason, outage_ms, "dependency is {to}");
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(super) fn log(_: &Dependency, _: &Published<LastResult>, _: Option<&str>) {}
+pub(super) fn log(_: &Transition, _: &Published<LastResult>, _: Option<&str>) {}

@@ -60,12 +60,20 @@ pub enum ConfigWarningKind {
 }
 
 impl ConfigWarning {
-    pub(super) fn no_peer_address() -> Self {
+    /// Creates a warning about the handle.
+    fn new(kind: ConfigWarningKind, text: String) -> Self {
         Self {
             dependency: None,
-            kind: ConfigWarningKind::NoPeerAddress,
-            text: MissingPeer::TEXT.to_owned(),
+            kind,
+            text,
         }
+    }
+
+    pub(super) fn no_peer_address() -> Self {
+        Self::new(
+            ConfigWarningKind::NoPeerAddress,
+            MissingPeer::TEXT.to_owned(),
+        )
     }
 
     /// Returns the kind of the warning.
@@ -101,19 +109,18 @@ impl TimingSettings {
         self,
         dependencies: impl IntoIterator<Item = &'a Dependency>,
     ) -> Vec<ConfigWarning> {
-        let of_handle = (self.answer_within >= PROBER_TIMEOUT).then(|| ConfigWarning {
-            dependency: None,
-            kind: ConfigWarningKind::AnswerTooLate,
-            text: format!(
+        let mut warnings = Vec::new();
+        if self.answer_within >= PROBER_TIMEOUT {
+            let text = format!(
                 "answer_within ({} ms) is not below the timeout of a kubelet ({} ms)",
                 self.answer_within.as_millis(),
                 PROBER_TIMEOUT.as_millis(),
-            ),
-        });
-        let of_each = dependencies
-            .into_iter()
-            .flat_map(|dependency| self.warnings_of(dependency));
-        of_handle.into_iter().chain(of_each).collect()
+            );
+            warnings.push(ConfigWarning::new(ConfigWarningKind::AnswerTooLate, text));
+        }
+        let of_each = dependencies.into_iter();
+        warnings.extend(of_each.flat_map(|dependency| self.warnings_of(dependency)));
+        warnings
     }
 
     /// Returns the warnings about the settings of `dependency`.
@@ -125,8 +132,7 @@ impl TimingSettings {
         let mut warn = |kind, text| {
             warnings.push(ConfigWarning {
                 dependency: Some(dependency.name.clone()),
-                kind,
-                text,
+                ..ConfigWarning::new(kind, text)
             });
         };
 
