@@ -174,14 +174,10 @@ impl HealthCalls for Caller {
         // All runs that are due are concurrent.
         self.health.evaluate(&Probe::Full, &[]).wait().await;
         let now = Instant::now();
-        let status_of = |name: &str| {
-            let target = self.health.resolve(name, self.sees_details)?;
-            let current = self.health.current_status(target, now, false);
-            Some(WatchedStatus::from(current.status))
-        };
         let statuses = names.into_iter().filter_map(|name| {
-            let status = status_of(&name)?;
-            Some((name, status.into()))
+            let target = self.health.resolve(&name, self.sees_details)?;
+            let current = self.health.current_status(target, now, false);
+            Some((name, WatchedStatus::from(current.status).into()))
         });
         Ok(tonic::Response::new(HealthListResponse {
             statuses: statuses.collect(),

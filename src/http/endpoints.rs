@@ -13,7 +13,6 @@ use crate::{
     health::Health,
     probe::Probe,
     render::{Format, choose},
-    report::Status,
 };
 
 /// The settings of a layer.
@@ -69,7 +68,7 @@ pub(super) struct Representation {
     /// The media type that `accept` must match.
     media_type: &'static str,
     /// Whether every status is answered 200: a scraper discards responses with another code.
-    always_ok: bool,
+    pub(super) always_ok: bool,
     pub(super) status_only: ArcSwapOption<RenderedAnswer>,
     pub(super) full: ArcSwapOption<RenderedAnswer>,
 }
@@ -217,14 +216,6 @@ impl Representation {
             format: format.clone(),
             status_only: ArcSwapOption::empty(),
             full: ArcSwapOption::empty(),
-        }
-    }
-
-    pub(super) fn code(&self, status: Status, codes: &[StatusCode; 4]) -> StatusCode {
-        if self.always_ok {
-            StatusCode::OK
-        } else {
-            codes[status as usize]
         }
     }
 }

@@ -24,21 +24,16 @@ impl Query {
             match name {
                 "verbose" => found.verbose = true,
                 "exclude" if found.excluded.len() < MAX_EXCLUDED => {
-                    found.exclude(&value.replace('+', " "));
+                    let name = percent_decoded(&value.replace('+', " "));
+                    let name = name.filter(|name| !name.is_empty());
+                    found
+                        .excluded
+                        .extend(name.filter(|name| !found.excluded.contains(name)));
                 }
                 _ => {}
             }
         }
         found
-    }
-
-    fn exclude(&mut self, value: &str) {
-        match percent_decoded(value) {
-            Some(name) if !name.is_empty() && !self.excluded.contains(&name) => {
-                self.excluded.push(name);
-            }
-            _ => {}
-        }
     }
 }
 

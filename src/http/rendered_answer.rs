@@ -9,7 +9,7 @@ use http::{
 use tokio::time::Instant;
 
 use crate::{
-    render::Rendered,
+    render::Format,
     report::{Reason, Status},
 };
 
@@ -43,27 +43,28 @@ impl RenderedAnswer {
         epoch: u64,
         valid_until: Instant,
         code: StatusCode,
-        rendered: Rendered,
+        (format, body): (&Format, Bytes),
     ) -> Self {
+        let content_type = format.content_type();
         let mut headers = Vec::new();
         if code == StatusCode::SERVICE_UNAVAILABLE {
             headers.push((RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
         // A browser must not interpret names and messages as HTML.
-        if rendered.content_type.starts_with("text/") {
+        if content_type.starts_with("text/") {
             headers.push((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
         }
-        if let Some(policy) = rendered.policy {
+        if let Some(policy) = format.content_security_policy() {
             headers.push((CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)));
         }
         Self {
             epoch,
             valid_until,
             code,
-            content_type: HeaderValue::from_static(rendered.content_type),
+            content_type: HeaderValue::from_static(content_type),
             optional_headers: headers,
-            length: rendered.body.len().into(),
-            body: rendered.body,
+            length: body.len().into(),
+            body,
         }
     }
 

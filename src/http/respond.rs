@@ -265,10 +265,14 @@ impl Endpoints {
             readiness: readiness.as_ref().or(Some(&evaluated.report)),
         });
         let status = view.status();
+        let code = match representation.always_ok {
+            true => StatusCode::OK,
+            false => self.settings.codes[status as usize],
+        };
         let answer = RenderedAnswer::new(
             evaluated.epoch,
             evaluated.valid_until,
-            representation.code(status, &self.settings.codes),
+            code,
             representation.format.render(&view),
         );
         let decides_rotation = matches!(endpoint.probe, Probe::Readiness | Probe::Group(_));

@@ -95,15 +95,6 @@ pub trait Render: Send + Sync + 'static {
     fn render(&self, view: &View<'_>) -> Vec<u8>;
 }
 
-/// The body of a response, and the headers that depend on its format.
-#[derive(Debug)]
-pub(crate) struct Rendered {
-    pub(crate) content_type: &'static str,
-    pub(crate) body: Bytes,
-    /// The content security policy of the status page.
-    pub(crate) policy: Option<&'static str>,
-}
-
 impl Format {
     /// The JSON Schema (draft 2020-12) of the [`json`](Self::json) format:
     ///
@@ -231,7 +222,7 @@ impl Format {
     }
 
     /// Returns the content security policy of the status page.
-    fn content_security_policy(&self) -> Option<&'static str> {
+    pub(crate) fn content_security_policy(&self) -> Option<&'static str> {
         match self.0 {
             #[cfg(feature = "html")]
             FormatKind::Html => Some(html::CONTENT_SECURITY_POLICY),
@@ -239,18 +230,11 @@ impl Format {
         }
     }
 
-    pub(crate) fn render(&self, view: &View<'_>) -> Rendered {
-        let Some(body) = self.body(view) else {
-            return Rendered {
-                content_type: Self::json().content_type(),
-                body: status_only(view.status()),
-                policy: None,
-            };
-        };
-        Rendered {
-            content_type: self.content_type(),
-            body,
-            policy: self.content_security_policy(),
+    /// Returns the body and its format: native JSON if a custom renderer panics.
+    pub(crate) fn render(&self, view: &View<'_>) -> (&Self, Bytes) {
+        match self.body(view) {
+            Some(body) => (self, body),
+            None => (&Self::NEGOTIABLE[0], status_only(view.status())),
         }
     }
 
@@ -309,18 +293,20 @@ mod tests {
     #[test]
     fn a_custom_format_renders_the_body() {
         let report = sample::report();
-        let rendered = Format::custom(CustomFormat).render(&sample::full(&report));
-        assert_eq!(rendered.body, "xxx");
-        assert_eq!(rendered.content_type, "text/x-custom; charset=utf-8");
+        let format = Format::custom(CustomFormat);
+        let rendered = format.render(&sample::full(&report));
+        assert_eq!(rendered.1, "xxx");
+        assert_eq!(rendered.0.content_type(), "text/x-custom; charset=utf-8");
         assert_eq!(Format::custom(CustomFormat).media_type(), "text/x-custom");
     }
 
     #[test]
     fn after_a_panic_of_a_renderer_the_body_is_the_status() {
         let report = sample::report();
-        let rendered = Format::custom(CustomFormat).render(&sample::without_details(&report));
-        assert_eq!(rendered.body, r#"{"status":"degraded"}"#);
-        assert_eq!(rendered.content_type, "application/json");
+        let format = Format::custom(CustomFormat);
+        let rendered = format.render(&sample::without_details(&report));
+        assert_eq!(rendered.1, r#"{"status":"degraded"}"#);
+        assert_eq!(rendered.0.content_type(), "application/json");
     }
 
     #[test]

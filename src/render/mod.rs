@@ -19,7 +19,7 @@ mod text;
 
 mod format;
 
-pub(crate) use self::{accept::choose, format::Rendered, view::RequestContext};
+pub(crate) use self::{accept::choose, view::RequestContext};
 pub use self::{
     format::{Format, Render},
     view::View,

@@ -44,11 +44,9 @@ fn date(days: u64) -> (u64, u64, u64) {
         day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let (month, carry) = match month_from_march {
-        0..=9 => (month_from_march + 3, 0),
-        _ => (month_from_march - 9, 1),
-    };
-    (days / CYCLE * 400 + year_of_cycle + carry, month, day)
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = days / CYCLE * 400 + year_of_cycle + u64::from(month <= 2);
+    (year, month, day)
 }
 
 #[cfg(test)]

@@ -91,37 +91,42 @@ fn details(view: &View<'_>) -> String {
         (None, Some(report)) => (report.reason, report.message.as_deref()),
         (reason, _) => (reason, view.message()),
     };
-    let mut html = format!(r#"<p id="rotation">{rotation} rotation.</p>"#);
-    html += &reason.map(reason_note).unwrap_or_default();
-    if let Some(message) = message {
+    let why = reason.map(reason_note).unwrap_or_default();
+    let message = message.map(|message| {
         let message = escape(message);
-        html += &format!(r#"<p class="message" id="message">{message}</p>"#);
-    }
-    html += &format!(r#"<p id="summary">{}</p>"#, summary(entries));
-    if fail_together(entries) {
-        html += r#"<p id="together">All dependencies failed within 0.1 s: suspect this host or its network.</p>"#;
-    }
-    html += "</div>";
-    if !view.info().is_empty() {
-        let fields = view.info().iter().map(|(name, value)| {
-            let (name, value) = (escape(name), escape(value));
-            format!("<div><dt>{name}</dt><dd>{value}</dd></div>")
-        });
-        html += &format!(r#"<dl class="info">{}</dl>"#, fields.collect::<String>());
-    }
-    html += "</section>";
-    if !entries.is_empty() {
-        html += r#"
+        format!(r#"<p class="message" id="message">{message}</p>"#)
+    });
+    let together = match fail_together(entries) {
+        true => {
+            r#"<p id="together">All dependencies failed within 0.1 s: suspect this host or its network.</p>"#
+        }
+        false => "",
+    };
+    let info = view.info().iter().map(|(name, value)| {
+        let (name, value) = (escape(name), escape(value));
+        format!("<div><dt>{name}</dt><dd>{value}</dd></div>")
+    });
+    let info = match info.collect::<String>() {
+        fields if fields.is_empty() => fields,
+        fields => format!(r#"<dl class="info">{fields}</dl>"#),
+    };
+    let rows = entries.iter().enumerate();
+    let rows = rows.map(|(number, entry)| row(number, entry, view.created_at()) + "\n");
+    let list = match rows.collect::<String>() {
+        rows if rows.is_empty() => rows,
+        rows => format!(
+            r#"
 <div class="heads" aria-hidden="true"><span>State</span><span>Dependency</span><span>Last 32 runs</span><span>Connections</span></div>
 <ul class="rows">
-"#;
-        for (number, entry) in entries.iter().enumerate() {
-            html += &row(number, entry, view.created_at());
-            html += "\n";
-        }
-        html += "</ul>";
-    }
-    html + &footer(reason, entries)
+{rows}</ul>"#
+        ),
+    };
+    format!(
+        r#"<p id="rotation">{rotation} rotation.</p>{why}{}<p id="summary">{}</p>{together}</div>{info}</section>{list}{}"#,
+        message.unwrap_or_default(),
+        summary(entries),
+        footer(reason, entries)
+    )
 }
 
 /// Explains the reasons on the page, those of past runs included, and links to all others.
