@@ -6,32 +6,20 @@ use super::{
 };
 
 pub(super) fn describe(recorder: &dyn Recorder) {
-    let gauge = |name: &'static str, unit, text: &'static str| {
-        recorder.describe_gauge(name.into(), unit, text.into());
+    let gauge = |name: &'static str, text: &'static str| {
+        recorder.describe_gauge(name.into(), Some(Unit::Count), text.into());
     };
     let counter = |name: &'static str, text: &'static str| {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
     };
-    gauge(
-        CHECK_STATUS,
-        None,
-        "Status of a dependency: 1 up, 0.5 degraded, 0 down",
-    );
-    gauge(
-        CHECK_CONSECUTIVE_FAILURES,
-        Some(Unit::Count),
-        "Completed runs of a check that failed without a success between",
-    );
-    recorder.describe_histogram(
-        CHECK_DURATION_SECONDS.into(),
-        Some(Unit::Seconds),
-        "Duration of the runs of a check".into(),
-    );
+    let status = "Status of a dependency: 1 up, 0.5 degraded, 0 down";
+    recorder.describe_gauge(CHECK_STATUS.into(), None, status.into());
+    let failures = "Completed runs of a check that failed without a success between";
+    gauge(CHECK_CONSECUTIVE_FAILURES, failures);
+    let (seconds, duration) = (Some(Unit::Seconds), "Duration of the runs of a check");
+    recorder.describe_histogram(CHECK_DURATION_SECONDS.into(), seconds, duration.into());
     counter(CHECK_RUNS_TOTAL, "Completed runs of a check by outcome");
-    gauge(
-        POOL_CONNECTIONS,
-        Some(Unit::Count),
-        "Connections of a checked pool at the end of a run",
-    );
+    let connections = "Connections of a checked pool at the end of a run";
+    gauge(POOL_CONNECTIONS, connections);
     counter(PROBE_REQUESTS_TOTAL, "Health probes answered");
 }

@@ -35,7 +35,15 @@ impl ProbeMetrics {
         let mut series: Vec<CodeSeries> = Vec::new();
         for code in ANSWERS.into_iter().chain(REJECTIONS).chain(codes) {
             if series.iter().all(|other| other.code != code) {
-                series.push(CodeSeries::new(probe, code));
+                let labels = vec![
+                    Label::new("probe", probe.as_str().to_owned()),
+                    Label::new("code", code.as_str().to_owned()),
+                ];
+                series.push(CodeSeries {
+                    code,
+                    key: Key::from_parts(PROBE_REQUESTS_TOTAL, labels),
+                    counter: OnceLock::new(),
+                });
             }
         }
         Self { series }
@@ -74,19 +82,5 @@ impl ProbeMetrics {
                 }
             }
         });
-    }
-}
-
-impl CodeSeries {
-    fn new(probe: &Probe, code: StatusCode) -> Self {
-        let labels = vec![
-            Label::new("probe", probe.as_str().to_owned()),
-            Label::new("code", code.as_str().to_owned()),
-        ];
-        Self {
-            code,
-            key: Key::from_parts(PROBE_REQUESTS_TOTAL, labels),
-            counter: OnceLock::new(),
-        }
     }
 }

@@ -145,28 +145,22 @@ impl ReportEntry {
         let is_serving = self.status.is_serving();
         let last_up = self.last_up.filter(|_| !is_serving);
         let never_up = self.never_up && last_up.is_none() && !is_serving;
-        let values = &self.observations.values;
-        let failures = self.consecutive_failures;
+        let failures = Some(self.consecutive_failures).filter(|count| *count > 0);
+        let values = self.observations.values.iter();
+        let observations = AsMap(values.map(|(name, value)| (name, value)));
+        let observations = Some(observations).filter(|_| self.observations().next().is_some());
         serialize_some(map, "kind", self.kind.as_ref())?;
         map.serialize_entry("required", &self.required)?;
         serialize_some(map, "excluded", self.is_excluded().then_some(true))?;
         serialize_some(map, "reason", self.reason)?;
         serialize_some(map, "message", self.message.as_ref())?;
         serialize_some(map, "failing_for_ms", self.failing_for.map(whole_millis))?;
-        serialize_some(
-            map,
-            "consecutive_failures",
-            Some(failures).filter(|count| *count > 0),
-        )?;
+        serialize_some(map, "consecutive_failures", failures)?;
         serialize_some(map, "pending_for_ms", self.pending_for.map(whole_millis))?;
         serialize_some(map, "duration_ms", self.duration.map(rounded_millis))?;
         serialize_some(map, "age_ms", self.age.map(whole_millis))?;
         serialize_some(map, "pool", self.pool())?;
-        serialize_some(
-            map,
-            "observations",
-            (!values.is_empty()).then(|| AsMap(values.iter().map(|(name, value)| (name, value)))),
-        )?;
+        serialize_some(map, "observations", observations)?;
         serialize_some(map, "last_up_ms", last_up.map(whole_millis))?;
         serialize_some(map, "never_up", never_up.then_some(true))?;
         serialize_some(map, "target", self.target.as_deref())?;

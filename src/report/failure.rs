@@ -1,4 +1,4 @@
-use std::{borrow::Cow, error::Error, fmt, io};
+use std::{borrow::Cow, error::Error, fmt, io, iter};
 
 use super::{Observations, ObservedValue, PoolStats, Reason, observation::bounded, redact::redact};
 
@@ -77,9 +77,8 @@ impl Failure {
     /// Returns the text of the raw error and its sources, credentials masked: for the log only.
     pub(crate) fn cause_for_the_log(&self) -> Option<String> {
         let mut text = String::new();
-        let mut next = self.source().map(|source| source as &(dyn Error + 'static));
-        for _ in 0..CHAIN_LIMIT {
-            let Some(error) = next else { break };
+        let source = self.source().map(|source| source as &(dyn Error + 'static));
+        for error in iter::successors(source, |&error| error.source()).take(CHAIN_LIMIT) {
             let part = error.to_string();
             // Many errors repeat the text of their source.
             if !text.ends_with(&part) {
@@ -88,7 +87,6 @@ impl Failure {
                 }
                 text.push_str(&part);
             }
-            next = error.source();
         }
         (!text.is_empty()).then(|| redact(&text))
     }
@@ -159,15 +157,13 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 
 /// Returns the reason of the first `io` error in the chain of sources.
 fn reason_in_chain(error: &(dyn Error + 'static)) -> Reason {
-    let mut next = Some(error);
-    for _ in 0..CHAIN_LIMIT {
-        let Some(error) = next else { break };
-        if let Some(reason) = error.downcast_ref().and_then(reason_of_io) {
-            return reason;
-        }
-        next = inside(error).or_else(|| error.source());
-    }
-    Reason::Failed
+    let chain = iter::successors(Some(error), |&error| {
+        inside(error).or_else(|| error.source())
+    });
+    let mut reasons = chain
+        .take(CHAIN_LIMIT)
+        .filter_map(|error| error.downcast_ref().and_then(reason_of_io));
+    reasons.next().unwrap_or(Reason::Failed)
 }
 
 /// Returns the error inside an `io` error. `source` skips it and returns the source of the inner error.
