@@ -118,7 +118,8 @@ struct Part {
     /// `None` if there is nothing to wait for.
     wait: Option<Wait<LastResult>>,
     /// If the request excludes it: it is not checked, and does not count.
-    excluded: Option<Excluded>,
+    // A box, because each waiter keeps the space.
+    excluded: Option<Box<Excluded>>,
 }
 
 /// A report, and how long it is valid.
@@ -186,7 +187,7 @@ impl Evaluation {
                 Part {
                     state: state.clone(),
                     wait: excluded.is_none().then(|| join(state, now)).flatten(),
-                    excluded,
+                    excluded: excluded.map(Box::new),
                 }
             })
             .collect();
@@ -212,21 +213,23 @@ impl Evaluation {
     /// Waits for the runs in flight, until the deadline.
     // Each waiter keeps the locals that live across the await.
     pub(crate) async fn wait(&mut self) {
-        let (deadline, started_at) = (self.deadline, self.started_at);
-        for Part { state, wait, .. } in &mut self.parts {
+        let (mut at, mut is_again) = (0, false);
+        while at < self.parts.len() {
             // One after the other, all with the same deadline: the runs are concurrent. Outside a runtime
             // neither a run nor a clock could end the wait.
-            let mut is_again = false;
-            while let Some(pending) = wait
-                && run::is_possible()
-                && timeout_at(deadline, pending).await.is_ok()
-                && !is_again
-            {
-                // A run ends without a result when its runtime shuts down.
-                *wait = state.join(Instant::now(), |last| last.ended >= started_at);
-                is_again = true;
-            }
+            let has_ended = match &mut self.parts[at].wait {
+                Some(wait) if run::is_possible() => timeout_at(self.deadline, wait).await.is_ok(),
+                _ => false,
+            };
+            let Part { state, wait, .. } = &mut self.parts[at];
             *wait = None;
+            if has_ended && !is_again {
+                // A run ends without a result when its runtime shuts down.
+                let started_at = self.started_at;
+                *wait = state.join(Instant::now(), |last| last.ended >= started_at);
+            }
+            is_again = wait.is_some();
+            at += usize::from(!is_again);
         }
     }
 
@@ -253,7 +256,7 @@ impl Evaluation {
             let is_removed = !self.is_single() && state.is_retired();
             if self.lists(part) && !is_removed {
                 let mut entry = state.entry(&current, state.is_required(&self.probe), now);
-                entry.excluded = part.excluded.clone();
+                entry.excluded = part.excluded.as_deref().cloned();
                 entries.push(entry);
             }
         }
