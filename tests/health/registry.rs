@@ -16,7 +16,7 @@ use crate::helpers::{gate::Gate, layer_client::LayerClient};
 async fn an_added_dependency_counts_at_once() {
     let health = Health::builder().check("a", up).build();
     let client = LayerClient::new(&health);
-    let inner = (200, String::new());
+    let inner = (200, "inner".to_owned());
     // The first answer starts the app, which invalidates it; the second one is cached.
     for _ in 0..2 {
         assert_eq!(client.code("/readyz").await, 200);
