@@ -1,26 +1,28 @@
 //! Access behind real proxies: HAProxy, Envoy and a TCP forwarder, each with its own headers.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{fs, net::SocketAddr, process::Command};
 
-use crate::helpers::peers::{health, sees_details, serve};
-use crate::helpers::wire::{Answer, Wire};
-use crate::support::{Program, Proxy, installed, unused_port, wait_until, wheel};
-use tower_health::{Access, HealthLayer};
+use tower_health::{Access, HealthLayer, access::InvalidNetwork};
 
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::{
+    helpers::{
+        peers::{health, sees_details, serve},
+        wire::{Answer, Wire},
+    },
+    support::{MAXIMUM_WAIT, Program, Proxy, installed, unused_port, wait_until, wheel},
+};
+
+/// Where the proxies connect from.
+const PROXY: &str = "127.0.0.7";
 
 /// What HAProxy's own check asks for: HTTP/1.0 without a host.
 const PLAIN: &str = "GET /health HTTP/1.0\r\n\r\n";
 
-async fn listens(address: SocketAddr) {
-    wait_until("the proxy listens", LIMIT, async || {
-        tokio::net::TcpStream::connect(address).await.is_ok()
-    })
-    .await;
-}
-
-fn unused() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], unused_port()))
+/// These networks, behind the proxy.
+fn networks<const N: usize>(networks: [&str; N]) -> Access {
+    let access = |access: Access| access.trusted_proxies([PROXY]);
+    let valid: Result<_, InvalidNetwork> = Access::networks(networks).and_then(access);
+    valid.expect("valid")
 }
 
 /// One request over a new connection, byte for byte.
@@ -35,9 +37,23 @@ fn shows(answer: &Answer) -> bool {
     answer.body != r#"{"status":"up"}"#
 }
 
-/// HAProxy in front of `app`, to which it connects from 127.0.0.7; `rule` is about its requests.
-async fn haproxy(name: &str, app: SocketAddr, rule: &str) -> (Program, SocketAddr) {
-    let listen = unused();
+/// Starts `command`, which is to listen on `address`.
+async fn listening(
+    name: &'static str,
+    command: &mut Command,
+    address: SocketAddr,
+) -> (Program, SocketAddr) {
+    let program = Program::start(name, command);
+    wait_until("the proxy listens", MAXIMUM_WAIT, async || {
+        tokio::net::TcpStream::connect(address).await.is_ok()
+    })
+    .await;
+    (program, address)
+}
+
+/// HAProxy in front of `app`; `rule` is about its requests. Its own check has passed.
+async fn haproxy(app: SocketAddr, rule: &str) -> (Program, SocketAddr) {
+    let listen = SocketAddr::from(([127, 0, 0, 1], unused_port()));
     let config = format!(
         "defaults
   mode http
@@ -49,22 +65,29 @@ frontend probes
   {rule}
   default_backend app
 backend app
-  source 127.0.0.7
+  source {PROXY}
   option httpchk GET /health
   server app {app} check inter 100ms
 "
     );
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let file = format!(
+        "{}/haproxy-{}.cfg",
+        env!("CARGO_TARGET_TMPDIR"),
+        listen.port()
+    );
     fs::write(&file, config).expect("writes");
     let mut command = Command::new(installed("haproxy"));
-    command.args([Path::new("-db"), Path::new("-f"), &file]);
-    let program = Program::start("haproxy", &mut command);
-    listens(listen).await;
-    (program, listen)
+    let started = listening("haproxy", command.args(["-db", "-f", &file]), listen).await;
+    wait_until("its own check passes", MAXIMUM_WAIT, async || {
+        raw(listen, PLAIN).await.code != 503
+    })
+    .await;
+    fs::remove_file(&file).expect("is read");
+    started
 }
 
 async fn envoy(app: SocketAddr, remote_address: bool) -> (Program, SocketAddr) {
-    let listen = unused();
+    let listen = SocketAddr::from(([127, 0, 0, 1], unused_port()));
     let config = format!(
         r#"
 static_resources:
@@ -86,7 +109,7 @@ static_resources:
   clusters:
     - name: app
       connect_timeout: 5s
-      upstream_bind_config: {{source_address: {{address: 127.0.0.7, port_value: 0}}}}
+      upstream_bind_config: {{source_address: {{address: {PROXY}, port_value: 0}}}}
       load_assignment:
         cluster_name: app
         endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {app}}}}}}}}}]}}]
@@ -95,38 +118,16 @@ static_resources:
         app = app.port(),
     );
     let mut command = Command::new(wheel("envoy"));
-    command.args([
-        "--disable-hot-restart",
-        "--concurrency",
-        "1",
-        "-l",
-        "warning",
-    ]);
-    command.args(["--config-yaml", &config]);
-    let program = Program::start("envoy", &mut command);
-    listens(listen).await;
-    (program, listen)
-}
-
-/// Operators in one network, the proxy in the network that may probe.
-async fn behind_proxy() -> SocketAddr {
-    let operators = Access::networks(["127.0.5.0/24"])
-        .and_then(|access| access.trusted_proxies(["127.0.0.7"]))
-        .expect("valid");
-    let probers = Access::networks(["127.0.0.7", "127.0.5.0/24"])
-        .and_then(|access| access.trusted_proxies(["127.0.0.7"]))
-        .expect("valid");
-    serve(HealthLayer::new(health()).details(operators).allow(probers)).await
+    command.args(["--disable-hot-restart", "--concurrency", "1"]);
+    command.args(["-l", "warning", "--config-yaml", &config]);
+    listening("envoy", &mut command, listen).await
 }
 
 #[tokio::test]
 async fn haproxy_names_its_clients_and_forged_lists_do_not_count() {
-    let app = behind_proxy().await;
-    let (_haproxy, listen) = haproxy("access-forwardfor.cfg", app, "option forwardfor").await;
-    wait_until("its own check passes", LIMIT, async || {
-        raw(listen, PLAIN).await.code != 503
-    })
-    .await;
+    let layer = HealthLayer::new(health()).details(networks(["127.0.5.0/24"]));
+    let app = serve(layer.allow(networks([PROXY, "127.0.5.0/24"]))).await;
+    let (_haproxy, listen) = haproxy(app, "option forwardfor").await;
     assert!(sees_details(listen, "127.0.5.1", &[]).await);
     // The client's address is the last of the list, and may not probe.
     let outsider = raw(listen, PLAIN).await;
@@ -138,21 +139,16 @@ async fn haproxy_names_its_clients_and_forged_lists_do_not_count() {
 #[tokio::test]
 async fn over_http_1_0_a_proxied_request_shows_no_local_details() {
     let loopback = || {
-        Access::loopback()
-            .trusted_proxies(["127.0.0.7"])
-            .expect("valid")
+        let trusted = Access::loopback().trusted_proxies([PROXY]);
+        trusted.expect("valid")
     };
     let layer = HealthLayer::new(health());
     let app = serve(layer.details(loopback()).allow(loopback())).await;
     // Without a proxy, HTTP/1.0 needs no host.
     assert!(shows(&raw(app, PLAIN).await));
-    let rule = "http-request set-header x-forwarded-proto http";
-    let (_haproxy, listen) = haproxy("access-proto.cfg", app, rule).await;
     // The proxy names no client: it may probe as itself, as with its health check.
-    wait_until("its own check passes", LIMIT, async || {
-        raw(listen, PLAIN).await.code == 200
-    })
-    .await;
+    let rule = "http-request set-header x-forwarded-proto http";
+    let (_haproxy, listen) = haproxy(app, rule).await;
     for request in [PLAIN, "GET /health HTTP/1.0\r\nhost: localhost\r\n\r\n"] {
         assert!(!shows(&raw(listen, request).await), "{request}");
     }
@@ -160,30 +156,29 @@ async fn over_http_1_0_a_proxied_request_shows_no_local_details() {
 
 #[tokio::test]
 async fn envoy_that_names_no_client_may_probe_but_sees_no_details() {
-    let proxy =
-        || Access::networks(["127.0.0.7"]).and_then(|own| own.trusted_proxies(["127.0.0.7"]));
-    let layer = HealthLayer::new(health()).details(proxy().expect("valid"));
-    let app = serve(layer.allow(proxy().expect("valid"))).await;
+    let layer = HealthLayer::new(health()).details(networks([PROXY]));
+    let app = serve(layer.allow(networks([PROXY]))).await;
     // Its default: `x-forwarded-proto` and nothing about the client.
     let (_envoy, listen) = envoy(app, false).await;
     assert!(!sees_details(listen, "127.0.0.9", &[]).await);
-    assert!(sees_details(app, "127.0.0.7", &[]).await, "its own request");
+    assert!(sees_details(app, PROXY, &[]).await, "its own request");
 }
 
 #[tokio::test]
 async fn envoy_names_its_clients_and_forged_headers_do_not_count() {
-    let operators = Access::networks(["127.0.5.0/24"])
-        .and_then(|access| access.trusted_proxies(["127.0.0.7"]))
-        .expect("valid");
-    let app = serve(HealthLayer::new(health()).details(operators)).await;
+    let app = serve(HealthLayer::new(health()).details(networks(["127.0.5.0/24"]))).await;
     let (_envoy, listen) = envoy(app, true).await;
     assert!(sees_details(listen, "127.0.5.1", &[]).await);
-    for name in ["x-forwarded-for", "x-real-ip"] {
-        let forged = [(name, "127.0.5.1")];
-        assert!(!sees_details(listen, "127.0.0.9", &forged).await, "{name}");
+    for forged in [
+        ("x-forwarded-for", "127.0.5.1"),
+        ("x-real-ip", "127.0.5.1"),
+        ("forwarded", "for=127.0.5.1"),
+    ] {
+        assert!(
+            !sees_details(listen, "127.0.0.9", &[forged]).await,
+            "{forged:?}"
+        );
     }
-    let forged = [("forwarded", "for=127.0.5.1")];
-    assert!(!sees_details(listen, "127.0.0.9", &forged).await);
 }
 
 /// As `kubectl port-forward` and `ssh -L` do: the peer is local, and the host is what the client wrote.

@@ -1,49 +1,39 @@
 //! Three gRPC servers behind a real Envoy, with health checks over gRPC.
 
-use crate::helpers::wire;
-use std::{
-    collections::HashSet,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::HashSet, net::SocketAddr};
 
-use crate::helpers::balanced::{Cluster, Envoy, LIMIT};
-use crate::support::wait_until;
 use axum::{Router, routing::post};
 use http::{Request, Response};
 use http_body_util::Full;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
-use tower_health::{Failure, Health, HealthLayer, Outcome, Reason, service::AnnounceDrainLayer};
+use tower_health::{Health, HealthLayer, service::AnnounceDrainLayer};
+
+use crate::{
+    helpers::{
+        balanced::{Cluster, Envoy, LIMIT},
+        switch::Switch,
+        wire,
+    },
+    support::wait_until,
+};
 
 /// An app that names itself, and whose database can be made to fail.
 struct Instance {
     address: SocketAddr,
     health: Health,
-    database: Arc<AtomicBool>,
+    database: Switch,
 }
 
 impl Instance {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("bound");
-        let database = Arc::new(AtomicBool::new(true));
-        let answers = database.clone();
-        let health = Health::builder().check("database", move || {
-            let answers = answers.load(Ordering::Relaxed);
-            async move {
-                if answers {
-                    Ok(Outcome::up())
-                } else {
-                    Err(Failure::new(Reason::Refused))
-                }
-            }
-        });
-        let health = health.build();
+        let database = Switch::on();
+        let health = Health::builder()
+            .add(database.dependency("database"))
+            .build();
         // A status in the head alone, as tonic itself sends an error: no message is needed here.
         let call = post(async move || {
             let head = Response::builder()
@@ -113,6 +103,6 @@ async fn an_instance_that_is_not_serving_gets_no_calls() {
         envoy.until(first.address, true).await;
         until_serving(&addresses).await;
     };
-    out_and_back(&|out| first.database.store(!out, Ordering::Relaxed)).await;
+    out_and_back(&|out| first.database.set(!out)).await;
     out_and_back(&|out| first.health.set_draining(out)).await;
 }

@@ -1,7 +1,7 @@
 //! Two localities behind a real Envoy, which is set up by `examples/deploy/envoy-localities.yaml`.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     process::Command,
     sync::{
         Arc,
@@ -10,14 +10,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
-use http::Request;
-use http_body_util::{BodyExt, Full};
+use axum::Router;
 use tokio::net::TcpListener;
 use tower_health::{Health, HealthLayer, Outcome, Reason};
 
-use crate::helpers::wire;
-use crate::support::{Program, unused_port, wait_until, wheel};
+use crate::support::{Program, get, unused_port, wait_until, wheel};
 
 const CONFIG: &str = include_str!("../../examples/deploy/envoy-localities.yaml");
 const LIMIT: Duration = Duration::from_secs(60);
@@ -46,12 +43,11 @@ impl App {
         };
         let health = Health::builder().check("database", check).build();
         let app = Router::new()
-            .route("/", get(move || async move { locality }))
+            .route("/", axum::routing::get(async move || locality))
             .layer(HealthLayer::new(health.clone()).envoy_headers());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.expect("a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("bound");
-        tokio::spawn(async { axum::serve(listener, app).await });
+        tokio::spawn(axum::serve(listener, app).into_future());
         Self {
             address,
             health,
@@ -68,7 +64,7 @@ struct Envoy {
 
 impl Envoy {
     fn start(local: &App, remote: &App) -> Self {
-        let own = [(); 2].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, unused_port())));
+        let own = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], unused_port())));
         let addresses = [own[0], own[1], local.address, remote.address];
         let mut config = CONFIG.to_owned();
         for (port, address) in [9901, 8080, 3001, 3002].into_iter().zip(addresses) {
@@ -90,9 +86,8 @@ impl Envoy {
     async fn uses(&self, locality: &str) {
         let mut in_a_row = 0;
         wait_until(&format!("traffic goes to {locality}"), LIMIT, async || {
-            let served = body(self.public, "/")
-                .await
-                .is_some_and(|body| body == locality);
+            let served = body(self.public, "/").await;
+            let served = served.is_some_and(|body| body == locality);
             in_a_row = if served { in_a_row + 1 } else { 0 };
             in_a_row == IN_A_ROW
         })
@@ -100,30 +95,32 @@ impl Envoy {
     }
 }
 
-async fn body(address: SocketAddr, target: &str) -> Option<String> {
+/// The body that answers `path`; nothing while no program listens.
+async fn body(address: SocketAddr, path: &str) -> Option<String> {
     tokio::net::TcpStream::connect(address).await.ok()?;
-    let request = Request::get(target).header("host", "app");
-    let request = request.body(Full::default()).expect("valid");
-    let mut client = wire::http1(address).await;
-    let response = client.send_request(request).await.ok()?;
-    let body = response.into_body().collect().await.ok()?;
-    String::from_utf8(body.to_bytes().into()).ok()
+    Some(get(&format!("http://{address}{path}")).await.1)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_leaves_a_degraded_locality_and_returns() {
     let (local, remote) = tokio::join!(App::start("local"), App::start("remote"));
     let envoy = Envoy::start(&local, &remote);
-    envoy.uses("local").await;
-    local.is_degraded.store(true, Ordering::Relaxed);
-    envoy.uses("remote").await;
     // Where no locality is healthy, degraded ones serve.
-    remote.is_degraded.store(true, Ordering::Relaxed);
-    envoy.uses("local").await;
-    remote.is_degraded.store(false, Ordering::Relaxed);
-    envoy.uses("remote").await;
-    local.is_degraded.store(false, Ordering::Relaxed);
-    envoy.uses("local").await;
+    for (local_is_degraded, remote_is_degraded, used) in [
+        (false, false, "local"),
+        (true, false, "remote"),
+        (true, true, "local"),
+        (true, false, "remote"),
+        (false, false, "local"),
+    ] {
+        local
+            .is_degraded
+            .store(local_is_degraded, Ordering::Relaxed);
+        remote
+            .is_degraded
+            .store(remote_is_degraded, Ordering::Relaxed);
+        envoy.uses(used).await;
+    }
     local.health.set_draining(true);
     envoy.uses("remote").await;
     let clusters = body(envoy.admin, "/clusters").await.expect("a response");

@@ -1,11 +1,14 @@
 //! Three instances of the demo behind a real HAProxy, which is set up by `examples/deploy/haproxy.cfg`.
 
-use std::net::SocketAddr;
+use tokio::time::Instant;
 
-use crate::helpers::balanced::{Balancer, DRAIN, Instance, LIMIT, Load, Storm, turn};
-use crate::helpers::wire::Wire;
-use crate::support::{Postgres, Redis, wait_until};
-use tokio::{net::TcpSocket, time::Instant};
+use crate::{
+    helpers::{
+        balanced::{Balancer, DRAIN, Instance, LIMIT, Load, Storm, turn},
+        wire::Wire,
+    },
+    support::{Postgres, Redis, wait_until},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_loses_no_request() {
@@ -92,19 +95,5 @@ async fn a_signal_in_a_storm_of_probes_ends_the_instance() {
         assert_eq!(fate.hung, 0);
         // Served on, unready, for as long as it had promised.
         assert!(fate.turned_away >= signal + DRAIN, "{fate:?} {signal:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_probe_that_gets_no_connection_has_hung() {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .expect("binds");
-    // No program accepts. The queue takes a few connections, and no others.
-    let listener = socket.listen(1).expect("listens");
-    let storm = Storm::start(listener.local_addr().expect("bound"), 16);
-    for fate in storm.end().await {
-        assert_ne!(fate.hung, 0);
     }
 }

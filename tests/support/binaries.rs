@@ -14,11 +14,6 @@ pub(super) fn redis() -> PathBuf {
     find_redis().unwrap_or_else(|| missing("redis-server", "redis-server", "redis"))
 }
 
-/// The file `prometheus`.
-pub(super) fn prometheus() -> PathBuf {
-    installed("prometheus")
-}
-
 /// Whether [`Postgres`](super::Postgres) can be started.
 pub fn postgres_is_installed() -> bool {
     find_postgres().is_some()

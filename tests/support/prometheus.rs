@@ -1,17 +1,14 @@
 //! A private Prometheus server.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::process::Process;
 use super::wait::{MAXIMUM_WAIT, wait_until};
-use super::{binaries, dirs, ports};
+use super::{binaries, client, dirs, ports};
 
 /// A private server on 127.0.0.1 that scrapes one target and evaluates one file of rules, each
 /// five times a second.
@@ -27,26 +24,18 @@ impl Prometheus {
         let mut process = Process::new("prometheus", Signal::SIGTERM);
         let port = ports::unused_port();
         let directory = process.directory().to_owned();
-        let file = |name: &str, text: &str| -> PathBuf {
-            let path = directory.join(name);
-            dirs::write(&path, text);
-            path
-        };
         let rules = std::fs::read_to_string(rules).expect("the rules");
-        file("rules.yml", &rules);
+        dirs::write(&directory.join("rules.yml"), &rules);
         let config = format!(
             "global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}\n\
              rule_files: [rules.yml]\n\
              scrape_configs: [{{job_name: app, static_configs: [{{targets: ['{target}']}}]}}]\n"
         );
-        let config = file("prometheus.yml", &config);
-        let mut command = dirs::command(&binaries::prometheus());
+        dirs::write(&directory.join("prometheus.yml"), &config);
+        // It runs in its directory.
+        let mut command = dirs::command(&binaries::installed("prometheus"));
         command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                directory.join("data").display()
-            ))
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--log.level=warn");
         process.spawn(&mut command);
@@ -76,13 +65,8 @@ impl Prometheus {
 
     /// The JSON answer, or null where it is none; nothing unless it is 200.
     async fn get(&self, path: &str) -> Option<Value> {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
-        let uri = format!("http://127.0.0.1:{}{path}", self.port);
-        let answer = client.get(uri.parse().expect("a URL"));
-        let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
-        let answer = answer.ok()?.ok()?;
-        let good = answer.status() == 200;
-        let body = answer.into_body().collect().await.ok()?.to_bytes();
-        good.then(|| serde_json::from_slice(&body).unwrap_or_default())
+        TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        let (code, body) = client::get(&format!("http://127.0.0.1:{}{path}", self.port)).await;
+        (code == 200).then(|| serde_json::from_str(&body).unwrap_or_default())
     }
 }
