@@ -1,12 +1,10 @@
 //! The checks of `examples/checks` on real servers.
 
-use std::{env, fs, net::Ipv4Addr, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf, process::Command};
 
 use axum::{Router, http::StatusCode, response::Redirect, routing::get};
-use bb8_postgres::PostgresConnectionManager;
-use bb8_redis::{RedisConnectionManager, redis::cmd};
+use bb8_redis::redis::cmd;
 use tokio::net::TcpListener;
-use tokio_postgres::NoTls;
 use tower_health::{Check, Reason, Status};
 
 use crate::support::{Postgres, Redis, unused_port};
@@ -28,10 +26,14 @@ type Answer = (Status, Option<Reason>);
 
 const UP: Answer = (Status::Up, None);
 
+fn down(reason: Reason) -> Answer {
+    (Status::Down, Some(reason))
+}
+
 async fn answer(check: &impl Check) -> Answer {
     match check.check().await {
         Ok(outcome) => (outcome.status(), outcome.reason()),
-        Err(failure) => (Status::Down, Some(failure.reason())),
+        Err(failure) => down(failure.reason()),
     }
 }
 
@@ -42,7 +44,7 @@ async fn http_is_up_on_2xx_only() {
         .route("/long", get(async || vec![0_u8; 65 * 1024]))
         .route("/elsewhere", get(async || Redirect::to("/up")))
         .route("/broken", get(async || StatusCode::BAD_GATEWAY));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async { axum::serve(listener, app).await });
     let at = |port: u16, path: &str| {
@@ -51,25 +53,24 @@ async fn http_is_up_on_2xx_only() {
     };
     for (path, expected) in [
         ("/up", UP),
-        ("/long", (Status::Down, Some(Reason::Protocol))),
-        ("/elsewhere", (Status::Down, Some(Reason::Rejected))),
-        ("/broken", (Status::Down, Some(Reason::Rejected))),
+        ("/long", down(Reason::Protocol)),
+        ("/elsewhere", down(Reason::Rejected)),
+        ("/broken", down(Reason::Rejected)),
     ] {
         assert_eq!(answer(&at(port, path)).await, expected, "{path}");
     }
     let closed = at(unused_port(), "/up");
-    let refused = (Status::Down, Some(Reason::Refused));
-    assert_eq!(answer(&closed).await, refused);
+    assert_eq!(answer(&closed).await, down(Reason::Refused));
 }
 
 #[tokio::test]
 async fn tcp_is_up_where_a_port_is_open() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let open = listener.local_addr().unwrap().to_string();
     assert_eq!(answer(&tcp::tcp(open)).await, UP);
     let closed = format!("127.0.0.1:{}", unused_port());
-    let refused = (Status::Down, Some(Reason::Refused));
-    assert_eq!(answer(&tcp::tcp(closed)).await, refused);
+    let found = answer(&tcp::tcp(closed)).await;
+    assert_eq!(found, down(Reason::Refused));
 }
 
 #[tokio::test]
@@ -80,8 +81,7 @@ async fn a_certificate_is_degraded_before_its_end() {
     let soon = (Status::Degraded, Some(Reason::Tls));
     assert_eq!(answer(&check(20)).await, soon);
     fs::write(&pem, "no certificate").unwrap();
-    let unreadable = (Status::Down, Some(Reason::Misconfigured));
-    assert_eq!(answer(&check(5)).await, unreadable);
+    assert_eq!(answer(&check(5)).await, down(Reason::Misconfigured));
     fs::remove_file(&pem).unwrap();
     assert_eq!(answer(&check(5)).await.0, Status::Down);
 }
@@ -105,28 +105,18 @@ fn issue(days: u32) -> PathBuf {
 async fn a_full_disk_is_down() {
     let check = |bytes| disk::free_space(env::temp_dir(), bytes);
     assert_eq!(answer(&check(1)).await, UP);
-    let full = (Status::Down, Some(Reason::Exhausted));
-    assert_eq!(answer(&check(u64::MAX)).await, full);
+    let full = answer(&check(u64::MAX)).await;
+    assert_eq!(full, down(Reason::Exhausted));
 }
 
 #[tokio::test]
 async fn a_schema_past_the_version_is_up() {
     let server = Postgres::start().await;
-    let client = server.client().await;
-    client
-        .batch_execute(
-            "CREATE TABLE _sqlx_migrations (version bigint, success boolean);
-             INSERT INTO _sqlx_migrations VALUES (7, true), (8, true), (9, false)",
-        )
-        .await
-        .unwrap();
-    let manager = PostgresConnectionManager::new(server.config(), NoTls);
-    let pool = bb8::Pool::builder().build(manager).await.unwrap();
-    for (version, expected) in [
-        (7, UP),
-        (8, UP),
-        (9, (Status::Down, Some(Reason::Mismatch))),
-    ] {
+    let sql = "CREATE TABLE _sqlx_migrations (version bigint, success boolean);
+               INSERT INTO _sqlx_migrations VALUES (7, true), (8, true), (9, false)";
+    server.client().await.batch_execute(sql).await.unwrap();
+    let pool = server.pool(1);
+    for (version, expected) in [(7, UP), (8, UP), (9, down(Reason::Mismatch))] {
         let check = schema::schema(pool.clone(), version);
         assert_eq!(answer(&check).await, expected, "{version}");
     }
@@ -135,8 +125,7 @@ async fn a_schema_past_the_version_is_up() {
 #[tokio::test]
 async fn a_stream_that_is_read_late_is_degraded() {
     let server = Redis::start().await;
-    let manager = RedisConnectionManager::new(server.url()).unwrap();
-    let pool = bb8::Pool::builder().build(manager).await.unwrap();
+    let pool = server.pool(1);
     let mut connection = server.connection().await;
     for command in [
         "XGROUP CREATE jobs workers 0 MKSTREAM",
@@ -144,11 +133,9 @@ async fn a_stream_that_is_read_late_is_degraded() {
         "XADD jobs * a 2",
         "XADD jobs * a 3",
     ] {
-        let mut words = command.split(' ');
-        let mut command = cmd(words.next().unwrap());
-        for word in words {
-            command.arg(word);
-        }
+        let (name, words) = command.split_once(' ').unwrap();
+        let mut command = cmd(name);
+        command.arg(words.split(' ').collect::<Vec<_>>());
         command.exec_async(&mut connection).await.unwrap();
     }
     let check = |most| stream_lag::stream_lag(pool.clone(), "jobs", most);

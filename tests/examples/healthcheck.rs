@@ -9,10 +9,10 @@ use std::{
     thread,
 };
 
-use crate::support::{Ended, run_example, unused_port};
-use axum::{Router, routing::get};
+use axum::{Router, extract::Request, routing::get};
 use tokio::task::block_in_place;
-use tower_health::{Failure, Health, HealthLayer, Outcome, Reason};
+
+use crate::support::{Ended, run_example, unused_port};
 
 fn check(arguments: &[&str]) -> Ended {
     run_example("healthcheck", &[], arguments)
@@ -23,8 +23,9 @@ fn check_slowly(url: &str) -> Ended {
     check(&["--timeout", "30", url])
 }
 
-/// A server that sends `bytes` for every request; then it closes the connection or stays silent.
-fn answering(bytes: &'static [u8], closes: bool) -> SocketAddr {
+/// A server that sends `bytes` for a request; then it closes the connection or stays silent.
+fn answering(bytes: impl Into<Vec<u8>>, closes: bool) -> SocketAddr {
+    let bytes = bytes.into();
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let addr = listener.local_addr().expect("bound");
     thread::spawn(move || {
@@ -36,7 +37,7 @@ fn answering(bytes: &'static [u8], closes: bool) -> SocketAddr {
             stream.read_exact(&mut byte).expect("a whole request");
             request.extend(byte);
         }
-        stream.write_all(bytes).expect("sends");
+        stream.write_all(&bytes).expect("sends");
         if !closes {
             thread::park();
         }
@@ -45,14 +46,9 @@ fn answering(bytes: &'static [u8], closes: bool) -> SocketAddr {
 }
 
 async fn app(address: &str) -> SocketAddr {
-    let bad = async || Err::<Outcome, _>(Failure::new(Reason::Refused));
-    let health = Health::builder().check("cache", bad).build();
-    let router = Router::new()
-        .route(
-            "/",
-            get(async |request: axum::extract::Request| format!("{:?}", request.uri().query())),
-        )
-        .layer(HealthLayer::new(health));
+    let query = get(async |request: Request| format!("{:?}", request.uri().query()));
+    let down = get(async || (http::StatusCode::SERVICE_UNAVAILABLE, "down"));
+    let router = Router::new().route("/", query).route("/readyz", down);
     let listener = tokio::net::TcpListener::bind(address).await.expect("binds");
     let addr = listener.local_addr().expect("bound");
     tokio::spawn(axum::serve(listener, router).into_future());
@@ -62,31 +58,25 @@ async fn app(address: &str) -> SocketAddr {
 #[tokio::test(flavor = "multi_thread")]
 async fn up_exits_0_and_down_exits_1_with_one_line() {
     let addr = app("127.0.0.1:0").await;
-    for (target, code, line) in [
-        ("/livez", 0, "200 {\"status\":\"up\"}\n"),
-        ("/readyz", 1, "503 {\"status\":\"down\"}\n"),
-        ("/nothing", 1, "404 \n"),
-        ("", 0, "200 None\n"),
-        ("?a=b", 0, "200 Some(\"a=b\")\n"),
-        ("/?a=b#c", 0, "200 Some(\"a=b\")\n"),
+    // `localhost` may resolve to `::1` first, without a listener there.
+    let named = format!("localhost:{}", addr.port());
+    for (authority, target, code, line) in [
+        (addr.to_string(), "/readyz", 1, "503 down\n"),
+        (addr.to_string(), "/nothing", 1, "404 \n"),
+        (addr.to_string(), "", 0, "200 None\n"),
+        (addr.to_string(), "?a=b", 0, "200 Some(\"a=b\")\n"),
+        (addr.to_string(), "/?a=b#c", 0, "200 Some(\"a=b\")\n"),
+        (named, "/", 0, "200 None\n"),
     ] {
-        let ended = block_in_place(|| check_slowly(&format!("http://{addr}{target}")));
+        let ended = block_in_place(|| check_slowly(&format!("http://{authority}{target}")));
         assert_eq!((ended.code, &*ended.stdout), (Some(code), line), "{target}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn names_and_ipv6_are_found() {
-    let port = app("127.0.0.1:0").await.port();
-    // `localhost` may resolve to `::1` first, without a listener there.
-    let ended = block_in_place(|| check_slowly(&format!("http://localhost:{port}/livez")));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
     if let Err(error) = TcpListener::bind("[::1]:0") {
         eprintln!("skipped: IPv6 is not proved, because nothing binds to it here ({error})");
         return;
     }
     let addr = app("[::1]:0").await;
-    let ended = block_in_place(|| check_slowly(&format!("http://{addr}/livez")));
+    let ended = block_in_place(|| check_slowly(&format!("http://{addr}/")));
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
@@ -95,68 +85,54 @@ async fn names_and_ipv6_are_found() {
 fn it_is_one_file_that_needs_std_alone() {
     let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("healthcheck");
     let rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-        .args([
-            "-O",
-            "--edition",
-            "2024",
-            "-C",
-            "target-feature=+crt-static",
-        ])
-        .args(["-C", "strip=symbols", "-o"])
+        .args(["-O", "--edition", "2024", "-C", "strip=symbols"])
+        .args(["-C", "target-feature=+crt-static", "-o"])
         .arg(&binary)
         .arg("examples/healthcheck.rs")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(rustc.expect("rustc starts").success());
-    let addr = answering(b"HTTP/1.1 200 OK\r\n\r\n", true);
-    let ended = Command::new(binary)
-        .arg(format!("http://{addr}/readyz"))
-        .output();
+    let addr = answering("HTTP/1.1 200 OK\r\n\r\n", true);
+    let url = format!("http://{addr}/readyz");
+    let ended = Command::new(binary).arg(url).output();
     assert_eq!(ended.expect("starts").status.code(), Some(0));
 }
 
 #[test]
-fn a_timeout_exits_1() {
+fn no_response_or_no_http_exits_1() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("binds");
     let silent = silent.local_addr().expect("bound");
-    let half = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", false);
-    let head = answering(b"HTTP/1.1 20", false);
+    let half = answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", false);
+    let head = answering("HTTP/1.1 20", false);
     for addr in [silent, half, head] {
-        let url = format!("http://{addr}/readyz");
-        let ended = check(&["--timeout", "0.2", &url]);
+        let ended = check(&["--timeout", "0.2", &format!("http://{addr}/readyz")]);
         assert_eq!(ended.code, Some(1), "{ended:?}");
     }
-}
-
-#[test]
-fn refused_and_not_http_exit_1() {
-    let refused = format!("http://127.0.0.1:{}/readyz", unused_port());
-    let ended = check_slowly(&refused);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stdout.starts_with("unhealthy: "), "{ended:?}");
-    for bytes in [
+    let no_http = [
         &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
         b"",
         b"HTTP/1.1 2xx\r\n\r\n",
         b"\xff\xfe\xff\xfe\xff\xfe",
-    ] {
-        let ended = check_slowly(&format!("http://{}/", answering(bytes, true)));
+    ];
+    let refused = SocketAddr::from(([127, 0, 0, 1], unused_port()));
+    for addr in no_http
+        .map(|bytes| answering(bytes, true))
+        .into_iter()
+        .chain([refused])
+    {
+        let ended = check_slowly(&format!("http://{addr}/"));
         assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.starts_with("unhealthy: "), "{ended:?}");
     }
 }
 
 #[test]
 fn a_long_or_colored_body_is_one_short_line() {
-    let addr = answering(b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred\r\nsecond", true);
+    let addr = answering("HTTP/1.1 200 OK\r\n\r\n\x1b[31mred\r\nsecond", true);
     let ended = check_slowly(&format!("http://{addr}/"));
     assert_eq!((ended.code, &*ended.stdout), (Some(0), "200 [31mred\n"));
-    let endless: &'static [u8] = Box::leak(
-        [b"HTTP/1.1 503 No\r\n\r\n".to_vec(), vec![b'x'; 1 << 20]]
-            .concat()
-            .into(),
-    );
-    let listener = answering(endless, false);
-    let ended = check_slowly(&format!("http://{listener}/"));
+    let endless = format!("HTTP/1.1 503 No\r\n\r\n{}", "x".repeat(1 << 20));
+    let ended = check_slowly(&format!("http://{}/", answering(endless, false)));
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.starts_with("503 xxx") && ended.stdout.len() < 600);
 }

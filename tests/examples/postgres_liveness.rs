@@ -1,85 +1,59 @@
 //! `examples/postgres_liveness.rs` over real servers that are killed, frozen and protected by a password.
 
-use std::{os::unix::net::UnixListener, path::Path};
+use std::os::unix::net::UnixListener;
 
-use crate::support::{MAXIMUM_WAIT, Postgres, Program, becomes, get, run_example, wait_until};
-use http::StatusCode;
 use tokio::task::spawn_blocking;
+
+use crate::{
+    app::{App, PASSWORD, refused},
+    support::{MAXIMUM_WAIT, Postgres, Program, wait_until},
+};
 
 const NAME: &str = "postgres_liveness";
 const HEALTHY: &str = r#"{"status":"healthy"}"#;
 const UNHEALTHY: &str = r#"{"status":"unhealthy"}"#;
 
-struct App {
-    program: Program,
-    url: String,
+async fn start(postgres: &Postgres, password: &str) -> App {
+    let port = postgres.port().to_string();
+    let variables = [
+        ("POSTGRES_HOST", "127.0.0.1"),
+        ("POSTGRES_PORT", &port),
+        ("POSTGRES_DB", "postgres"),
+        ("POSTGRES_USER", "postgres"),
+        ("POSTGRES_PASSWORD", password),
+    ];
+    App::start(NAME, &variables).await
 }
 
-impl App {
-    async fn start(postgres: &Postgres, password: Option<&str>) -> Self {
-        let port = postgres.port().to_string();
-        let mut variables = vec![
-            ("ADDR", "127.0.0.1:0"),
-            ("POSTGRES_HOST", "127.0.0.1"),
-            ("POSTGRES_PORT", &port),
-            ("POSTGRES_DB", "postgres"),
-            ("POSTGRES_USER", "postgres"),
-        ];
-        variables.extend(password.map(|password| ("POSTGRES_PASSWORD", password)));
-        let mut program = Program::example(NAME, &variables);
-        let url = program.says("/health").await;
-        Self { program, url }
-    }
+async fn assert_healthy(app: &App) {
+    assert_eq!(app.becomes("/health", 200).await, HEALTHY);
+}
 
-    async fn is_healthy(&self) {
-        assert_eq!(becomes(&self.url, StatusCode::OK).await, HEALTHY);
-    }
-
-    async fn is_unhealthy(&self) {
-        let code = StatusCode::SERVICE_UNAVAILABLE;
-        assert_eq!(becomes(&self.url, code).await, UNHEALTHY);
-    }
+async fn assert_unhealthy(app: &App) {
+    assert_eq!(app.becomes("/health", 503).await, UNHEALTHY);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_follows_a_server_with_a_password_down_and_up() {
-    let mut postgres = Postgres::builder().password("hunter2").start().await;
-    let app = App::start(&postgres, Some("hunter2")).await;
-    app.is_healthy().await;
+    let mut postgres = Postgres::builder().password(PASSWORD).start().await;
+    let app = start(&postgres, PASSWORD).await;
+    assert_healthy(&app).await;
     postgres.kill();
     // The first request reports it: no earlier result is returned.
-    let unhealthy = (StatusCode::SERVICE_UNAVAILABLE, UNHEALTHY.to_owned());
-    assert_eq!(get(&app.url).await, unhealthy);
+    assert_eq!(app.get("/health").await, (503, UNHEALTHY.to_owned()));
     postgres.restart().await;
-    assert_eq!(get(&app.url).await, (StatusCode::OK, HEALTHY.to_owned()));
-    assert!(!app.program.log().contains("hunter2"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_is_unhealthy_until_it_thaws() {
-    let postgres = Postgres::start().await;
-    let app = App::start(&postgres, None).await;
-    app.is_healthy().await;
+    assert_eq!(app.get("/health").await, (200, HEALTHY.to_owned()));
     postgres.freeze();
-    app.is_unhealthy().await;
+    assert_unhealthy(&app).await;
     postgres.thaw();
-    app.is_healthy().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_unhealthy_and_not_logged() {
-    let postgres = Postgres::builder().password("hunter2").start().await;
-    let mut app = App::start(&postgres, Some("letmein1")).await;
-    app.is_unhealthy().await;
-    // The log says what it is.
-    app.program.says(r#"reason="auth""#).await;
-    assert!(!app.program.log().contains("letmein1"));
+    assert_healthy(&app).await;
+    app.assert_no_password_is_logged();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_failures_alert_once_and_recovery_resolves_once() {
-    let postgres = Postgres::builder().password("hunter2").start().await;
-    let mut app = App::start(&postgres, Some("letmein1")).await;
+    let postgres = Postgres::builder().password("another").start().await;
+    let mut app = start(&postgres, PASSWORD).await;
     // Without a probe.
     let alert = app.program.says("ALERT: database failed ").await;
     let failures: u32 = alert
@@ -88,6 +62,8 @@ async fn three_failures_alert_once_and_recovery_resolves_once() {
         .and_then(|rest| rest.split(' ').next()?.parse().ok())
         .expect("a number");
     assert!(failures >= 3 && alert.contains("auth"), "{alert}");
+    assert_unhealthy(&app).await;
+    app.program.says(r#"reason="auth""#).await;
 
     // A check opens at most three connections: seven refusals are three checks.
     let refusals = || postgres.log().matches("authentication failed").count();
@@ -96,17 +72,17 @@ async fn three_failures_alert_once_and_recovery_resolves_once() {
         refusals() >= enough
     })
     .await;
-    let client = postgres.client().await;
-    let altered = client.batch_execute("ALTER ROLE postgres PASSWORD 'letmein1'");
-    altered.await.expect("altered");
+    let sql = format!("ALTER ROLE postgres PASSWORD '{PASSWORD}'");
+    let altered = postgres.client().await.batch_execute(&sql).await;
+    altered.expect("altered");
     app.program.says("RESOLVED: database").await;
-    app.is_healthy().await;
+    assert_healthy(&app).await;
     let log = app.program.log();
-    assert_eq!(log.matches("ALERT").count(), 1, "{log}");
-    assert_eq!(log.matches("RESOLVED").count(), 1, "{log}");
     // One event for each transition, whatever the number of checks.
-    assert_eq!(log.matches("dependency is down").count(), 1, "{log}");
-    assert_eq!(log.matches("outage_ms=").count(), 1, "{log}");
+    for event in ["ALERT", "RESOLVED", "dependency is down", "outage_ms="] {
+        assert_eq!(log.matches(event).count(), 1, "{event} in {log}");
+    }
+    app.assert_no_password_is_logged();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,9 +92,9 @@ async fn the_check_runs_select_1_on_the_apps_own_pool() {
         .setting("log_connections", "on")
         .start()
         .await;
-    let app = App::start(&postgres, None).await;
+    let app = start(&postgres, "").await;
     wait_until("three checks ran", MAXIMUM_WAIT, async || {
-        app.is_healthy().await;
+        assert_healthy(&app).await;
         postgres.log().matches("; SELECT 1\n").count() >= 3
     })
     .await;
@@ -132,28 +108,19 @@ async fn the_default_port_is_5432() {
     let postgres = Postgres::start().await;
     let directory = postgres.directory();
     let socket = UnixListener::bind(directory.join(".s.PGSQL.5432")).expect("binds");
-    let _program = Program::example(
-        NAME,
-        &[
-            ("ADDR", "127.0.0.1:0"),
-            ("POSTGRES_HOST", path(directory)),
-            ("POSTGRES_DB", "app"),
-            ("POSTGRES_USER", "app"),
-        ],
-    );
-    spawn_blocking(move || socket.accept().expect("a connection"))
-        .await
-        .expect("no panic");
+    let variables = [
+        ("ADDR", "127.0.0.1:0"),
+        ("POSTGRES_HOST", directory.to_str().expect("text")),
+        ("POSTGRES_DB", "app"),
+        ("POSTGRES_USER", "app"),
+    ];
+    let _program = Program::example(NAME, &variables);
+    let accepted = spawn_blocking(move || socket.accept().expect("a connection"));
+    accepted.await.expect("no panic");
 }
 
 #[test]
 fn a_missing_or_invalid_setting_is_named() {
-    let variables = [
-        ("ADDR", "127.0.0.1:0"),
-        ("POSTGRES_HOST", "127.0.0.1"),
-        ("POSTGRES_DB", "app"),
-        ("POSTGRES_USER", "app"),
-    ];
     for (name, value) in [
         ("POSTGRES_HOST", ""),
         ("POSTGRES_DB", ""),
@@ -161,13 +128,12 @@ fn a_missing_or_invalid_setting_is_named() {
         ("POSTGRES_PORT", "postgres"),
         ("ADDR", "nowhere"),
     ] {
-        let with_fault: Vec<_> = variables.into_iter().chain([(name, value)]).collect();
-        let ended = run_example(NAME, &with_fault, &[]);
-        assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.stderr.contains(name), "{ended:?}");
+        let settings = [
+            ("POSTGRES_HOST", "127.0.0.1"),
+            ("POSTGRES_DB", "app"),
+            ("POSTGRES_USER", "app"),
+            (name, value),
+        ];
+        assert!(refused(NAME, &settings).contains(name), "{name}");
     }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("text")
 }

@@ -1,13 +1,14 @@
 //! `examples/tonic/`: one port for a service, its health and the probes.
 
-use crate::helpers::wire;
-use std::net::SocketAddr;
-
-use crate::helpers::grpc::{NOT_SERVING, SERVING, channel, check, client, soon, watch};
-use crate::support::{Postgres, Program, Redis};
 use nix::sys::signal::Signal;
 use tonic::{Code, Request, transport::Channel};
 use tonic_prost::ProstCodec;
+
+use crate::{
+    app::App,
+    helpers::grpc::{NOT_SERVING, SERVING, channel, check, client, soon, watch},
+    support::{Postgres, Redis},
+};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Order {
@@ -39,19 +40,9 @@ async fn place(channel: Channel, item: &str) -> Result<i64, Code> {
 async fn one_port_serves_the_app_its_health_and_the_probes() {
     let database = Postgres::start().await;
     let mut cache = Redis::start().await;
-    let mut program = Program::example(
-        "tonic",
-        &[
-            ("ADDR", "127.0.0.1:0"),
-            ("DATABASE_URL", &database.url()),
-            ("REDIS_URL", &cache.url()),
-        ],
-    );
-    let line = program.says("/readyz").await;
-    let address = line
-        .strip_prefix("http://")
-        .and_then(|line| line.split('/').next());
-    let address: SocketAddr = address.expect("an address").parse().expect("an address");
+    let urls = [("DATABASE_URL", database.url()), ("REDIS_URL", cache.url())];
+    let mut server = App::start("tonic", &urls.each_ref().map(|(name, url)| (*name, &**url))).await;
+    let address = server.address;
 
     let mut client = client(address).await;
     let app = channel(address).await;
@@ -59,10 +50,10 @@ async fn one_port_serves_the_app_its_health_and_the_probes() {
     assert_eq!(place(app.clone(), "tea").await, Ok(2));
     assert_eq!(place(app.clone(), "").await, Err(Code::InvalidArgument));
     let mut orders = watch(&mut client, "shop.v1.Orders").await;
-    let mut server = watch(&mut client, "").await;
+    let mut all = watch(&mut client, "").await;
     assert_eq!(orders.next().await, Ok(SERVING));
-    assert_eq!(server.next().await, Ok(SERVING));
-    assert_eq!(wire::get(address, "/readyz").await.code, 200);
+    assert_eq!(all.next().await, Ok(SERVING));
+    assert_eq!(server.get("/readyz").await.0, 200);
 
     // The cache is optional, the database is required.
     cache.kill();
@@ -76,16 +67,16 @@ async fn one_port_serves_the_app_its_health_and_the_probes() {
     );
     database.freeze();
     assert_eq!(orders.next().await, Ok(NOT_SERVING));
-    assert_eq!(server.next().await, Ok(NOT_SERVING));
-    assert_eq!(wire::get(address, "/readyz").await.code, 503);
-    assert_eq!(wire::get(address, "/livez").await.code, 200);
+    assert_eq!(all.next().await, Ok(NOT_SERVING));
+    assert_eq!(server.get("/readyz").await.0, 503);
+    assert_eq!(server.get("/livez").await.0, 200);
     database.thaw();
     assert_eq!(orders.next().await, Ok(SERVING));
 
     // Open streams do not delay the exit.
-    program.signal(Signal::SIGTERM);
+    server.program.signal(Signal::SIGTERM);
     assert_eq!(orders.next().await, Ok(NOT_SERVING));
     assert_eq!(orders.next().await, Err(Code::Unavailable));
-    assert!(program.ends().await.success());
-    program.says("stopped").await;
+    assert!(server.program.ends().await.success());
+    server.program.says("stopped").await;
 }

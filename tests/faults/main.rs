@@ -22,7 +22,6 @@ mod frozen;
 mod harmless;
 mod pgbouncer;
 mod replicas;
-mod servers_end;
 mod silent;
 mod slow_links;
 mod soak;

@@ -16,18 +16,6 @@ pub async fn get(url: &str) -> (StatusCode, String) {
     ask(request, None).await
 }
 
-/// Asks for `url` from the local address `source`, such as another one of loopback.
-pub async fn get_from(source: IpAddr, url: &str) -> (StatusCode, String) {
-    let request = Request::get(url).body(Full::default()).expect("valid");
-    ask(request, Some(source)).await
-}
-
-/// Posts nothing to `url`.
-pub async fn post(url: &str) -> (StatusCode, String) {
-    let request = Request::post(url).body(Full::default()).expect("valid");
-    ask(request, None).await
-}
-
 /// The answer to `request`, from the local address `source` if one is given.
 pub async fn ask(request: Request<Full<Bytes>>, source: Option<IpAddr>) -> (StatusCode, String) {
     let mut connector = HttpConnector::new();

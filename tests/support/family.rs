@@ -42,8 +42,8 @@ pub(super) fn any_alive(ids: &[i32]) -> bool {
 }
 
 /// Whether a process runs. One that has ended but was not yet waited for does not.
-pub fn is_alive(id: u32) -> bool {
-    any_alive(&[id as i32])
+pub fn is_alive(id: i32) -> bool {
+    any_alive(&[id])
 }
 
 /// Sends a signal; an ended process is ignored.

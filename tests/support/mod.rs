@@ -36,7 +36,7 @@ mod template;
 mod wait;
 
 pub use binaries::{installed, postgres_is_installed, redis_is_installed, wheel};
-pub use client::{ask, becomes, get, get_from, post};
+pub use client::{ask, becomes, get};
 pub use family::is_alive;
 pub use lateness::{Waits, judged_on_time};
 #[cfg(feature = "postgres")]

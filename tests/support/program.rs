@@ -55,6 +55,11 @@ impl Program {
         self.process.id()
     }
 
+    /// The ids of its descendants.
+    pub fn descendants(&self) -> Vec<i32> {
+        self.process.ids().split_off(1)
+    }
+
     /// How it ended, if it has.
     pub fn end(&mut self) -> Option<ExitStatus> {
         if self.process.has_ended() {
