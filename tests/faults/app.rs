@@ -19,16 +19,35 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_postgres::{Client, Config, NoTls};
-use tower_health::Check;
+use tower_health::{Check, CheckResult, Reason, Status};
 
-pub use crate::answer::{Answer, UP, answer, degraded, down};
-use crate::support::{Postgres, Redis, judged_on_time, wait_until};
+use crate::support::{Postgres, Proxy, Redis, judged_on_time, wait_until};
 
 /// The default timeout of a dependency, which is the deadline of a run.
 pub const RUN: Duration = Duration::from_millis(800);
 
 /// How long a condition is awaited on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
+
+/// Status and reason of one run.
+pub type Answer = (Status, Option<Reason>);
+
+pub const UP: Answer = (Status::Up, None);
+
+pub fn down(reason: Reason) -> Answer {
+    (Status::Down, Some(reason))
+}
+
+pub fn degraded(reason: Reason) -> Answer {
+    (Status::Degraded, Some(reason))
+}
+
+pub fn answer(result: &CheckResult) -> Answer {
+    match result {
+        Ok(outcome) => (outcome.status(), outcome.reason()),
+        Err(failure) => down(failure.reason()),
+    }
+}
 
 pub type PostgresManager = PostgresConnectionManager<NoTls>;
 
@@ -49,6 +68,22 @@ pub async fn run_within(check: &impl Check, limit: Duration) -> Answer {
 pub async fn assert_run(check: &impl Check, expected: Answer, context: &str) {
     let found = judged_on_time(async || run(check).await, |found| *found == expected).await;
     assert_eq!(found, expected, "{context}");
+}
+
+/// Asserts that each run is up, takes one round trip and opens no connection.
+pub async fn assert_one_round_trip(check: &impl Check, proxy: &Proxy, context: &str) {
+    for _ in 0..4 {
+        // On a late machine a run may open a connection.
+        wait_until(context, SOON, async || {
+            let before = (proxy.round_trips(), proxy.connections());
+            let found = run(check).await;
+            let trips = proxy.round_trips() - before.0;
+            let made = proxy.connections() - before.1;
+            println!("{context}: {found:?}, {trips} round trips, {made} connections");
+            (found, trips, made) == (UP, 1, 0)
+        })
+        .await;
+    }
 }
 
 pub fn pool<M: ManageConnection>(manager: M, size: u32, tested: bool) -> Pool<M> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_health::{Check, Dependency, Health, Status, checks};
+use tower_health::{Dependency, Health, Status, checks};
 
 use crate::{
     app::{postgres_pool, run, warm},
@@ -10,17 +10,6 @@ use crate::{
 };
 
 const ROUNDS: u32 = 300;
-
-/// Checks with a query on warm pools of `server`, with and without a test at checkout.
-async fn with_a_query(server: &Postgres) -> Vec<impl Check + Clone + use<>> {
-    let mut checks = Vec::new();
-    for tested in [true, false] {
-        let pool = postgres_pool(server.config(), 4, tested);
-        warm(&pool, 4).await;
-        checks.push(checks::postgres(pool).query("SELECT 1"));
-    }
-    checks
-}
 
 /// Asserts that no round finds the check down, without the rounds in which the machine was late.
 async fn assert_no_false_down(mut round: impl AsyncFnMut() -> [Status; 2]) {
@@ -36,21 +25,17 @@ async fn assert_no_false_down(mut round: impl AsyncFnMut() -> [Status; 2]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_callers_of_a_check_with_a_query_get_no_false_down() {
+async fn two_callers_and_two_handles_get_no_false_down() {
     let server = Postgres::start().await;
-    for check in with_a_query(&server).await {
+    for tested in [true, false] {
+        let pool = postgres_pool(server.config(), 4, tested);
+        warm(&pool, 4).await;
+        let check = checks::postgres(pool).query("SELECT 1");
         assert_no_false_down(async || {
             let (one, two) = tokio::join!(run(&check), run(&check));
             [one.0, two.0]
         })
         .await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_handles_with_one_dependency_get_no_false_down() {
-    let server = Postgres::start().await;
-    for check in with_a_query(&server).await {
         let dependency = Dependency::new("db", check).cache_for(Duration::ZERO);
         let handles = [dependency.clone(), dependency]
             .map(|dependency| Health::builder().add(dependency).build());

@@ -1,17 +1,20 @@
 //! Each fault of a Redis, as a row of the table in `fault_rows`.
 
-use std::fs;
+use std::{any::Any, fs};
 
 use bb8::Pool;
 use bb8_redis::{
     RedisConnectionManager,
-    redis::{Client, cmd},
+    redis::{Client, aio::MultiplexedConnection, cmd},
 };
-use tower_health::{Check, Reason, checks};
+use tower_health::{
+    Reason,
+    checks::{self, RedisCheck},
+};
 
 use crate::{
     app::{Answer, SOON, UP, command, command_of, degraded, down, hold, run},
-    fault_rows::{Checkouts, Fault, Rig, SIZE, Shape, fault_tests},
+    fault_rows::{Fault, Row, SIZE, Shape, fault_tests, set},
     support::{Mode, Redis, unused_port, wait_until},
 };
 
@@ -33,6 +36,8 @@ enum OfRedis {
     ReadOnly,
     OutOfMemory,
     ScriptRuns,
+    UserDeleted,
+    SlotsTaken,
 }
 
 use OfRedis::*;
@@ -54,6 +59,8 @@ fault_tests! {
     read_only: ReadOnly,
     out_of_memory: OutOfMemory,
     script_runs: ScriptRuns,
+    user_deleted: UserDeleted,
+    slots_taken: SlotsTaken,
 }
 
 /// Whether the pool neither tests its connections nor learns that they are broken.
@@ -64,6 +71,7 @@ fn keeps_broken(shape: Shape) -> bool {
 impl Fault for OfRedis {
     type Server = Redis;
     type Manager = RedisConnectionManager;
+    type Check = RedisCheck<RedisConnectionManager>;
 
     async fn server(self) -> Redis {
         let builder = Redis::builder();
@@ -71,6 +79,9 @@ impl Fault for OfRedis {
             PingForbidden => builder.config_line("user default on nopass ~* &* +@all"),
             PrimaryLost => builder.arg("--replica-serve-stale-data", "no"),
             SavingFailed => builder.arg("--enable-protected-configs", "yes"),
+            UserDeleted => builder.config_line("user app on >word ~* &* +@all"),
+            // Those of all pools and checks, and a few.
+            SlotsTaken => builder.arg("--maxclients", "40"),
             _ => builder,
         };
         builder.start().await
@@ -80,43 +91,33 @@ impl Fault for OfRedis {
         server.port()
     }
 
-    fn manager(server: &Redis, port: u16) -> RedisConnectionManager {
-        RedisConnectionManager::new(server.url_through(port)).unwrap()
+    fn manager(self, server: &Redis, port: u16) -> RedisConnectionManager {
+        let url = match self {
+            UserDeleted => format!("redis://app:word@127.0.0.1:{port}/"),
+            _ => server.url_through(port),
+        };
+        RedisConnectionManager::new(url).unwrap()
     }
 
-    fn check(pool: &Pool<RedisConnectionManager>) -> impl Check + use<> {
+    fn check(pool: &Pool<RedisConnectionManager>) -> Self::Check {
         checks::redis(pool.clone())
     }
 
-    fn route(self) -> Option<Mode> {
+    fn routes(self) -> Option<(Mode, Mode)> {
         match self {
-            Silent | SilentForGood => Some(Mode::Stall),
-            Reset => Some(Mode::Reset),
-            Refused => Some(Mode::Refuse),
+            Silent => Some((Mode::Stall, Mode::Pass)),
+            SilentForGood => Some((Mode::Stall, Mode::StallExisting)),
+            Reset => Some((Mode::Reset, Mode::Pass)),
+            Refused => Some((Mode::Refuse, Mode::Pass)),
             _ => None,
         }
-    }
-
-    fn route_afterwards(self) -> Mode {
-        match self {
-            SilentForGood => Mode::StallExisting,
-            _ => Mode::Pass,
-        }
-    }
-
-    fn is_of_the_server(self) -> bool {
-        self.route().is_none() && self != Saturated
     }
 
     fn is_direct(self) -> bool {
         self == Killed
     }
 
-    async fn cause(self, rig: &mut Rig<Self>) -> Checkouts<RedisConnectionManager> {
-        if self == Saturated {
-            return hold(&rig.pool, SIZE).await;
-        }
-        let server = rig.own_server();
+    async fn cause(self, server: &mut Redis, rows: &[Row<Self>]) -> Box<dyn Any> {
         match self {
             Killed => server.kill(),
             Restarted => server.restart().await,
@@ -126,8 +127,8 @@ impl Fault for OfRedis {
             PasswordSet => {
                 command(server, "CONFIG SET requirepass word").await;
                 // Connections that are logged in stay so; those of the app have to log in again.
-                rig.proxy.set(Mode::Reset).await;
-                rig.proxy.set(Mode::Pass).await;
+                set(rows, Mode::Reset).await;
+                set(rows, Mode::Pass).await;
             }
             PingForbidden => command(server, "ACL SETUSER default -ping").await,
             SavingFailed => fail_to_save(server).await,
@@ -136,17 +137,23 @@ impl Fault for OfRedis {
             }
             OutOfMemory => command(server, "CONFIG SET maxmemory 1").await,
             ScriptRuns => run_script(server).await,
-            Silent | SilentForGood | Reset | Refused | Saturated => {
-                unreachable!("not of the server")
+            UserDeleted => command(server, "ACL DELUSER app").await,
+            SlotsTaken => return Box::new(take_all_slots(server).await),
+            Saturated => {
+                let mut held = Vec::new();
+                for row in rows {
+                    held.extend(hold(&row.pool, SIZE).await);
+                }
+                return Box::new(held);
             }
+            Silent | SilentForGood | Reset | Refused => unreachable!("a fault of the route"),
         }
-        Vec::new()
+        Box::new(())
     }
 
-    async fn end(self, rig: &mut Rig<Self>) {
-        let server = &rig.server;
+    async fn end(self, server: &mut Redis, _: &[Row<Self>]) {
         match self {
-            Killed => rig.own_server().restart().await,
+            Killed => server.restart().await,
             Frozen => server.thaw(),
             PasswordSet => {
                 let url = format!("redis://:word@127.0.0.1:{}/", server.port());
@@ -161,12 +168,12 @@ impl Fault for OfRedis {
             PrimaryLost | ReadOnly => command(server, "REPLICAOF NO ONE").await,
             OutOfMemory => command(server, "CONFIG SET maxmemory 0").await,
             ScriptRuns => command(server, "SCRIPT KILL").await,
+            UserDeleted => command(server, "ACL SETUSER app on >word ~* &* +@all").await,
             // A pause ends without a command, and takes none before.
-            Silent | SilentForGood | Reset | Refused | Restarted | Saturated | Paused => {}
+            _ => {}
         }
-        let mut connection = rig.server.connection().await;
         wait_until("the server answers", SOON, async || {
-            cmd("PING").exec_async(&mut connection).await.is_ok()
+            connect(server).await.is_some()
         })
         .await;
     }
@@ -177,7 +184,8 @@ impl Fault for OfRedis {
             Frozen | Silent | SilentForGood | Paused => down(Reason::Timeout),
             Reset => down(Reason::Reset),
             Saturated => degraded(Reason::Saturated),
-            PasswordSet => down(Reason::Auth),
+            PasswordSet | UserDeleted => down(Reason::Auth),
+            SlotsTaken if !shape.warm => down(Reason::Reset),
             // The test of the pool never passes, so the app gets no connection.
             PingForbidden if shape.tested => down(Reason::Rejected),
             PingForbidden => degraded(Reason::Rejected),
@@ -185,7 +193,7 @@ impl Fault for OfRedis {
             PrimaryLost => down(Reason::NoPrimary),
             ScriptRuns => down(Reason::Busy),
             Restarted if keeps_broken(shape) => down(Reason::PoolStuck),
-            Restarted | ReadOnly | OutOfMemory => UP,
+            Restarted | ReadOnly | OutOfMemory | SlotsTaken => UP,
         }
     }
 
@@ -196,7 +204,9 @@ impl Fault for OfRedis {
                 vec![UP, degraded(Reason::PoolStuck), down(Reason::PoolStuck)]
             }
             // The connections are broken, and the pool keeps them.
-            Killed | Refused | Reset | PasswordSet | Restarted if keeps_broken(shape) => {
+            Killed | Refused | Reset | PasswordSet | UserDeleted | Restarted
+                if keeps_broken(shape) =>
+            {
                 vec![down(Reason::PoolStuck)]
             }
             _ => vec![UP],
@@ -204,8 +214,9 @@ impl Fault for OfRedis {
     }
 
     fn is_slow_to_recover(self) -> bool {
-        // A connect of before ends with the limit of the driver, after 1 s.
-        self == SilentForGood
+        // A connect of before ends with the limit of the driver, after 1 s, and a slot is free some time
+        // after its client has gone.
+        matches!(self, SilentForGood | SlotsTaken)
     }
 
     async fn repair(self, pool: &Pool<RedisConnectionManager>, shape: Shape) -> bool {
@@ -214,6 +225,22 @@ impl Fault for OfRedis {
         }
         self != SilentForGood || !keeps_broken(shape)
     }
+}
+
+/// A connection on which the server answers.
+async fn connect(server: &Redis) -> Option<MultiplexedConnection> {
+    let client = Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+    cmd("PING").exec_async(&mut connection).await.ok()?;
+    Some(connection)
+}
+
+async fn take_all_slots(server: &Redis) -> Vec<MultiplexedConnection> {
+    let mut taken = Vec::new();
+    while let Some(connection) = connect(server).await {
+        taken.push(connection);
+    }
+    taken
 }
 
 /// Makes Redis refuse writes because it cannot save: the folder that it entered is gone.

@@ -7,13 +7,11 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod answer;
 mod app;
 mod callers;
 mod checks_connection_pool;
 mod checks_postgres;
 mod checks_redis;
-mod credentials;
 mod custom_pool;
 mod fault_rows;
 mod faults_postgres;

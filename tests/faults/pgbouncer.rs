@@ -60,8 +60,8 @@ async fn faults_behind_pgbouncer(tested: bool, warm: bool) {
     wait_until(&context, SOON, async || is_served(&pool).await).await;
 }
 
-#[test]
-fn faults_behind_pgbouncer_are_down_without_a_storm() {
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_behind_pgbouncer_are_down_without_a_storm() {
     let rows = [(true, true), (true, false), (false, true), (false, false)];
-    at_once(rows, |(tested, warm)| faults_behind_pgbouncer(tested, warm));
+    at_once(rows.map(|(tested, warm)| faults_behind_pgbouncer(tested, warm))).await;
 }

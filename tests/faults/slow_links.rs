@@ -23,82 +23,41 @@ use crate::{
 
 const SIZE: u32 = 2;
 
-/// A pool of two warm connections to a server far away.
-struct Distant {
-    _proxy: Proxy,
-    pool: Pool<PostgresManager>,
-    context: String,
-}
-
-impl Distant {
-    async fn to(server: &Postgres, round_trip: u64, tested: bool) -> Self {
-        let proxy = Proxy::start(server.port()).await;
-        let pool = postgres_pool(server.config_through(proxy.port()), SIZE, tested);
-        warm(&pool, SIZE).await;
-        let distance = Duration::from_millis(round_trip);
-        proxy.set(Mode::Distant(distance)).await;
-        Self {
-            _proxy: proxy,
-            pool,
-            context: format!("{round_trip} ms, tested {tested}"),
-        }
-    }
-}
-
-/// Asserts that runs after moments with all connections in use are up.
-async fn assert_up_when_idle_again(distant: Distant) {
-    let check = checks::postgres(distant.pool.clone());
+/// Asserts that a pool far away is saturated while all its connections are in use, and up afterwards.
+async fn assert_saturated_then_up(server: &Postgres, round_trip: u64, tested: bool) {
+    let context = format!("{round_trip} ms, tested {tested}");
+    let proxy = Proxy::start(server.port()).await;
+    let pool = postgres_pool(server.config_through(proxy.port()), SIZE, tested);
+    warm(&pool, SIZE).await;
+    let distance = Duration::from_millis(round_trip);
+    proxy.set(Mode::Distant(distance)).await;
+    let check = checks::postgres(pool.clone());
+    assert_run(&check, UP, &context).await;
     for _ in 0..2 {
-        let held = hold(&distant.pool, SIZE).await;
-        run(&check).await;
+        let held = hold(&pool, SIZE).await;
+        for _ in 0..2 {
+            assert_run(&check, degraded(Reason::Saturated), &context).await;
+        }
         drop(held);
-        for _ in 0..6 {
-            wait_until("the app is served", SOON, async || {
-                is_served(&distant.pool).await
-            })
-            .await;
-            assert_run(&check, UP, &distant.context).await;
+        for _ in 0..4 {
+            wait_until("the app is served", SOON, async || is_served(&pool).await).await;
+            assert_run(&check, UP, &context).await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pool_that_is_idle_again_is_up_with_trust_and_scram() {
+async fn all_connections_in_use_far_away_is_saturated_then_up() {
     let (trust, scram) = tokio::join!(
         Postgres::start(),
         Postgres::builder().password("word").start()
     );
-    for server in [trust, scram] {
-        tokio::join!(
-            assert_up_when_idle_again(Distant::to(&server, 86, true).await),
-            assert_up_when_idle_again(Distant::to(&server, 86, false).await),
-            assert_up_when_idle_again(Distant::to(&server, 180, true).await),
-            assert_up_when_idle_again(Distant::to(&server, 180, false).await),
-        );
-    }
-}
-
-/// Asserts the first runs of a pool whose connections are all in use.
-async fn assert_saturated(distant: Distant) {
-    let check = checks::postgres(distant.pool.clone());
-    assert_run(&check, UP, &distant.context).await;
-    let _held = hold(&distant.pool, SIZE).await;
-    for _ in 0..3 {
-        assert_run(&check, degraded(Reason::Saturated), &distant.context).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn all_connections_in_use_far_away_is_saturated() {
-    let (trust, scram) = tokio::join!(
-        Postgres::start(),
-        Postgres::builder().password("word").start()
-    );
+    // A SCRAM login takes more round trips.
     tokio::join!(
-        assert_saturated(Distant::to(&scram, 86, true).await),
-        assert_saturated(Distant::to(&scram, 86, false).await),
-        assert_saturated(Distant::to(&trust, 180, true).await),
-        assert_saturated(Distant::to(&trust, 180, false).await),
+        assert_saturated_then_up(&scram, 86, true),
+        assert_saturated_then_up(&scram, 86, false),
+        assert_saturated_then_up(&trust, 180, true),
+        assert_saturated_then_up(&trust, 180, false),
     );
 }
 

@@ -67,12 +67,6 @@ impl PostgresBuilder {
         self
     }
 
-    /// Loads a library at start.
-    #[must_use]
-    pub fn preload(self, library: &str) -> Self {
-        self.setting("shared_preload_libraries", library)
-    }
-
     /// Offers TLS with a self-signed certificate for `localhost`; needs the `openssl` program.
     #[must_use]
     pub fn tls(mut self) -> Self {
@@ -229,11 +223,6 @@ impl Postgres {
         self.process.log()
     }
 
-    /// Its process ids, the postmaster's first; empty while it is down.
-    pub fn process_ids(&self) -> Vec<u32> {
-        self.process.ids().into_iter().map(|id| id as u32).collect()
-    }
-
     /// Where it keeps everything; gone after `Drop`.
     pub fn directory(&self) -> &Path {
         self.process.directory()
@@ -273,14 +262,6 @@ impl Postgres {
             MAXIMUM_WAIT,
             async || self.status().as_deref() == Some("stopping") || !self.pid_file().exists(),
         )
-        .await;
-    }
-
-    /// Waits until the server has ended by itself.
-    pub async fn wait_for_end(&mut self) {
-        wait_until("postgres has ended", MAXIMUM_WAIT, async || {
-            self.process.has_ended()
-        })
         .await;
     }
 

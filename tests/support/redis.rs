@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
 use bb8_redis::redis::aio::MultiplexedConnection;
-use bb8_redis::redis::{AsyncConnectionConfig, Client, cmd};
+use bb8_redis::redis::{AsyncConnectionConfig, Client};
 use nix::sys::signal::Signal;
 
 use super::process::Process;
@@ -145,29 +145,9 @@ impl Redis {
             .expect("a connection")
     }
 
-    /// How often the server has run a command since its start or `CONFIG RESETSTAT`; refused calls
-    /// do not count.
-    pub async fn command_calls(&self, command: &str) -> u64 {
-        let text: String = cmd("INFO")
-            .arg("commandstats")
-            .query_async(&mut self.connection().await)
-            .await
-            .expect("INFO is answered");
-        let start = format!("cmdstat_{}:calls=", command.to_lowercase());
-        text.lines()
-            .find_map(|line| line.strip_prefix(&start))
-            .and_then(|rest| rest.split(',').next())
-            .map_or(0, |calls| calls.parse().expect("a number"))
-    }
-
     /// What the server has logged since it was made.
     pub fn log(&self) -> String {
         self.process.log()
-    }
-
-    /// Its process ids, the server's first; empty while it is down.
-    pub fn process_ids(&self) -> Vec<u32> {
-        self.process.ids().into_iter().map(|id| id as u32).collect()
     }
 
     /// Where it keeps its log; gone after `Drop`.
