@@ -23,6 +23,7 @@ have_tool() {
 step tests/setup.sh
 step cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
 step cargo fmt --check --manifest-path examples/pools/Cargo.toml
+step cargo fmt --check --manifest-path tests/otel/Cargo.toml
 
 mapfile -t features < <(sed -n '/^\[features\]/,/^\[dependencies\]/s/^\([a-z][a-z-]*\) = .*/\1/p' Cargo.toml | grep -v '^default$')
 for ((one = 0; one < ${#features[@]}; one++)); do

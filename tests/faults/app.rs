@@ -19,8 +19,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_postgres::{Client, Config, NoTls};
-use tower_health::{Check, CheckResult, Reason, Status};
+use tower_health::Check;
 
+pub use crate::answer::{Answer, UP, answer, degraded, down};
 use crate::support::{Postgres, Proxy, Redis, judged_on_time, wait_until};
 
 /// The default timeout of a dependency, which is the deadline of a run.
@@ -28,26 +29,6 @@ pub const RUN: Duration = Duration::from_millis(800);
 
 /// How long a condition is awaited on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
-
-/// Status and reason of one run.
-pub type Answer = (Status, Option<Reason>);
-
-pub const UP: Answer = (Status::Up, None);
-
-pub fn down(reason: Reason) -> Answer {
-    (Status::Down, Some(reason))
-}
-
-pub fn degraded(reason: Reason) -> Answer {
-    (Status::Degraded, Some(reason))
-}
-
-pub fn answer(result: &CheckResult) -> Answer {
-    match result {
-        Ok(outcome) => (outcome.status(), outcome.reason()),
-        Err(failure) => down(failure.reason()),
-    }
-}
 
 pub type PostgresManager = PostgresConnectionManager<NoTls>;
 

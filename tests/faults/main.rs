@@ -7,6 +7,7 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answer;
 mod app;
 mod callers;
 mod checks_connection_pool;

@@ -224,13 +224,6 @@ impl Browser {
         }
     }
 
-    /// A picture of the page as PNG in base64.
-    pub async fn screenshot(&mut self) -> String {
-        let format = json!({"format": "png"});
-        let shot = self.call("Page.captureScreenshot", format).await;
-        shot["data"].as_str().expect("a picture").to_owned()
-    }
-
     /// The addresses of all requests so far, in order.
     pub fn requests(&self) -> Vec<String> {
         let sent = self.of("Network.requestWillBeSent");
