@@ -201,7 +201,8 @@ impl Access {
 
     /// Returns what the caller may see, by stricter rules than [`allows`](Self::allows).
     pub(crate) fn detail(&self, head: &RequestHead<'_>) -> Detail {
-        match self.allows(&head.for_details()) {
+        // By default there are no rules, and nothing of the request is read.
+        match !self.rules.is_empty() && self.allows(&head.for_details()) {
             true => Detail::Full,
             false => Detail::Status,
         }
@@ -217,22 +218,24 @@ impl ProxiedRule {
     }
 
     fn matches(&self, head: &RequestHead<'_>) -> bool {
-        let head = head.with_proxies(&self.proxies);
+        let head = || head.with_proxies(&self.proxies);
         match &self.rule {
             Rule::AllowAll => true,
             Rule::Loopback => {
+                let head = head();
                 head.note_missing_peer();
                 head.is_local()
             }
             Rule::Networks(networks) => {
+                let head = head();
                 head.note_missing_peer();
                 let client = head.client_ip();
                 client.is_some_and(|client| contains(networks, client))
             }
-            Rule::Bearer(tokens) => tokens.are_in(head.headers()),
+            Rule::Bearer(tokens) => tokens.are_in(head().headers()),
             // The head is read only, so a panic leaves no value half changed.
             Rule::Predicate(allows) => {
-                catch_unwind(AssertUnwindSafe(|| allows(&head))).unwrap_or(false)
+                catch_unwind(AssertUnwindSafe(|| allows(&head()))).unwrap_or(false)
             }
         }
     }

@@ -4,6 +4,7 @@ use std::{
     future::{Future, ready as resolved},
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -36,8 +37,9 @@ const MAX_REQUEST_BYTES: usize = 1_024;
 #[must_use = "a service does nothing until it is added to a server"]
 pub struct GrpcService {
     health: Health,
-    details: Access,
-    allow: Access,
+    // Shared, because each call has a clone of the service.
+    details: Arc<Access>,
+    allow: Arc<Access>,
 }
 
 impl Health {
@@ -62,20 +64,20 @@ impl GrpcService {
     pub(crate) fn new(health: Health, details: Access, allow: Access) -> Self {
         Self {
             health,
-            details,
-            allow,
+            details: details.into(),
+            allow: allow.into(),
         }
     }
 
     /// Sets which callers may call the service; others get `PERMISSION_DENIED`. Default: every caller.
     pub fn allow(mut self, access: Access) -> Self {
-        self.allow = access;
+        self.allow = access.into();
         self
     }
 
     /// Sets which callers see the names of groups and dependencies. Default: no caller.
     pub fn details(mut self, access: Access) -> Self {
-        self.details = access;
+        self.details = access.into();
         self
     }
 }
