@@ -201,7 +201,7 @@ impl Access {
 
     /// Returns what the caller may see, by stricter rules than [`allows`](Self::allows).
     pub(crate) fn detail(&self, head: &RequestHead<'_>) -> Detail {
-        // By default there are no rules, and nothing of the request is read.
+        // Without rules, which is the default, nothing of the request is read.
         match !self.rules.is_empty() && self.allows(&head.for_details()) {
             true => Detail::Full,
             false => Detail::Status,
