@@ -1,6 +1,5 @@
 //! What a handle shares with its dependencies: the lifecycle, the epoch, and the subscribers.
 
-use arc_swap::ArcSwapOption;
 use std::{
     borrow::Cow,
     sync::{
@@ -8,6 +7,8 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+
+use arc_swap::ArcSwapOption;
 #[cfg(feature = "grpc")]
 use tokio::sync::{Notify, futures::OwnedNotified};
 

@@ -238,7 +238,8 @@ impl Endpoints {
         let is_readiness = endpoint.probe == Probe::Readiness
             && query.excluded.is_empty()
             && !evaluation.is_single();
-        let mut readiness = (representation.format.is_page() && !is_readiness)
+        let shows_readiness = representation.format.is_page() && probe.detail == Detail::Full;
+        let mut readiness = (shows_readiness && !is_readiness)
             .then(|| self.settings.health.snapshot_for(&Probe::Readiness));
         if self.settings.without_measurements {
             evaluated.report = evaluated.report.without_measurements();
