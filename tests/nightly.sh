@@ -17,7 +17,8 @@ unproved() {
 
 # Whether the tool is there, or can be built from the registry.
 have_tool() {
-  command -v "$1" >/dev/null || step cargo install --quiet --locked --root target/tools "$1"
+  command -v "$1" >/dev/null ||
+    step env CARGO_PROFILE_RELEASE_LTO=off cargo install --quiet --locked --root target/tools "$1"
 }
 
 step tests/setup.sh
