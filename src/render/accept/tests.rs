@@ -58,6 +58,7 @@ fn real_clients_get_the_format_that_they_prefer() {
             METRICS,
         ),
         ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", METRICS),
+        ("text/html;version=1, application/json;q=0.5", HTML),
         // wget on a page, links, busybox.
         ("text/html, text/*;q=0.5, */*;q=0.1", HTML),
     ];
@@ -166,7 +167,7 @@ fn quoted_separators_do_not_separate() {
         (r#"text/plain;x="\"";q=0.1, application/json;q=0.2"#, JSON),
         (r#"text/plain;x="\\";q=0.1, application/json;q=0.2"#, JSON),
         // Outside of quotes a backslash is a character.
-        (r"text/x\,text/plain", TEXT),
+        (r#"text/plain;q=0.1;x=\", application/json"#, TEXT),
         // The quote is not closed, so all text after it is quoted.
         (r#"text/plain;x="a, application/json"#, TEXT),
     ];
