@@ -69,14 +69,14 @@ fn without_values(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
     let mut at = 0;
-    while at < text.len() {
+    while let Some(next) = lower[at..].chars().next() {
         match value_after(&lower, at) {
             Some((start, end)) => {
                 out.push_str(&text[copied..start]);
                 out.push_str(MASK);
                 (copied, at) = (end, end);
             }
-            None => at += lower[at..].chars().next().map_or(1, char::len_utf8),
+            None => at += next.len_utf8(),
         }
     }
     out + &text[copied..]
@@ -212,6 +212,7 @@ mod tests {
                 "WRONGPASS invalid username-password pair or user is disabled.",
             ),
             ("unexpected token at line 3", "unexpected token at line 3"),
+            ("expected Bearer ", "expected Bearer "),
         ];
         for (text, expected) in table {
             assert_eq!(redact(text), expected, "{text}");
