@@ -219,6 +219,9 @@ async fn a_connection_that_breaks_in_its_proof_is_not_evidence() {
     assert_eq!(once(&lanes).await, (Status::Up, None));
     pool.with(|state| state.broken_proofs = Some(u32::MAX));
     assert_eq!(once(&lanes).await, (Status::Down, Some(Reason::Reset)));
+    // The pool has served the check's own checkouts, and no other caller's.
+    pool.with(|state| state.connects = Behavior::Hangs);
+    assert_eq!(once(&lanes).await, (Status::Down, Some(Reason::Timeout)));
 }
 
 #[test]
