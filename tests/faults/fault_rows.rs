@@ -5,12 +5,14 @@
 
 use std::{any::Any, fmt::Debug, future::poll_fn, pin::Pin, task::Poll};
 
-use bb8::{ManageConnection, Pool};
+use bb8::{ManageConnection, Pool, PooledConnection};
 use tokio::sync::Semaphore;
 use tower_health::Check;
 
 use crate::{
-    app::{Answer, SOON, Served, UP, assert_run, hold, is_served, run, warm},
+    app::{
+        Answer, SOON, Served, UP, assert_one_round_trip, assert_run_in, hold, is_served, run, warm,
+    },
     support::{Mode, Proxy, judged_on_time, wait_until},
 };
 
@@ -18,7 +20,7 @@ use crate::{
 pub const SIZE: u32 = 3;
 
 /// Faults at the same time, of all tests: a busy machine must answer within the time of a run.
-const AT_ONCE: usize = 2;
+static FAULTS: Semaphore = Semaphore::const_new(2);
 
 /// How the app built its pool, and whether the pool was used before the fault.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +49,10 @@ pub trait Fault: Copy + Debug {
     fn manager(self, server: &Self::Server, port: u16) -> Self::Manager;
     fn check(pool: &Pool<Self::Manager>) -> Self::Check;
 
-    /// The modes of the routes during the fault and afterwards, for a fault of the route.
-    fn routes(self) -> Option<(Mode, Mode)>;
     /// Whether the app connects without the proxy, which accepts even if the server is down.
     fn is_direct(self) -> bool;
-    /// Causes a fault that is not one of the route, and that lasts at least as long as the returned value.
+    /// Causes the fault, which lasts at least as long as the returned value.
     async fn cause(self, server: &mut Self::Server, rows: &[Row<Self>]) -> Box<dyn Any>;
-    /// Ends the fault, and waits until the server answers.
     async fn end(self, server: &mut Self::Server, rows: &[Row<Self>]);
 
     /// What every run reports during the fault.
@@ -81,24 +80,36 @@ pub async fn in_every_shape<F: Fault>(fault: F) {
         };
         rows.push(Row::new(fault, &server, shape).await);
     }
-    static FAULTS: Semaphore = Semaphore::const_new(AT_ONCE);
     let _turn = FAULTS.acquire().await.expect("never closed");
     at_once(rows.iter().map(Row::before)).await;
-    let held = match fault.routes() {
-        Some((mode, _)) => {
-            set(&rows, mode).await;
-            None
-        }
-        None => Some(fault.cause(&mut server, &rows).await),
-    };
+    let held = fault.cause(&mut server, &rows).await;
     at_once(rows.iter().map(Row::during)).await;
     drop(held);
-    if let Some((_, mode)) = fault.routes() {
-        // Directly: a login that passes in between would be silenced after it.
-        set(&rows, mode).await;
-    }
     fault.end(&mut server, &rows).await;
+    let manager = fault.manager(&server, F::port(&server));
+    wait_until("the server answers", SOON, async || {
+        connect(&manager).await.is_some()
+    })
+    .await;
     at_once(rows.iter().map(Row::afterwards)).await;
+}
+
+/// A connection that the server serves.
+async fn connect<M: ManageConnection<Connection: Served>>(manager: &M) -> Option<M::Connection> {
+    let mut connection = manager.connect().await.ok()?;
+    connection.serve().await.then_some(connection)
+}
+
+/// As many connections as the server still accepts.
+pub async fn take_all_slots<M>(manager: M) -> Vec<M::Connection>
+where
+    M: ManageConnection<Connection: Served>,
+{
+    let mut taken = Vec::new();
+    while let Some(connection) = connect(&manager).await {
+        taken.push(connection);
+    }
+    taken
 }
 
 /// Sets the mode of all routes.
@@ -106,6 +117,18 @@ pub async fn set<F: Fault>(rows: &[Row<F>], mode: Mode) {
     for row in rows {
         row.proxy.set(mode).await;
     }
+}
+
+/// `count` checkouts of each pool.
+pub async fn hold_all<'a, F: Fault + 'a>(
+    rows: impl IntoIterator<Item = &'a Row<F>>,
+    count: u32,
+) -> Vec<PooledConnection<'static, F::Manager>> {
+    let mut held = Vec::new();
+    for row in rows {
+        held.extend(hold(&row.pool, count).await);
+    }
+    held
 }
 
 /// Waits until all of them have ended.
@@ -133,12 +156,11 @@ impl<F: Fault> Row<F> {
             .test_on_check_out(shape.tested)
             .retry_connection(shape.retry)
             .build_unchecked(fault.manager(server, port));
-        let check = F::check(&pool);
         Self {
             shape,
             proxy,
+            check: F::check(&pool),
             pool,
-            check,
             fault,
         }
     }
@@ -148,18 +170,12 @@ impl<F: Fault> Row<F> {
     }
 
     async fn before(&self) {
-        if !self.shape.warm {
-            return;
+        if self.shape.warm {
+            warm(&self.pool, SIZE).await;
+            if !self.fault.is_direct() {
+                assert_one_round_trip(&self.check, &self.proxy, &self.context()).await;
+            }
         }
-        warm(&self.pool, SIZE).await;
-        // On a late machine a run may open a connection; the next run closes it.
-        wait_until("a healthy run opens no connection", SOON, async || {
-            let before = self.proxy.connections();
-            assert_run(&self.check, UP, &self.context()).await;
-            let open = self.proxy.open_connections();
-            self.proxy.connections() == before && open <= u64::from(SIZE)
-        })
-        .await;
     }
 
     async fn during(&self) {
@@ -174,16 +190,16 @@ impl<F: Fault> Row<F> {
             let is_right =
                 |(found, made): &(Answer, u64)| *found == expected && *made <= u64::from(SIZE) + 1;
             let found = judged_on_time(one, is_right).await;
+            let context = self.context();
             assert!(
                 is_right(&found),
-                "{}: run {number} made {found:?}, not {expected:?}",
-                self.context()
+                "{context}: run {number} made {found:?}, not {expected:?}"
             );
         }
     }
 
     async fn afterwards(&self) {
-        let context = self.context();
+        let context = format!("{} after the recovery", self.context());
         let allowed = self.fault.recovered(self.shape);
         if self.fault.is_slow_to_recover() {
             wait_until(&context, SOON, async || {
@@ -191,34 +207,46 @@ impl<F: Fault> Row<F> {
             })
             .await;
         }
-        let is_allowed = |found: &Answer| allowed.contains(found);
-        let found = judged_on_time(async || run(&self.check).await, is_allowed).await;
-        assert!(
-            is_allowed(&found),
-            "{context}: {found:?} after the recovery"
-        );
-        // Each connection of the pool serves the app.
+        assert_run_in(&self.check, &allowed, &context).await;
         wait_until(&context, SOON, async || {
             if !self.fault.repair(&self.pool, self.shape).await {
                 return true;
             }
-            let mut served = 0;
-            for mut connection in hold(&self.pool, SIZE).await {
-                served += u32::from(connection.serve().await);
-            }
-            served == SIZE && is_served(&self.pool).await
+            each_connection_serves(&self.pool, SIZE).await && is_served(&self.pool).await
         })
         .await;
     }
 }
 
-macro_rules! fault_tests {
-    ($($name:ident: $fault:expr,)+) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $name() {
-            crate::fault_rows::in_every_shape($fault).await;
-        }
-    )+};
+/// Whether all connections of a pool serve the app.
+pub async fn each_connection_serves<M>(pool: &Pool<M>, size: u32) -> bool
+where
+    M: ManageConnection<Connection: Served>,
+{
+    let mut served = 0;
+    for mut connection in hold(pool, size).await {
+        served += u32::from(connection.serve().await);
+    }
+    served == size
 }
 
-pub(crate) use fault_tests;
+/// Declares the faults of a server, each with its test.
+macro_rules! faults {
+    ($faults:ident: $($name:ident = $fault:ident,)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        enum $faults {
+            $($fault,)+
+        }
+
+        use $faults::*;
+
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                crate::fault_rows::in_every_shape($fault).await;
+            }
+        )+
+    };
+}
+
+pub(crate) use faults;

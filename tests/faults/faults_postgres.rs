@@ -3,56 +3,33 @@
 use std::any::Any;
 
 use bb8::Pool;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::NoTls;
 use tower_health::{
     Reason,
     checks::{self, PostgresCheck},
 };
 
 use crate::{
-    app::{Answer, PostgresManager, SOON, UP, degraded, down, hold},
-    fault_rows::{Fault, Row, SIZE, Shape, fault_tests},
+    app::{Answer, PostgresManager, SOON, UP, degraded, down},
+    fault_rows::{Fault, Row, SIZE, Shape, faults, hold_all, set, take_all_slots},
     support::{Mode, Postgres, wait_until},
 };
 
 /// The sessions of the pools; the test itself is `postgres`.
 const APP: &str = "backend_type = 'client backend' AND usename = 'app'";
 
-#[derive(Clone, Copy, Debug)]
-enum OfPostgres {
-    Killed,
-    Frozen,
-    Silent,
-    Reset,
-    Refused,
-    BackendsFrozen,
-    PostmasterFrozen,
-    SmartShutdown,
-    IdleClosed,
-    Saturated,
-    TransactionAborted,
-    PasswordChanged,
-    SlotsTaken,
-    SlotsTakenAndFrozen,
-}
-
-use OfPostgres::*;
-
-fault_tests! {
-    killed: Killed,
-    frozen: Frozen,
-    silent: Silent,
-    reset: Reset,
-    refused: Refused,
-    backends_frozen: BackendsFrozen,
-    postmaster_frozen: PostmasterFrozen,
-    smart_shutdown: SmartShutdown,
-    idle_connections_closed: IdleClosed,
-    saturated: Saturated,
-    transaction_left_aborted: TransactionAborted,
-    password_changed: PasswordChanged,
-    slots_taken: SlotsTaken,
-    slots_taken_and_backends_frozen: SlotsTakenAndFrozen,
+faults! { OfPostgres:
+    killed = Killed,
+    frozen = Frozen,
+    reset = Reset,
+    backends_frozen = BackendsFrozen,
+    postmaster_frozen = PostmasterFrozen,
+    smart_shutdown = SmartShutdown,
+    idle_connections_closed = IdleClosed,
+    saturated = Saturated,
+    password_changed = PasswordChanged,
+    slots_taken = SlotsTaken,
+    slots_taken_and_backends_frozen = SlotsTakenAndFrozen,
 }
 
 impl Fault for OfPostgres {
@@ -90,34 +67,20 @@ impl Fault for OfPostgres {
         checks::postgres(pool.clone())
     }
 
-    fn routes(self) -> Option<(Mode, Mode)> {
-        match self {
-            Silent => Some((Mode::Stall, Mode::Pass)),
-            Reset => Some((Mode::Reset, Mode::Pass)),
-            Refused => Some((Mode::Refuse, Mode::Pass)),
-            _ => None,
-        }
-    }
-
     fn is_direct(self) -> bool {
-        matches!(self, Killed)
+        self == Killed
     }
 
     async fn cause(self, server: &mut Postgres, rows: &[Row<Self>]) -> Box<dyn Any> {
         match self {
             Killed => server.kill(),
             Frozen => server.freeze(),
+            Reset => set(rows, Mode::Reset).await,
             BackendsFrozen => server.freeze_backends(),
             PostmasterFrozen => server.freeze_postmaster(),
             SmartShutdown => server.stop_smart().await,
             IdleClosed => end_all_sessions(server).await,
             Saturated => return Box::new(hold_all(rows, SIZE).await),
-            TransactionAborted => {
-                for connection in hold_all(rows, SIZE).await {
-                    let failed = connection.batch_execute("BEGIN; SELECT 1/0").await;
-                    failed.unwrap_err();
-                }
-            }
             PasswordChanged => {
                 // A connection that breaks while it is checked out.
                 let warm = rows.iter().filter(|row| row.shape.warm);
@@ -130,13 +93,13 @@ impl Fault for OfPostgres {
                 .await;
                 return Box::new(held);
             }
-            SlotsTaken => return Box::new(take_all_slots(server).await),
-            SlotsTakenAndFrozen => {
-                let taken = take_all_slots(server).await;
-                server.freeze_backends();
+            SlotsTaken | SlotsTakenAndFrozen => {
+                let taken = take_all_slots(self.manager(server, server.port())).await;
+                if self == SlotsTakenAndFrozen {
+                    server.freeze_backends();
+                }
                 return Box::new(taken);
             }
-            Silent | Reset | Refused => unreachable!("a fault of the route"),
         }
         Box::new(())
     }
@@ -145,25 +108,16 @@ impl Fault for OfPostgres {
         match self {
             Killed | SmartShutdown => server.restart().await,
             Frozen | BackendsFrozen | PostmasterFrozen | SlotsTakenAndFrozen => server.thaw(),
-            // An app that left its transaction aborted has to end it.
-            TransactionAborted => {
-                for connection in hold_all(rows, SIZE).await {
-                    connection.batch_execute("ROLLBACK").await.unwrap();
-                }
-            }
+            Reset => set(rows, Mode::Pass).await,
             PasswordChanged => execute(server, "ALTER ROLE app PASSWORD 'word'").await,
-            _ => {}
+            IdleClosed | Saturated | SlotsTaken => {}
         }
-        wait_until("the server answers", SOON, async || {
-            server.config().connect(NoTls).await.is_ok()
-        })
-        .await;
     }
 
     fn expected(self, shape: Shape) -> Answer {
         match (self, shape.warm) {
-            (Killed | Refused, _) => down(Reason::Refused),
-            (Frozen | Silent, _) | (PostmasterFrozen, false) => down(Reason::Timeout),
+            (Killed, _) => down(Reason::Refused),
+            (Frozen, _) | (PostmasterFrozen, false) => down(Reason::Timeout),
             (Reset, _) => down(Reason::Reset),
             (BackendsFrozen, true) => down(Reason::PoolStuck),
             // The warm pools keep the server from its end.
@@ -173,7 +127,7 @@ impl Fault for OfPostgres {
             (Saturated, _) => degraded(Reason::Saturated),
             (BackendsFrozen, false)
             | (PostmasterFrozen | SmartShutdown | SlotsTaken, true)
-            | (IdleClosed | TransactionAborted, _) => UP,
+            | (IdleClosed, _) => UP,
         }
     }
 
@@ -183,19 +137,6 @@ impl Fault for OfPostgres {
     }
 }
 
-type Checkout = bb8::PooledConnection<'static, PostgresManager>;
-
-async fn hold_all<'a>(
-    rows: impl IntoIterator<Item = &'a Row<OfPostgres>>,
-    count: u32,
-) -> Vec<Checkout> {
-    let mut held = Vec::new();
-    for row in rows {
-        held.extend(hold(&row.pool, count).await);
-    }
-    held
-}
-
 async fn execute(server: &Postgres, sql: &str) {
     server.client().await.batch_execute(sql).await.unwrap();
 }
@@ -203,20 +144,8 @@ async fn execute(server: &Postgres, sql: &str) {
 async fn end_all_sessions(server: &Postgres) {
     let client = server.client().await;
     let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {APP}");
-    client.simple_query(&end).await.unwrap();
-    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {APP}");
     wait_until("all have ended", SOON, async || {
-        let row = client.query_one(&count, &[]).await.unwrap();
-        row.get::<_, i64>(0) == 0
+        client.query(&end, &[]).await.unwrap().is_empty()
     })
     .await;
-}
-
-async fn take_all_slots(server: &Postgres) -> Vec<Client> {
-    let mut taken = Vec::new();
-    while let Ok((client, connection)) = server.config().connect(NoTls).await {
-        tokio::spawn(connection);
-        taken.push(client);
-    }
-    taken
 }

@@ -5,7 +5,7 @@ use std::{any::Any, fs};
 use bb8::Pool;
 use bb8_redis::{
     RedisConnectionManager,
-    redis::{Client, aio::MultiplexedConnection, cmd},
+    redis::{Client, Cmd, aio::MultiplexedConnection, cmd},
 };
 use tower_health::{
     Reason,
@@ -13,54 +13,25 @@ use tower_health::{
 };
 
 use crate::{
-    app::{Answer, SOON, UP, command, command_of, degraded, down, hold, run},
-    fault_rows::{Fault, Row, SIZE, Shape, fault_tests, set},
+    app::{Answer, SOON, UP, command, degraded, down, run},
+    fault_rows::{Fault, Row, SIZE, Shape, faults, hold_all, set, take_all_slots},
     support::{Mode, Redis, unused_port, wait_until},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum OfRedis {
-    Killed,
-    Restarted,
-    Frozen,
-    Silent,
-    SilentForGood,
-    Reset,
-    Refused,
-    Saturated,
-    Paused,
-    PasswordSet,
-    PingForbidden,
-    SavingFailed,
-    PrimaryLost,
-    ReadOnly,
-    OutOfMemory,
-    ScriptRuns,
-    UserDeleted,
-    SlotsTaken,
-}
-
-use OfRedis::*;
-
-fault_tests! {
-    killed: Killed,
-    restarted: Restarted,
-    frozen: Frozen,
-    silent: Silent,
-    silent_for_good: SilentForGood,
-    reset: Reset,
-    refused: Refused,
-    saturated: Saturated,
-    paused: Paused,
-    password_set: PasswordSet,
-    ping_forbidden: PingForbidden,
-    saving_failed: SavingFailed,
-    primary_lost: PrimaryLost,
-    read_only: ReadOnly,
-    out_of_memory: OutOfMemory,
-    script_runs: ScriptRuns,
-    user_deleted: UserDeleted,
-    slots_taken: SlotsTaken,
+faults! { OfRedis:
+    killed = Killed,
+    frozen = Frozen,
+    silent_for_good = SilentForGood,
+    reset = Reset,
+    saturated = Saturated,
+    password_set = PasswordSet,
+    ping_forbidden = PingForbidden,
+    saving_failed = SavingFailed,
+    primary_lost = PrimaryLost,
+    loading = Loading,
+    script_runs = ScriptRuns,
+    user_deleted = UserDeleted,
+    slots_taken = SlotsTaken,
 }
 
 /// Whether the pool neither tests its connections nor learns that they are broken.
@@ -76,9 +47,13 @@ impl Fault for OfRedis {
     async fn server(self) -> Redis {
         let builder = Redis::builder();
         let builder = match self {
-            PingForbidden => builder.config_line("user default on nopass ~* &* +@all"),
             PrimaryLost => builder.arg("--replica-serve-stale-data", "no"),
-            SavingFailed => builder.arg("--enable-protected-configs", "yes"),
+            SavingFailed => builder
+                .arg("--enable-protected-configs", "yes")
+                .arg("--save", "3600 1"),
+            Loading => builder
+                .arg("--enable-debug-command", "yes")
+                .arg("--loading-process-events-interval-bytes", "1024"),
             UserDeleted => builder.config_line("user app on >word ~* &* +@all"),
             // Those of all pools and checks, and a few.
             SlotsTaken => builder.arg("--maxclients", "40"),
@@ -103,16 +78,6 @@ impl Fault for OfRedis {
         checks::redis(pool.clone())
     }
 
-    fn routes(self) -> Option<(Mode, Mode)> {
-        match self {
-            Silent => Some((Mode::Stall, Mode::Pass)),
-            SilentForGood => Some((Mode::Stall, Mode::StallExisting)),
-            Reset => Some((Mode::Reset, Mode::Pass)),
-            Refused => Some((Mode::Refuse, Mode::Pass)),
-            _ => None,
-        }
-    }
-
     fn is_direct(self) -> bool {
         self == Killed
     }
@@ -120,10 +85,9 @@ impl Fault for OfRedis {
     async fn cause(self, server: &mut Redis, rows: &[Row<Self>]) -> Box<dyn Any> {
         match self {
             Killed => server.kill(),
-            Restarted => server.restart().await,
             Frozen => server.freeze(),
-            // Longer than three runs take on a busy machine.
-            Paused => command(server, "CLIENT PAUSE 8000 ALL").await,
+            SilentForGood => set(rows, Mode::Stall).await,
+            Reset => set(rows, Mode::Reset).await,
             PasswordSet => {
                 command(server, "CONFIG SET requirepass word").await;
                 // Connections that are logged in stay so; those of the app have to log in again.
@@ -132,29 +96,35 @@ impl Fault for OfRedis {
             }
             PingForbidden => command(server, "ACL SETUSER default -ping").await,
             SavingFailed => fail_to_save(server).await,
-            PrimaryLost | ReadOnly => {
+            PrimaryLost => {
                 command(server, &format!("REPLICAOF 127.0.0.1 {}", unused_port())).await;
             }
-            OutOfMemory => command(server, "CONFIG SET maxmemory 1").await,
-            ScriptRuns => run_script(server).await,
-            UserDeleted => command(server, "ACL DELUSER app").await,
-            SlotsTaken => return Box::new(take_all_slots(server).await),
-            Saturated => {
-                let mut held = Vec::new();
-                for row in rows {
-                    held.extend(hold(&row.pool, SIZE).await);
-                }
-                return Box::new(held);
+            Loading => {
+                command(server, "DEBUG POPULATE 3000 key 2000").await;
+                command(server, "CONFIG SET key-load-delay 10000").await;
+                occupy(server, cmd("DEBUG").arg("RELOAD"), "LOADING").await;
             }
-            Silent | SilentForGood | Reset | Refused => unreachable!("a fault of the route"),
+            ScriptRuns => {
+                command(server, "CONFIG SET busy-reply-threshold 1").await;
+                let script = "while true do end";
+                occupy(server, cmd("EVAL").arg(script).arg(0), "BUSY").await;
+            }
+            UserDeleted => command(server, "ACL DELUSER app").await,
+            SlotsTaken => {
+                return Box::new(take_all_slots(self.manager(server, server.port())).await);
+            }
+            Saturated => return Box::new(hold_all(rows, SIZE).await),
         }
         Box::new(())
     }
 
-    async fn end(self, server: &mut Redis, _: &[Row<Self>]) {
+    async fn end(self, server: &mut Redis, rows: &[Row<Self>]) {
         match self {
             Killed => server.restart().await,
             Frozen => server.thaw(),
+            // Directly: a login that passes in between would be silenced after it.
+            SilentForGood => set(rows, Mode::StallExisting).await,
+            Reset => set(rows, Mode::Pass).await,
             PasswordSet => {
                 let url = format!("redis://:word@127.0.0.1:{}/", server.port());
                 let client = Client::open(url).unwrap();
@@ -164,36 +134,32 @@ impl Fault for OfRedis {
                 reset.exec_async(&mut connection).await.unwrap();
             }
             PingForbidden => command(server, "ACL SETUSER default +ping").await,
-            SavingFailed => command_of(server, &["CONFIG", "SET", "save", ""]).await,
-            PrimaryLost | ReadOnly => command(server, "REPLICAOF NO ONE").await,
-            OutOfMemory => command(server, "CONFIG SET maxmemory 0").await,
+            // The last word is empty.
+            SavingFailed => command(server, "CONFIG SET save ").await,
+            PrimaryLost => command(server, "REPLICAOF NO ONE").await,
+            Loading => command(server, "CONFIG SET key-load-delay 0").await,
             ScriptRuns => command(server, "SCRIPT KILL").await,
             UserDeleted => command(server, "ACL SETUSER app on >word ~* &* +@all").await,
-            // A pause ends without a command, and takes none before.
-            _ => {}
+            Saturated | SlotsTaken => {}
         }
-        wait_until("the server answers", SOON, async || {
-            connect(server).await.is_some()
-        })
-        .await;
     }
 
     fn expected(self, shape: Shape) -> Answer {
         match self {
-            Killed | Refused => down(Reason::Refused),
-            Frozen | Silent | SilentForGood | Paused => down(Reason::Timeout),
+            Killed => down(Reason::Refused),
+            Frozen | SilentForGood => down(Reason::Timeout),
             Reset => down(Reason::Reset),
             Saturated => degraded(Reason::Saturated),
             PasswordSet | UserDeleted => down(Reason::Auth),
             SlotsTaken if !shape.warm => down(Reason::Reset),
+            SlotsTaken => UP,
             // The test of the pool never passes, so the app gets no connection.
             PingForbidden if shape.tested => down(Reason::Rejected),
             PingForbidden => degraded(Reason::Rejected),
             SavingFailed => down(Reason::Misconfigured),
             PrimaryLost => down(Reason::NoPrimary),
+            Loading => down(Reason::Loading),
             ScriptRuns => down(Reason::Busy),
-            Restarted if keeps_broken(shape) => down(Reason::PoolStuck),
-            Restarted | ReadOnly | OutOfMemory | SlotsTaken => UP,
         }
     }
 
@@ -204,9 +170,7 @@ impl Fault for OfRedis {
                 vec![UP, degraded(Reason::PoolStuck), down(Reason::PoolStuck)]
             }
             // The connections are broken, and the pool keeps them.
-            Killed | Refused | Reset | PasswordSet | UserDeleted | Restarted
-                if keeps_broken(shape) =>
-            {
+            Killed | Reset | PasswordSet | UserDeleted if keeps_broken(shape) => {
                 vec![down(Reason::PoolStuck)]
             }
             _ => vec![UP],
@@ -227,54 +191,30 @@ impl Fault for OfRedis {
     }
 }
 
-/// A connection on which the server answers.
-async fn connect(server: &Redis) -> Option<MultiplexedConnection> {
-    let client = Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
-    cmd("PING").exec_async(&mut connection).await.ok()?;
-    Some(connection)
-}
-
-async fn take_all_slots(server: &Redis) -> Vec<MultiplexedConnection> {
-    let mut taken = Vec::new();
-    while let Some(connection) = connect(server).await {
-        taken.push(connection);
-    }
-    taken
-}
-
 /// Makes Redis refuse writes because it cannot save: the folder that it entered is gone.
 async fn fail_to_save(server: &Redis) {
     let gone = server.directory().join("gone");
     fs::create_dir_all(&gone).unwrap();
     command(server, &format!("CONFIG SET dir {}", gone.display())).await;
-    command_of(server, &["CONFIG", "SET", "save", "3600 1"]).await;
     command(server, "SET a b").await;
     fs::remove_dir_all(&gone).unwrap();
     let mut connection = server.connection().await;
     let _ = cmd("BGSAVE").exec_async(&mut connection).await;
-    wait_until("the save fails", SOON, async || {
-        let mut info = cmd("INFO");
-        let info = info.arg("persistence").query_async(&mut connection);
-        let info: String = info.await.unwrap();
-        info.contains("rdb_last_bgsave_status:err")
-    })
-    .await;
+    until_ping_is(connection, "MISCONF").await;
 }
 
-/// Occupies Redis with a script that does not end.
-async fn run_script(server: &Redis) {
-    command(server, "CONFIG SET busy-reply-threshold 1").await;
-    let mut connection = server.connection().await;
-    tokio::spawn(async move {
-        let mut script = cmd("EVAL");
-        script.arg("while true do end").arg(0);
-        script.exec_async(&mut connection).await
-    });
-    let mut other = server.connection().await;
-    wait_until("the script runs", SOON, async || {
-        let ping = cmd("PING").exec_async(&mut other).await;
-        ping.is_err_and(|error| error.code() == Some("BUSY"))
+/// Sends a command that takes long, and waits until all others are refused with `code`.
+async fn occupy(server: &Redis, command: &mut Cmd, code: &str) {
+    let (mut connection, other) = (server.connection().await, server.connection().await);
+    let command = command.clone();
+    tokio::spawn(async move { command.exec_async(&mut connection).await });
+    until_ping_is(other, code).await;
+}
+
+async fn until_ping_is(mut connection: MultiplexedConnection, code: &str) {
+    wait_until(code, SOON, async || {
+        let ping = cmd("PING").exec_async(&mut connection).await;
+        ping.is_err_and(|error| error.code() == Some(code))
     })
     .await;
 }
