@@ -91,6 +91,14 @@ pub fn postgres_pool(config: Config, size: u32, tested: bool) -> Pool<PostgresMa
     pool(PostgresConnectionManager::new(config, NoTls), size, tested)
 }
 
+/// A pool whose connections are open and go through a route.
+pub async fn routed(server: &Postgres, size: u32, tested: bool) -> (Proxy, Pool<PostgresManager>) {
+    let proxy = Proxy::start(server.port()).await;
+    let pool = postgres_pool(server.config_through(proxy.port()), size, tested);
+    warm(&pool, size).await;
+    (proxy, pool)
+}
+
 pub fn redis_pool(url: String, size: u32, tested: bool) -> Pool<RedisConnectionManager> {
     pool(RedisConnectionManager::new(url).unwrap(), size, tested)
 }

@@ -1,16 +1,9 @@
-//! `checks::connection_pool` on a small pool of the test, before real servers.
+//! `checks::connection_pool` on a small pool of the test, before a real server.
 
-use std::{
-    collections::VecDeque,
-    ops::{Deref, DerefMut},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use bb8_redis::redis::{Client, aio::MultiplexedConnection, cmd};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tower_health::{
     Check, Failure, Reason,
     checks::{self, ConnectionPool, PingError, PoolCounters},
@@ -21,85 +14,23 @@ use crate::{
     support::Redis,
 };
 
-const SIZE: u32 = 2;
-
-/// As many pools are: no test at checkout, and no counter but its sizes. It keeps broken connections.
+/// As many pools are: no test at checkout, and no counter but its sizes. It keeps its broken connection.
 #[derive(Clone)]
-struct SmallPool(Arc<Inner>);
-
-struct Inner {
+struct PoolOfOne {
     client: Client,
-    permits: Arc<Semaphore>,
-    idle: Mutex<VecDeque<MultiplexedConnection>>,
-    open: AtomicU32,
+    connection: Arc<Mutex<MultiplexedConnection>>,
 }
 
-struct Checkout {
-    connection: Option<MultiplexedConnection>,
-    pool: SmallPool,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl SmallPool {
-    fn new(url: String) -> Self {
-        Self(Arc::new(Inner {
-            client: Client::open(url).unwrap(),
-            permits: Arc::new(Semaphore::new(SIZE as usize)),
-            idle: Mutex::default(),
-            open: AtomicU32::new(0),
-        }))
-    }
-
-    async fn get(&self) -> Result<Checkout, PingError> {
-        let permit = self.0.permits.clone().acquire_owned().await;
-        let idle = self.0.idle.lock().unwrap().pop_front();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => {
-                let connection = self.0.client.get_multiplexed_async_connection().await?;
-                self.0.open.fetch_add(1, Ordering::SeqCst);
-                connection
-            }
-        };
-        Ok(Checkout {
-            connection: Some(connection),
-            pool: self.clone(),
-            _permit: permit.unwrap(),
-        })
-    }
-}
-
-impl Deref for Checkout {
-    type Target = MultiplexedConnection;
-
-    fn deref(&self) -> &MultiplexedConnection {
-        self.connection.as_ref().unwrap()
-    }
-}
-
-impl DerefMut for Checkout {
-    fn deref_mut(&mut self) -> &mut MultiplexedConnection {
-        self.connection.as_mut().unwrap()
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        let connection = self.connection.take().unwrap();
-        self.pool.0.idle.lock().unwrap().push_back(connection);
-    }
-}
-
-impl ConnectionPool for SmallPool {
+impl ConnectionPool for PoolOfOne {
     type Connection = MultiplexedConnection;
-    type Checkout = Checkout;
+    type Checkout = OwnedMutexGuard<MultiplexedConnection>;
 
-    async fn check_out(&self) -> Result<Checkout, Option<Failure>> {
-        self.get().await.map_err(|error| Some(error.into()))
+    async fn check_out(&self) -> Result<Self::Checkout, Option<Failure>> {
+        Ok(self.connection.clone().lock_owned().await)
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
-        let connected = self.0.client.get_multiplexed_async_connection().await;
+        let connected = self.client.get_multiplexed_async_connection().await;
         connected.map_err(|error| PingError::from(error).into())
     }
 
@@ -108,9 +39,7 @@ impl ConnectionPool for SmallPool {
     }
 
     fn counters(&self) -> PoolCounters {
-        let idle = self.0.idle.lock().unwrap().len();
-        let open = self.0.open.load(Ordering::SeqCst);
-        PoolCounters::new(SIZE, open, u32::try_from(idle).unwrap())
+        PoolCounters::new(1, 1, u32::from(self.connection.try_lock().is_ok()))
     }
 
     fn keeps_broken(&self) -> bool {
@@ -121,12 +50,15 @@ impl ConnectionPool for SmallPool {
 #[tokio::test]
 async fn a_custom_pool_is_reported_with_its_cause() {
     let mut server = Redis::start().await;
-    let pool = SmallPool::new(server.url());
+    let pool = PoolOfOne {
+        client: Client::open(server.url()).unwrap(),
+        connection: Arc::new(Mutex::new(server.connection().await)),
+    };
     let check = checks::connection_pool(pool.clone());
     let sees = async |expected| assert_run(&check, expected, "").await;
     assert_eq!(check.kind(), Some("pool"));
     sees(UP).await;
-    let held = (pool.get().await.unwrap(), pool.get().await.unwrap());
+    let held = pool.check_out().await.ok();
     sees(degraded(Reason::Saturated)).await;
     drop(held);
     sees(UP).await;
@@ -137,24 +69,7 @@ async fn a_custom_pool_is_reported_with_its_cause() {
     server.kill();
     sees(down(Reason::Refused)).await;
     server.restart().await;
-    // The pool keeps both connections that broke.
     sees(down(Reason::PoolStuck)).await;
-}
-
-#[tokio::test]
-async fn options_apply_to_a_custom_pool() {
-    let mut server = Redis::start().await;
-    let pool = SmallPool::new(server.url());
-    drop((pool.get().await.unwrap(), pool.get().await.unwrap()));
-    let crowded = checks::connection_pool(pool.clone()).degraded_above(0.4);
-    let repairs = checks::connection_pool(pool.clone()).repair_pool();
-    let held = pool.get().await.unwrap();
-    assert_run(&crowded, degraded(Reason::Saturated), "crowded").await;
-    drop(held);
-    server.restart().await;
-    assert_run(&repairs, UP, "repaired").await;
-    for _ in 0..SIZE {
-        let mut connection = pool.get().await.unwrap();
-        assert!(pool.ping(&mut connection).await.is_ok());
-    }
+    assert_run(&check.clone().repair_pool(), UP, "repaired").await;
+    assert!(pool.ping(&mut *pool.connection.lock().await).await.is_ok());
 }

@@ -2,32 +2,45 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bb8::{ManageConnection, Pool};
 use tokio::{
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tower_health::{
-    Check, Reason,
-    checks::{self, CheckoutTest, ConnectTimeoutManager, PingFuture},
+    Check, Health, Reason,
+    checks::{self, CheckoutTest, ConnectTimeoutManager, PingFuture, PoolCheck},
+    report::PoolStats,
 };
 
-use crate::app::{Answer, UP, answer, degraded, down, hold, pool};
+use crate::app::{Answer, UP, answer, degraded, down, hold, pool, warm};
 
-/// A broker in this process, and its faults.
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A broker in this process.
 #[derive(Clone, Default)]
-struct Broker {
-    refuses: Arc<AtomicBool>,
-    hangs: Arc<AtomicBool>,
-    rejects: Arc<AtomicBool>,
-    made: Arc<AtomicU32>,
+struct Broker(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    refuses: bool,
+    /// How long a connect and a test take.
+    connect: Duration,
+    test: Duration,
+    /// Connections before this one fail their test.
+    first_valid: u32,
+    made: u32,
+}
+
+impl Broker {
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
 }
 
 impl ManageConnection for Broker {
@@ -35,17 +48,19 @@ impl ManageConnection for Broker {
     type Error = io::Error;
 
     async fn connect(&self) -> io::Result<u32> {
-        if self.hangs.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        if self.refuses.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        Ok(self.made.fetch_add(1, Ordering::SeqCst))
+        sleep(self.with(|state| state.connect)).await;
+        self.with(|state| {
+            state.made += u32::from(!state.refuses);
+            match state.refuses {
+                true => Err(io::ErrorKind::ConnectionRefused.into()),
+                false => Ok(state.made),
+            }
+        })
     }
 
-    async fn is_valid(&self, _: &mut u32) -> io::Result<()> {
-        match self.rejects.load(Ordering::SeqCst) {
+    async fn is_valid(&self, number: &mut u32) -> io::Result<()> {
+        sleep(self.with(|state| state.test)).await;
+        match *number < self.with(|state| state.first_valid) {
             true => Err(io::ErrorKind::ConnectionReset.into()),
             false => Ok(()),
         }
@@ -56,8 +71,12 @@ impl ManageConnection for Broker {
     }
 }
 
-fn answers<E: Send + 'static>(_: &mut u32) -> PingFuture<'_, E> {
-    Box::pin(async { Ok(()) })
+/// A check whose ping always succeeds.
+fn check_of<M: ManageConnection>(pool: &Pool<M>) -> PoolCheck<M> {
+    fn answers<C, E: Send + 'static>(_: &mut C) -> PingFuture<'_, E> {
+        Box::pin(async { Ok(()) })
+    }
+    checks::pool(pool.clone(), answers)
 }
 
 fn resets(_: &mut u32) -> PingFuture<'_, io::Error> {
@@ -66,60 +85,35 @@ fn resets(_: &mut u32) -> PingFuture<'_, io::Error> {
 
 /// One run; on a paused clock only the check itself takes time.
 async fn run(check: &impl Check) -> Answer {
-    let result = timeout(Duration::from_secs(1), check.check()).await;
+    let result = timeout(SECOND, check.check()).await;
     answer(&result.expect("a run ends by its deadline"))
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_manager_reports_is_the_result() {
+async fn a_refusal_is_reported_and_its_end_is_up() {
     let broker = Broker::default();
-    let check = checks::pool(pool(broker.clone(), 2, true), answers);
+    let check = check_of(&pool(broker.clone(), 2, true));
     assert_eq!(check.kind(), Some("pool"));
-    broker.refuses.store(true, Ordering::SeqCst);
+    broker.with(|state| state.refuses = true);
     assert_eq!(run(&check).await, down(Reason::Refused));
-    broker.refuses.store(false, Ordering::SeqCst);
+    broker.with(|state| state.refuses = false);
     assert_eq!(run(&check).await, UP);
-    assert_eq!(
-        broker.made.load(Ordering::SeqCst),
-        1,
-        "it is given to the pool"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_connect_that_hangs_does_not_block_the_pool() {
-    let broker = Broker::default();
-    let pool = pool(broker.clone(), 2, true);
-    let check = checks::pool(pool.clone(), answers);
-    broker.hangs.store(true, Ordering::SeqCst);
-    assert_eq!(run(&check).await, down(Reason::Timeout));
-    broker.hangs.store(false, Ordering::SeqCst);
-    assert_eq!(run(&check).await, UP);
-    hold(&pool, 1).await;
+    let made = broker.with(|state| state.made);
+    assert_eq!(made, 1, "it is given to the pool");
 }
 
 #[tokio::test(start_paused = true)]
 async fn connections_that_fail_their_test_do_not_make_a_storm() {
     let broker = Broker::default();
-    broker.rejects.store(true, Ordering::SeqCst);
+    broker.with(|state| state.first_valid = u32::MAX);
     let check = checks::pool(pool(broker.clone(), 2, true), resets);
-    for _ in 0..3 {
-        let before = broker.made.load(Ordering::SeqCst);
+    for number in 1..=3 {
         assert_eq!(run(&check).await, down(Reason::Reset));
         tokio::task::yield_now().await;
-        assert!(broker.made.load(Ordering::SeqCst) - before <= 3);
+        assert!(broker.with(|state| state.made) <= 3 * number);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn all_connections_in_use_is_saturated() {
-    let pool = pool(Broker::default(), 2, true);
-    let check = checks::pool(pool.clone(), answers);
-    let held = hold(&pool, 2).await;
-    assert_eq!(run(&check).await, degraded(Reason::Saturated));
-    drop(held);
-    assert_eq!(run(&check).await, UP);
-    assert_eq!(pool.state().connections, 2);
+    let check = check.classify_errors(|_| Reason::Busy);
+    assert_eq!(run(&check).await, down(Reason::Busy));
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +138,7 @@ async fn a_stated_test_makes_the_apps_checkouts_evidence() {
             });
         }
         sleep(Duration::from_millis(100)).await;
-        let mut check = checks::pool(pool, answers);
+        let mut check = check_of(&pool);
         if let Some(test) = stated {
             check = check.checkout_test(test);
         }
@@ -153,39 +147,100 @@ async fn a_stated_test_makes_the_apps_checkouts_evidence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_that_fails_has_the_reason_of_classify_errors() {
-    let check = checks::pool(pool(Broker::default(), 2, false), resets);
-    let check = check.classify_errors(|_| Reason::Busy);
-    assert_eq!(run(&check).await, down(Reason::Busy));
+async fn every_result_has_the_statistics_of_its_pool() {
+    let closed = Broker::default();
+    closed.with(|state| state.refuses = true);
+    let saturated = degraded(Reason::Saturated);
+    for (broker, size, expected, stats) in [
+        (closed, 7, down(Reason::Refused), PoolStats::new(7, 0, 0)),
+        (Broker::default(), 4, UP, PoolStats::new(4, 2, 1)),
+        (Broker::default(), 2, saturated, PoolStats::new(2, 2, 1)),
+    ] {
+        let pool = pool(broker, size, true);
+        let held = hold(&pool, stats.open).await.pop();
+        let check = check_of(&pool).degraded_above(0.25);
+        let report = Health::builder().check("broker", check).build();
+        let report = report.report().await;
+        let entry = report.entry("broker").unwrap();
+        assert_eq!((entry.status, entry.reason), expected);
+        assert_eq!(entry.pool(), Some(stats));
+        drop(held);
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connect_timeout_ends_a_connect_that_hangs() {
+async fn the_connect_timeout_limits_connects_and_not_tests() {
     let broker = Broker::default();
-    broker.hangs.store(true, Ordering::SeqCst);
-    let manager = ConnectTimeoutManager::new(broker.clone());
-    let pool = pool(manager.connect_timeout(Duration::from_millis(100)), 1, true);
-    let check = checks::pool(pool.clone(), answers);
-    assert_eq!(run(&check).await, down(Reason::Timeout));
-    broker.hangs.store(false, Ordering::SeqCst);
+    let limited = |limit: Option<Duration>| {
+        let manager = ConnectTimeoutManager::new(broker.clone());
+        pool(
+            limit.map_or(manager.clone(), |limit| manager.connect_timeout(limit)),
+            1,
+            true,
+        )
+    };
+    // The default is 2 s.
+    for (millis, is_open) in [(1_900, true), (2_100, false)] {
+        broker.with(|state| state.connect = Duration::from_millis(millis));
+        broker.with(|state| state.test = 5 * SECOND);
+        let pool = limited(None);
+        let opened = timeout(20 * SECOND, pool.get());
+        assert_eq!(opened.await.is_ok(), is_open, "{millis}");
+    }
+    broker.with(|state| (state.connect, state.test) = (HOUR, Duration::ZERO));
+    let pool = limited(Some(SECOND / 10));
+    assert_eq!(run(&check_of(&pool)).await, down(Reason::Timeout));
+    broker.with(|state| state.connect = Duration::ZERO);
     // Without the limit the pool would wait for 30 s.
-    assert!(timeout(Duration::from_secs(5), pool.get()).await.is_ok());
+    assert!(timeout(5 * SECOND, pool.get()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_hangs_does_not_block_the_pool() {
+    let broker = Broker::default();
+    let pool = pool(broker.clone(), 2, true);
+    let check = check_of(&pool);
+    broker.with(|state| state.connect = HOUR);
+    assert_eq!(run(&check).await, down(Reason::Timeout));
+    broker.with(|state| state.connect = Duration::ZERO);
+    assert_eq!(run(&check).await, UP);
+    warm(&pool, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_of_2300_ms_is_up_once_it_has_ended() {
+    for (limit, open) in [(HOUR, 0), (5 * SECOND, 0), (HOUR, 2)] {
+        let broker = Broker::default();
+        let manager = ConnectTimeoutManager::new(broker.clone()).connect_timeout(limit);
+        let pool = pool(manager, 2, true);
+        warm(&pool, open).await;
+        // Those that are open break, as in a restart.
+        broker.with(|state| (state.first_valid, state.connect) = (open + 1, 23 * SECOND / 10));
+        let check = check_of(&pool);
+        let began = Instant::now();
+        while run(&check).await != UP {
+            assert!(began.elapsed() < 3 * SECOND, "{limit:?} {open}");
+        }
+        for _ in 0..3 {
+            assert_eq!(run(&check).await, UP, "{limit:?} {open}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_dropped_at_any_time_leaks_no_connection() {
     let broker = Broker::default();
-    let pool: Pool<Broker> = pool(broker.clone(), 2, true);
-    let check = checks::pool(pool.clone(), answers);
-    for hangs in [false, true] {
-        broker.hangs.store(hangs, Ordering::SeqCst);
+    let pool = pool(broker.clone(), 2, true);
+    let check = check_of(&pool);
+    for connect in [Duration::ZERO, HOUR] {
+        broker.with(|state| state.connect = connect);
         for after in 0..200 {
             let _ = timeout(Duration::from_millis(after * 4), check.check()).await;
         }
     }
-    broker.hangs.store(false, Ordering::SeqCst);
+    broker.with(|state| state.connect = Duration::ZERO);
     assert_eq!(run(&check).await, UP);
-    drop(hold(&pool, 2).await);
+    warm(&pool, 2).await;
     let state = pool.state();
     assert_eq!((state.connections, state.idle_connections), (2, 2));
 }

@@ -17,7 +17,6 @@ mod custom_pool;
 mod fault_rows;
 mod faults_postgres;
 mod faults_redis;
-mod frozen;
 mod harmless;
 mod pgbouncer;
 mod replicas;

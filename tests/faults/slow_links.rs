@@ -1,40 +1,29 @@
-//! A server that is far away, a pool that is briefly in use, and a connect that takes long.
+//! A server that is far away, and a pool that is briefly in use.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use bb8::{ManageConnection, Pool};
 use tokio::time::sleep;
-use tokio_postgres::{Client, NoTls};
-use tower_health::{Reason, Status, checks, checks::ConnectTimeoutManager};
+use tower_health::{Reason, checks};
 
 use crate::{
     app::{
-        Load, PostgresManager, SOON, UP, assert_run, degraded, down, hold, is_served, pool,
-        postgres_pool, run, warm,
+        Load, SOON, UP, assert_one_round_trip, assert_run, degraded, hold, is_served,
+        postgres_pool, routed, run, warm,
     },
-    support::{Mode, Postgres, Proxy, judged_on_time, wait_until},
+    fault_rows::at_once,
+    support::{Mode, Postgres, judged_on_time, wait_until},
 };
-
-const SIZE: u32 = 2;
 
 /// Asserts that a pool far away is saturated while all its connections are in use, and up afterwards.
 async fn assert_saturated_then_up(server: &Postgres, round_trip: u64, tested: bool) {
     let context = format!("{round_trip} ms, tested {tested}");
-    let proxy = Proxy::start(server.port()).await;
-    let pool = postgres_pool(server.config_through(proxy.port()), SIZE, tested);
-    warm(&pool, SIZE).await;
+    let (proxy, pool) = routed(server, 2, tested).await;
     let distance = Duration::from_millis(round_trip);
     proxy.set(Mode::Distant(distance)).await;
     let check = checks::postgres(pool.clone());
     assert_run(&check, UP, &context).await;
     for _ in 0..2 {
-        let held = hold(&pool, SIZE).await;
+        let held = hold(&pool, 2).await;
         for _ in 0..2 {
             assert_run(&check, degraded(Reason::Saturated), &context).await;
         }
@@ -48,17 +37,17 @@ async fn assert_saturated_then_up(server: &Postgres, round_trip: u64, tested: bo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_connections_in_use_far_away_is_saturated_then_up() {
-    let (trust, scram) = tokio::join!(
-        Postgres::start(),
-        Postgres::builder().password("word").start()
-    );
+    let scram = Postgres::builder().password("word");
+    let (trust, scram) = tokio::join!(Postgres::start(), scram.start());
     // A SCRAM login takes more round trips.
-    tokio::join!(
-        assert_saturated_then_up(&scram, 86, true),
-        assert_saturated_then_up(&scram, 86, false),
-        assert_saturated_then_up(&trust, 180, true),
-        assert_saturated_then_up(&trust, 180, false),
-    );
+    let rows = [
+        (&scram, 86, true),
+        (&scram, 86, false),
+        (&trust, 180, true),
+        (&trust, 180, false),
+    ];
+    at_once(rows.map(|(server, millis, tested)| assert_saturated_then_up(server, millis, tested)))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,115 +66,35 @@ async fn a_connection_that_is_returned_late_is_not_down() {
                 };
                 tokio::join!(run(&check), returned).0
             };
-            let found = judged_on_time(in_use, |found| found.0 != Status::Down).await;
-            assert!(
-                [UP, degraded(Reason::Saturated)].contains(&found),
-                "tested {tested}, in use for {millis} ms: {found:?}"
-            );
+            let is_right = |found: &_| [UP, degraded(Reason::Saturated)].contains(found);
+            let found = judged_on_time(in_use, is_right).await;
+            assert!(is_right(&found), "tested {tested}, {millis} ms: {found:?}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_at_240_ms_are_up_during_traffic() {
+async fn idle_connections_at_240_ms_are_up_in_one_round_trip() {
     let server = Postgres::start().await;
-    let proxy = Proxy::start(server.port()).await;
     for tested in [true, false] {
-        proxy.set(Mode::Pass).await;
-        let pool = postgres_pool(server.config_through(proxy.port()), 10, tested);
-        warm(&pool, 10).await;
+        let context = format!("tested {tested}");
+        let (proxy, pool) = routed(&server, 10, tested).await;
         proxy.set(Mode::Distant(Duration::from_millis(240))).await;
+        let check = || checks::postgres(pool.clone());
+        let first = check();
+        // It does not know the distance, and opens another connection.
+        assert_run(&first, UP, &context).await;
+        for _ in 0..3 {
+            assert_one_round_trip(&first, &proxy, &context).await;
+        }
         // Six are idle; four are in use, at random times.
         let load = Load::start(&pool, 4, "SELECT pg_sleep(random() / 5)");
         load.until_served(4).await;
         for _ in 0..4 {
-            // Its first run does not know the distance.
-            let check = checks::postgres(pool.clone());
+            let check = check();
             for _ in 0..2 {
-                assert_run(&check, UP, &format!("tested {tested}")).await;
+                assert_run(&check, UP, &context).await;
             }
         }
     }
-}
-
-/// The real manager, with logins that take 2.3 s, as with a cold TLS cache or cloud tokens.
-#[derive(Clone, Debug)]
-struct SlowLogin {
-    manager: PostgresManager,
-    ended: Arc<AtomicU32>,
-}
-
-impl ManageConnection for SlowLogin {
-    type Connection = Client;
-    type Error = tokio_postgres::Error;
-
-    async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        sleep(Duration::from_millis(2300)).await;
-        let connection = self.manager.connect().await;
-        if connection.is_ok() {
-            self.ended.fetch_add(1, Ordering::SeqCst);
-        }
-        connection
-    }
-
-    async fn is_valid(&self, connection: &mut Client) -> Result<(), tokio_postgres::Error> {
-        self.manager.is_valid(connection).await
-    }
-
-    fn has_broken(&self, connection: &mut Client) -> bool {
-        self.manager.has_broken(connection)
-    }
-}
-
-/// Asserts that the check is up at the second run after a login has ended, or before.
-async fn assert_up_after_a_login<M>(pool: Pool<M>, ended: Arc<AtomicU32>, context: &str)
-where
-    M: ManageConnection<Connection = Client>,
-{
-    let check = checks::postgres(pool.clone());
-    let before = ended.load(Ordering::SeqCst);
-    let mut late = 0;
-    wait_until(context, SOON, async || {
-        let has_ended = ended.load(Ordering::SeqCst) > before;
-        let found = match has_ended {
-            true => judged_on_time(async || run(&check).await, |found| *found == UP).await,
-            false => run(&check).await,
-        };
-        assert!(
-            [UP, down(Reason::Timeout)].contains(&found),
-            "{context}: {found:?}"
-        );
-        late += u32::from(has_ended && found != UP);
-        found == UP
-    })
-    .await;
-    assert!(
-        late <= 1,
-        "{context}: {late} runs were down after the login"
-    );
-    for _ in 0..3 {
-        assert_run(&check, UP, context).await;
-    }
-    warm(&pool, 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_login_of_2300_ms_is_up_once_it_has_ended() {
-    let mut server = Postgres::start().await;
-    let slow = || SlowLogin {
-        manager: PostgresManager::new(server.config(), NoTls),
-        ended: Arc::default(),
-    };
-    let (plain, bounded, restarted) = (slow(), slow(), slow());
-    let ended = [&plain, &bounded, &restarted].map(|manager| manager.ended.clone());
-    let bounded = ConnectTimeoutManager::new(bounded).connect_timeout(Duration::from_secs(5));
-    let restarted = pool(restarted, SIZE, true);
-    warm(&restarted, SIZE).await;
-    server.restart().await;
-    let [one, two, three] = ended;
-    tokio::join!(
-        assert_up_after_a_login(pool(plain, SIZE, true), one, "plain"),
-        assert_up_after_a_login(pool(bounded, SIZE, true), two, "connect timeout"),
-        assert_up_after_a_login(restarted, three, "restarted"),
-    );
 }
