@@ -76,16 +76,6 @@ pub fn pool<M: ManageConnection>(manager: M, size: u32, tested: bool) -> Pool<M>
         .build_unchecked(manager)
 }
 
-/// A server with a password that costs no time: SCRAM keeps a busy machine busy for a whole run.
-pub async fn password_server(password: &str) -> Postgres {
-    let hba = "host all all 127.0.0.1/32 password";
-    Postgres::builder()
-        .password(password)
-        .hba(hba)
-        .start()
-        .await
-}
-
 /// A pool with or without a test at checkout.
 pub fn postgres_pool(config: Config, size: u32, tested: bool) -> Pool<PostgresManager> {
     pool(PostgresConnectionManager::new(config, NoTls), size, tested)
@@ -203,11 +193,6 @@ impl Load {
             served,
             _tasks: set,
         }
-    }
-
-    /// Requests served so far.
-    pub fn served(&self) -> u64 {
-        self.served.load(Ordering::Relaxed)
     }
 
     /// Waits until `count` more requests are served.
