@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use bb8::{ManageConnection, Pool};
-use bb8_redis::{RedisConnectionManager, redis::aio::MultiplexedConnection};
+use bb8::Pool;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
-use tower_health::{Dependency, Health, Reason, Status, checks, checks::ConnectTimeoutManager};
+use tower_health::{Dependency, Health, Reason, Status, checks};
 
 use crate::{
     app::{
-        PostgresManager, SOON, UP, assert_run, down, is_served, pool, postgres_pool, run, served,
-        warm,
+        PostgresManager, SOON, UP, assert_run, down, is_served, postgres_pool, redis_pool, routed,
+        run, served, warm,
     },
     fault_rows::at_once,
     support::{Mode, Postgres, Proxy, Redis, judged_on_time, wait_until},
@@ -21,45 +20,30 @@ use crate::{
 
 const SIZE: u32 = 4;
 
-/// What happens to a route and to the sockets that were open before.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Route {
-    /// Lost and back, and the sockets continue.
-    Back,
-    /// Lost and back, and the sockets continue later, as after a retransmission.
-    BackBeforeSockets,
-    /// Lost and back, and the sockets are silent until the kernel resets them.
-    BackWithSilentSockets,
-    /// Never lost for new sockets; the others are silent until the kernel resets them.
-    LostForSockets,
-}
+/// What happens to a route and to the sockets that were open before, and how it ends.
+const ROUTES: [(&[Mode], Mode); 4] = [
+    // Lost and back, and the sockets continue.
+    (&[Mode::Stall], Mode::Pass),
+    // Lost and back, and the sockets continue later, as after a retransmission.
+    (&[Mode::Stall, Mode::StallExisting], Mode::ResumeSilenced),
+    // Lost and back, and the sockets are silent until the kernel resets them.
+    (&[Mode::Stall, Mode::StallExisting], Mode::ResetSilenced),
+    // Never lost for new sockets; the others are silent until the kernel resets them.
+    (&[Mode::StallExisting], Mode::ResetSilenced),
+];
 
 /// Asserts twelve runs that began once the fault was over and the app was served twice in a row.
-async fn assert_no_false_down(server: &Postgres, tested: bool, route: Route) {
-    let proxy = Proxy::start(server.port()).await;
-    let pool = postgres_pool(server.config_through(proxy.port()), SIZE, tested);
-    warm(&pool, SIZE).await;
+async fn assert_no_false_down(server: &Postgres, tested: bool, (lost, back): (&[Mode], Mode)) {
+    let (proxy, pool) = routed(server, SIZE, tested).await;
     let check = checks::postgres(pool.clone());
     let _requests = requests(&pool);
-    if route != Route::LostForSockets {
-        proxy.set(Mode::Stall).await;
+    for mode in lost {
+        proxy.set(*mode).await;
         for _ in 0..3 {
             run(&check).await;
         }
     }
-    if route != Route::Back {
-        proxy.set(Mode::StallExisting).await;
-        for _ in 0..3 {
-            run(&check).await;
-        }
-    }
-    proxy
-        .set(match route {
-            Route::Back => Mode::Pass,
-            Route::BackBeforeSockets => Mode::ResumeSilenced,
-            Route::BackWithSilentSockets | Route::LostForSockets => Mode::ResetSilenced,
-        })
-        .await;
+    proxy.set(back).await;
     wait_until("the app is served twice in a row", SOON, async || {
         is_served(&pool).await && is_served(&pool).await
     })
@@ -69,12 +53,8 @@ async fn assert_no_false_down(server: &Postgres, tested: bool, route: Route) {
         found.push(judged_on_time(async || run(&check).await, |found| *found == UP).await);
         sleep(Duration::from_millis(50)).await;
     }
-    let context = format!("{route:?}, tested {tested}: {found:?}");
-    assert!(
-        found.iter().all(|found| found.0 != Status::Down),
-        "{context}"
-    );
-    assert_eq!(found.last(), Some(&UP), "{context}");
+    let is_right = found.iter().all(|found| found.0 != Status::Down) && found.last() == Some(&UP);
+    assert!(is_right, "{lost:?} {back:?}, tested {tested}: {found:?}");
 }
 
 /// Requests of the app, two at a time, each abandoned after a second, until this is dropped.
@@ -95,13 +75,7 @@ fn requests(pool: &Pool<PostgresManager>) -> JoinSet<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_lost_and_back_leaves_no_false_down() {
     let server = Postgres::start().await;
-    let routes = [
-        Route::Back,
-        Route::BackBeforeSockets,
-        Route::BackWithSilentSockets,
-        Route::LostForSockets,
-    ];
-    let rows = routes.map(|route| [true, false].map(|tested| (tested, route)));
+    let rows = ROUTES.map(|route| [true, false].map(|tested| (tested, route)));
     let rows = rows.into_iter().flatten();
     at_once(rows.map(|(tested, route)| assert_no_false_down(&server, tested, route))).await;
 }
@@ -121,13 +95,10 @@ async fn assert_down_while_nothing_is_served(server: &Postgres, tested: bool, si
             sleep(Duration::from_secs(1)).await;
             drop(held);
         });
-        let requests = at_once(requests);
-        tokio::join!(
-            requests,
-            wait_until("a connect hangs", SOON, async || {
-                proxy.connections() > connections
-            })
-        );
+        let hangs = wait_until("a connect hangs", SOON, async || {
+            proxy.connections() > connections
+        });
+        tokio::join!(at_once(requests), hangs);
     }
     proxy.set(Mode::StallExisting).await;
     let before = proxy.connections();
@@ -168,52 +139,33 @@ async fn assert_down_while_nothing_is_served(server: &Postgres, tested: bool, si
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_of_silent_sockets_is_down_and_stuck() {
     let server = Postgres::start().await;
-    tokio::join!(
-        assert_down_while_nothing_is_served(&server, true, SIZE),
-        assert_down_while_nothing_is_served(&server, false, SIZE),
-        assert_down_while_nothing_is_served(&server, true, SIZE - 1),
-        assert_down_while_nothing_is_served(&server, false, SIZE - 1),
-    );
-}
-
-/// Connections of a Redis pool: more than one run replaces or the app requests at once.
-const MANY: u32 = 10;
-
-/// After a Redis has refused twice: every run is down, or a request of the app is served.
-async fn redis_refused_twice<M>(proxy: &Proxy, manager: M, context: &str)
-where
-    M: ManageConnection<Connection = MultiplexedConnection>,
-{
-    let pool = pool(manager, MANY, false);
-    warm(&pool, MANY).await;
-    let check = checks::redis(pool.clone());
-    assert_run(&check, UP, context).await;
-    for _ in 0..2 {
-        proxy.set(Mode::Refuse).await;
-        assert_eq!(run(&check).await.0, Status::Down, "{context}");
-        proxy.set(Mode::Pass).await;
-    }
-    for _ in 0..8 {
-        let found = run(&check).await;
-        assert!(
-            found.0 == Status::Down || served(&pool).await > 0,
-            "{context}: {found:?} while no request is served"
-        );
-    }
+    let rows = [
+        (true, SIZE),
+        (false, SIZE),
+        (true, SIZE - 1),
+        (false, SIZE - 1),
+    ];
+    let row = |(tested, silent)| assert_down_while_nothing_is_served(&server, tested, silent);
+    at_once(rows.map(row)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_redis_connections_in_a_pool_are_not_up() {
     let server = Redis::start().await;
-    let (one, two) = tokio::join!(Proxy::start(server.port()), Proxy::start(server.port()));
-    let manager =
-        |proxy: &Proxy| RedisConnectionManager::new(server.url_through(proxy.port())).unwrap();
-    tokio::join!(
-        redis_refused_twice(&one, manager(&one), "plain"),
-        redis_refused_twice(
-            &two,
-            ConnectTimeoutManager::new(manager(&two)),
-            "connect timeout"
-        ),
-    );
+    let proxy = Proxy::start(server.port()).await;
+    // More than one run replaces or the app requests at once.
+    let pool = redis_pool(server.url_through(proxy.port()), 10, false);
+    warm(&pool, 10).await;
+    let check = checks::redis(pool.clone());
+    assert_run(&check, UP, "before").await;
+    for _ in 0..2 {
+        proxy.set(Mode::Refuse).await;
+        assert_eq!(run(&check).await.0, Status::Down);
+        proxy.set(Mode::Pass).await;
+    }
+    for _ in 0..8 {
+        let found = run(&check).await;
+        let is_right = found.0 == Status::Down || served(&pool).await > 0;
+        assert!(is_right, "{found:?} while no request is served");
+    }
 }
