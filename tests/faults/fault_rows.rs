@@ -173,7 +173,7 @@ impl<F: Fault> Row<F> {
         if self.shape.warm {
             warm(&self.pool, SIZE).await;
             if !self.fault.is_direct() {
-                assert_one_round_trip(&self.check, &self.proxy, &self.context()).await;
+                assert_one_round_trip(&self.check, &self.proxy, 1, &self.context()).await;
             }
         }
     }

@@ -134,7 +134,7 @@ impl Fault for OfRedis {
                 reset.exec_async(&mut connection).await.unwrap();
             }
             PingForbidden => command(server, "ACL SETUSER default +ping").await,
-            // The last word is empty.
+            // With an empty argument.
             SavingFailed => command(server, "CONFIG SET save ").await,
             PrimaryLost => command(server, "REPLICAOF NO ONE").await,
             Loading => command(server, "CONFIG SET key-load-delay 0").await,

@@ -2,8 +2,6 @@
 #![cfg(all(feature = "postgres", feature = "redis"))]
 #![allow(unreachable_pub)] // Modules of a test binary share their items.
 
-#[path = "../helpers/mod.rs"]
-mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
