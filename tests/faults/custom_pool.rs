@@ -208,21 +208,27 @@ async fn a_connect_that_hangs_does_not_block_the_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_of_2300_ms_is_up_once_it_has_ended() {
-    for (limit, open) in [(HOUR, 0), (5 * SECOND, 0), (HOUR, 2)] {
+async fn a_login_of_2300_ms_counts_once_it_has_ended() {
+    for (limit, open, in_use, expected) in [
+        (HOUR, 0, 0, UP),
+        (5 * SECOND, 0, 0, UP),
+        (HOUR, 2, 0, UP),
+        (HOUR, 2, 2, degraded(Reason::Saturated)),
+    ] {
         let broker = Broker::default();
         let manager = ConnectTimeoutManager::new(broker.clone()).connect_timeout(limit);
         let pool = pool(manager, 2, true);
         warm(&pool, open).await;
-        // Those that are open break, as in a restart.
+        let _held = hold(&pool, in_use).await;
+        // Those that are idle break, as in a restart.
         broker.with(|state| (state.first_valid, state.connect) = (open + 1, 23 * SECOND / 10));
         let check = check_of(&pool);
         let began = Instant::now();
-        while run(&check).await != UP {
-            assert!(began.elapsed() < 3 * SECOND, "{limit:?} {open}");
+        while run(&check).await != expected {
+            assert!(began.elapsed() < 3 * SECOND, "{limit:?} {open} {in_use}");
         }
         for _ in 0..3 {
-            assert_eq!(run(&check).await, UP, "{limit:?} {open}");
+            assert_eq!(run(&check).await, expected, "{limit:?} {open} {in_use}");
         }
     }
 }

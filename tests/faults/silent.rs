@@ -11,8 +11,8 @@ use tower_health::{Dependency, Health, Reason, Status, checks};
 
 use crate::{
     app::{
-        PostgresManager, SOON, UP, assert_run, down, is_served, postgres_pool, redis_pool, routed,
-        run, served, warm,
+        PostgresManager, SOON, UP, assert_run, degraded, down, is_served, postgres_pool,
+        redis_pool, routed, run, served, warm,
     },
     fault_rows::at_once,
     support::{Mode, Postgres, Proxy, Redis, judged_on_time, wait_until},
@@ -147,6 +147,22 @@ async fn a_pool_of_silent_sockets_is_down_and_stuck() {
     ];
     let row = |(tested, silent)| assert_down_while_nothing_is_served(&server, tested, silent);
     at_once(rows.map(row)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_socket_next_to_one_that_answers_is_stuck() {
+    let server = Postgres::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    let pool = postgres_pool(server.config_through(proxy.port()), 2, false);
+    warm(&pool, 1).await;
+    proxy.set(Mode::StallExisting).await;
+    // The route serves new connections.
+    warm(&pool, 2).await;
+    let check = checks::postgres(pool);
+    wait_until("degraded", SOON, async || {
+        run(&check).await == degraded(Reason::PoolStuck)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
