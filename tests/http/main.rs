@@ -27,7 +27,6 @@ mod placement_layers;
 mod placement_limits;
 #[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]
 mod placement_ports;
+#[cfg(feature = "grpc")]
+mod servers;
 mod unauthorized_caller;
-mod with_axum;
-mod with_hyper;
-mod with_tonic;
