@@ -23,8 +23,7 @@ mod hostile;
 #[cfg(feature = "html")]
 mod page_markup;
 mod pass_through;
-mod placement_layers;
-mod placement_limits;
+mod placement;
 #[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]
 mod placement_ports;
 #[cfg(feature = "grpc")]
