@@ -8,10 +8,10 @@ mod support;
 
 #[cfg(feature = "axum")]
 mod access;
-#[cfg(all(feature = "axum", feature = "tracing"))]
-mod custom_render;
 mod draining;
 mod endpoints;
+#[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]
+mod examples;
 mod format_cache;
 #[cfg(all(feature = "axum", feature = "postgres"))]
 mod format_openmetrics;
@@ -24,8 +24,6 @@ mod hostile;
 mod page_markup;
 mod pass_through;
 mod placement;
-#[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]
-mod placement_ports;
 #[cfg(feature = "grpc")]
 mod servers;
 mod unauthorized_caller;
