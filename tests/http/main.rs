@@ -19,11 +19,11 @@ mod format_query;
 #[cfg(all(feature = "postgres", feature = "redis"))]
 mod format_schemas;
 mod formats;
-mod hostile;
 #[cfg(feature = "html")]
 mod page_markup;
 mod pass_through;
 mod placement;
 #[cfg(feature = "grpc")]
 mod servers;
+mod smuggling;
 mod unauthorized_caller;
