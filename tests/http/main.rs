@@ -13,14 +13,10 @@ mod endpoints;
 #[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]
 mod examples;
 mod format_cache;
-#[cfg(all(feature = "axum", feature = "postgres"))]
 mod format_openmetrics;
 mod format_query;
-#[cfg(all(feature = "postgres", feature = "redis"))]
 mod format_schemas;
 mod formats;
-#[cfg(feature = "html")]
-mod page_markup;
 mod pass_through;
 mod placement;
 #[cfg(feature = "grpc")]
