@@ -6,8 +6,6 @@ mod helpers;
 #[path = "../support/mod.rs"]
 mod support;
 
-#[cfg(feature = "axum")]
-mod access;
 mod draining;
 mod endpoints;
 #[cfg(all(feature = "axum", feature = "signal", feature = "tracing"))]

@@ -8,13 +8,12 @@ use std::{future::pending, net::SocketAddr, time::Duration};
 use http::Request;
 use http_body_util::Full;
 use tower_health::{
-    Access, Check, CheckResult, Dependency, Failure, Format, Health, HealthLayer, Outcome,
-    PeerAddr, Probe, Reason,
+    Access, Dependency, Failure, Format, Health, HealthLayer, Outcome, PeerAddr, Probe, Reason,
     render::{Render, View},
     report::PoolStats,
 };
 
-use crate::helpers::{layer_client::LayerClient, wire::Answer};
+use crate::helpers::{layer_client::LayerClient, server::up, wire::Answer};
 
 /// The beginning of every secret text, and a part of every secret number.
 const SECRET: [&str; 3] = ["zq", "7313", "mismatch"];
@@ -30,19 +29,14 @@ const STATES: [&str; 6] = [
     "maintenance",
 ];
 
-/// A check that is up or down, with every kind of secret or with none.
-struct Secretive {
-    is_up: bool,
-    has_secrets: bool,
-}
-
-impl Check for Secretive {
-    async fn check(&self) -> CheckResult {
-        if self.has_secrets {
+/// A dependency that is up or down, with every kind of secret or with none.
+fn dependency(name: &'static str, is_up: bool, has_secrets: bool) -> Dependency {
+    let check = move || async move {
+        let pool = PoolStats::new(NUMBER, NUMBER, 0);
+        if has_secrets {
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
-        let pool = PoolStats::new(NUMBER, NUMBER, 0);
-        match (self.is_up, self.has_secrets) {
+        match (is_up, has_secrets) {
             (true, false) => Ok(Outcome::up()),
             (false, false) => Err(Failure::new(Reason::Failed)),
             (true, true) => {
@@ -55,10 +49,14 @@ impl Check for Secretive {
                 Err(failure.observe("zq-observation", "zq-value"))
             }
         }
-    }
-
-    fn target(&self) -> Option<String> {
-        self.has_secrets.then(|| "zq-host:7313".to_owned())
+    };
+    let dependency = Dependency::new(name, check).group("storage");
+    match has_secrets {
+        true => dependency
+            .group("zq-group")
+            .kind("zq-kind")
+            .target("zq-host:7313"),
+        false => dependency,
     }
 }
 
@@ -66,16 +64,7 @@ impl Check for Secretive {
 fn app(state: &str, has_secrets: bool) -> Health {
     // The names differ too: a path or query with a name of one app must not show that the app has it.
     let named = |secret, plain| if has_secrets { secret } else { plain };
-    let dependency = |name, is_up| {
-        let dependency = Dependency::new(name, Secretive { is_up, has_secrets });
-        match has_secrets {
-            true => dependency
-                .group("zq-group")
-                .kind("zq-kind")
-                .group("storage"),
-            false => dependency.group("storage"),
-        }
-    };
+    let dependency = |name, is_up| dependency(name, is_up, has_secrets);
     let mut builder = Health::builder();
     if has_secrets {
         builder = builder
@@ -113,13 +102,7 @@ impl Render for Everything {
     }
 
     fn render(&self, view: &View<'_>) -> Vec<u8> {
-        let entries = view.entries().iter().map(|entry| {
-            let observations: Vec<_> = entry.observations().collect();
-            format!("{entry:?} {observations:?} {:?}", view.checked_at(entry))
-        });
-        let entries: String = entries.collect();
-        let texts = (view.reason(), view.message(), view.info(), view.groups());
-        format!("{view:?} {texts:?} {:?} {entries}", view.created_at()).into_bytes()
+        format!("{view:?}").into()
     }
 }
 
@@ -161,19 +144,13 @@ fn attempts() -> Vec<Attempt> {
     let headers = [
         ("x-forwarded-for", "203.0.113.9"),
         ("forwarded", "for=203.0.113.9"),
-        ("x-real-ip", "203.0.113.9"),
         ("x-forwarded-for", "203.0.113.9, 198.51.100.7"),
-        ("authorization", "Bearer"),
         ("authorization", "Bearer zq-toke"),
-        ("authorization", "Bearer zq-tokens"),
         ("authorization", "Basic enEtdG9rZW4="),
-        ("authorization", "zq-token"),
         ("cookie", "authorization=Bearer zq-token"),
         ("range", "bytes=0-1"),
-        ("if-none-match", "*"),
-        ("origin", "https://example.org"),
     ];
-    let methods = "HEAD POST PUT DELETE OPTIONS TRACE PATCH ZQ";
+    let methods = "HEAD POST OPTIONS TRACE ZQ";
     let mut attempts = Vec::new();
     for path in PATHS.split(' ') {
         let suffixes = below.split(' ').chain(queries.split(' '));
@@ -252,14 +229,7 @@ async fn an_operator_gets_the_secrets_but_no_causes() {
         let is_known = path != "/route" && (cfg!(feature = "html") || path != "/page");
         assert_eq!(has_secret(&answer), is_known, "{path} {answer:?}");
     }
-    let mut text = String::new();
-    for path in [
-        "/everything",
-        "/health/zq-database",
-        "/everything/zq-search",
-    ] {
-        text += &get(path).await.body;
-    }
+    let text = get("/everything").await.body;
     let secrets = "zq-database zq-search zq-group zq-kind zq-host:7313 zq-field zq-9.8.7 zq-7313 \
         zq-observation zq-value zq-failure 7313, Mismatch";
     for secret in secrets.split_whitespace() {
@@ -276,18 +246,49 @@ async fn a_denied_caller_does_not_learn_the_status() {
     let mut first = None;
     for state in STATES {
         let layer = HealthLayer::new(app(state, true)).allow(Access::bearer([TOKEN]));
-        let denied = send_all(LayerClient(layer.clone()), &attempts).await;
+        let answers = send_all(LayerClient(layer.clone()), &attempts).await;
         let forwarded = send_all(LayerClient(layer.forward_denied()), &attempts).await;
-        for (index, attempt) in attempts.iter().enumerate() {
+        for ((attempt, denied), forwarded) in attempts.iter().zip(&answers).zip(&forwarded) {
             // What is below a probe path reaches the app.
-            let is_probe = attempt.1.split('?').next() == Some("/readyz");
-            let expected = if is_probe { (403, "") } else { (200, "inner") };
-            let (denied, forwarded) = (&denied[index], &forwarded[index]);
-            assert_eq!((denied.code, &*denied.body), expected, "{attempt:?}");
+            let (code, body, length) = match attempt.1.split('?').next() {
+                Some("/readyz") => (403, "", Some("0")),
+                _ => (200, "inner", None),
+            };
+            assert_eq!((denied.code, &*denied.body), (code, body), "{attempt:?}");
+            assert_eq!(denied.header("content-length"), length, "{attempt:?}");
             assert_eq!((forwarded.code, &*forwarded.body), (200, "inner"));
             assert!(!has_secret(denied), "{attempt:?} {denied:?}");
         }
         // No state differs from another one.
-        assert_eq!(*first.get_or_insert_with(|| denied.clone()), denied);
+        assert_eq!(*first.get_or_insert_with(|| answers.clone()), answers);
+    }
+}
+
+#[tokio::test]
+async fn details_are_stricter_than_probes() {
+    let networks = Access::networks(["127.0.0.1"]).expect("valid");
+    let forwarded = ("x-forwarded-for", "127.0.0.5");
+    let token = ("authorization", "Bearer zq-token");
+    let has_token = Access::predicate(|head| head.headers().contains_key("authorization"));
+    let panics = Access::predicate(|_| panic!("a bug of the app"));
+    // Whether the local caller may probe, and whether it sees details.
+    for (access, header, may_probe, sees) in [
+        (Access::nobody(), token, false, false),
+        (Access::everybody(), forwarded, true, true),
+        (Access::loopback(), token, true, true),
+        (Access::loopback(), ("via", "1.1 x"), false, false),
+        (Access::loopback(), ("host", "example.org"), true, false),
+        (networks, forwarded, true, false),
+        (has_token.or(Access::nobody()), token, true, true),
+        (panics, token, false, false),
+    ] {
+        let layer = HealthLayer::new(up());
+        let attempt = ("GET", "/health".to_owned(), header);
+        let client = LayerClient(layer.clone().details(access.clone()));
+        let answer = send(&client, &attempt).await;
+        assert_eq!(answer.body.contains("database"), sees, "{access:?}");
+        let answer = send(&LayerClient(layer.allow(access)), &attempt).await;
+        let code = if may_probe { 200 } else { 403 };
+        assert_eq!(answer.code, code, "{header:?}");
     }
 }
