@@ -8,11 +8,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use tower::{Layer, Service, service_fn};
-use tower_health::{HealthLayer, service::AnnounceDrainLayer};
+use tower_health::{Health, HealthLayer, Outcome, Reason, service::AnnounceDrainLayer};
 
 use crate::helpers::{
     layer_client::LayerClient,
-    server::{degraded, down, serve_hyper, up},
+    server::{down, serve_hyper, up},
     wire::{self, Answer, Wire},
 };
 
@@ -83,13 +83,15 @@ async fn while_draining_only_the_apps_responses_are_marked() {
 
 #[tokio::test]
 async fn envoy_headers_are_on_readiness_only_if_enabled() {
+    let slow = async || Ok(Outcome::degraded(Reason::Slow));
+    let slow = Health::builder().check("cache", slow).build();
     let draining = up();
     draining.set_draining(true);
     const DEGRADED: &str = "x-envoy-degraded";
     for (health, path, expected) in [
-        (&degraded(), "/readyz", Some(DEGRADED)),
-        (&degraded(), "/health", None),
-        (&degraded(), "/readyz/cache", None),
+        (&slow, "/readyz", Some(DEGRADED)),
+        (&slow, "/health", None),
+        (&slow, "/readyz/cache", None),
         (&draining, "/readyz", Some(ENVOY)),
         (&draining, "/livez", None),
         (&down(), "/readyz", None),

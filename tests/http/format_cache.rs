@@ -2,9 +2,10 @@
 //! status only.
 
 use std::{
+    future::ready,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -115,18 +116,15 @@ async fn a_long_lived_result_is_rendered_once_unless_ages_show() {
 
 /// Differs from run to run in everything but its status.
 fn restless() -> Health {
-    let runs = Arc::new(AtomicUsize::new(0));
+    let runs = Arc::new(AtomicU64::new(0));
     let counter = runs.clone();
     let up = move || {
-        let run = counter.fetch_add(1, Ordering::Relaxed) as u64;
-        async move {
-            tokio::time::sleep(Duration::from_millis(run)).await;
-            Ok(Outcome::up().observe("run", run))
-        }
+        let run = counter.fetch_add(1, Ordering::Relaxed);
+        ready(Ok(Outcome::up().observe("run", run)))
     };
     let down = move || {
         let run = runs.fetch_add(1, Ordering::Relaxed);
-        async move { Err(Failure::new(Reason::Timeout).message(format!("take-{run}"))) }
+        ready(Err(Failure::new(Reason::Timeout).message(run.to_string())))
     };
     let health = Health::builder()
         .check("database", up)
@@ -160,9 +158,16 @@ async fn without_measurements_only_a_change_of_status_shows() {
         r#""cache":{"status":"down","required":false,"reason":"timeout"}}}"#
     );
     assert_eq!(without.get("/readyz").await.1, expected);
-    health.set_draining(true);
+    health.enter_maintenance("moving the disk");
     let (code, body) = without.get("/readyz").await;
-    assert_eq!(code, 503);
-    let start = r#"{"status":"down","reason":"draining","#;
-    assert!(body.starts_with(start), "{body}");
+    let start = r#"{"status":"down","reason":"maintenance","version":"#;
+    assert!(code == 503 && body.starts_with(start), "{body}");
+    #[cfg(feature = "html")]
+    {
+        let client = LayerClient(without.0.page("/health"));
+        let page = get(&client, "/health", ("accept", "text/html")).await.body;
+        for varies in [">As of ", "moving the disk"] {
+            assert!(!page.contains(varies), "{varies}: {page}");
+        }
+    }
 }
