@@ -2,23 +2,31 @@
 
 use std::{collections::BTreeMap, future::pending, time::Duration};
 
-use tonic::{Code, Request};
+use tokio::{select, sync::oneshot, time::sleep};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Code,
+    transport::{Endpoint, Server},
+};
+use tonic_health::pb::health_client::HealthClient;
 use tower_health::{Access, Dependency, Health, Outcome, Probe};
 
 use crate::helpers::{
     gate::Gate,
     grpc::{
         HealthListRequest, NOT_SERVING, SERVICE_UNKNOWN, SERVING, ask, check, client, list, serve,
-        status, watch,
+        soon, watch,
     },
+    server::listen,
     switch::Switch,
 };
 use crate::support::{MAXIMUM_WAIT, wait_until};
 
-/// Two services of the app: one whose dependency is up, one whose dependency the test sets.
-fn health(switch: &Switch) -> Health {
+#[tokio::test]
+async fn every_method_answers_the_names_that_a_caller_may_see() {
+    let switch = Switch::off();
     let needed = switch.dependency("needed").exclude_from_readiness();
-    Health::builder()
+    let health = Health::builder()
         .add(Dependency::new("always", async || Ok(Outcome::up())).group("fine"))
         .add(switch.dependency("switch").optional().group("mixed"))
         .add(needed.group("failing"))
@@ -26,153 +34,107 @@ fn health(switch: &Switch) -> Health {
         .group("empty", [""; 0])
         .map_grpc_service("healthy", Probe::group("fine"))
         .map_grpc_service("unhealthy", Probe::group("failing"))
-        .build()
-}
-
-#[tokio::test]
-async fn every_method_answers_the_names_that_a_caller_may_see() {
-    let health = health(&Switch::off());
-    let service = health.grpc_service();
-    let address = serve(service.clone().details(Access::bearer(["token"]))).await;
-    let mut one = client(address).await;
+        .build();
     // Name, in rotation, while draining. First those that callers without details may see.
     let table = [
-        ("", Ok(SERVING), Ok(NOT_SERVING)),
-        ("healthy", Ok(SERVING), Ok(NOT_SERVING)),
-        ("unhealthy", Ok(NOT_SERVING), Ok(NOT_SERVING)),
+        ("", SERVING, NOT_SERVING),
+        ("healthy", SERVING, NOT_SERVING),
+        ("unhealthy", NOT_SERVING, NOT_SERVING),
         // An optional dependency that is down changes no name but its own.
-        ("fine", Ok(SERVING), Ok(NOT_SERVING)),
-        ("mixed", Ok(SERVING), Ok(NOT_SERVING)),
-        ("failing", Ok(NOT_SERVING), Ok(NOT_SERVING)),
-        ("declared", Ok(SERVING), Ok(NOT_SERVING)),
-        ("empty", Ok(SERVING), Ok(NOT_SERVING)),
-        ("always", Ok(SERVING), Ok(NOT_SERVING)),
-        ("switch", Ok(NOT_SERVING), Ok(NOT_SERVING)),
-        ("needed", Ok(NOT_SERVING), Ok(NOT_SERVING)),
-        ("unregistered", Err(Code::NotFound), Err(Code::NotFound)),
+        ("fine", SERVING, NOT_SERVING),
+        ("mixed", SERVING, NOT_SERVING),
+        ("failing", NOT_SERVING, NOT_SERVING),
+        ("declared", SERVING, NOT_SERVING),
+        ("empty", SERVING, NOT_SERVING),
+        ("always", SERVING, NOT_SERVING),
+        ("switch", NOT_SERVING, NOT_SERVING),
+        ("needed", NOT_SERVING, NOT_SERVING),
         // A prober of these would restart the app while it drains.
-        ("liveness", Ok(SERVING), Ok(SERVING)),
-        ("startup", Ok(SERVING), Ok(SERVING)),
-        ("readiness", Ok(SERVING), Ok(NOT_SERVING)),
+        ("liveness", SERVING, SERVING),
+        ("startup", SERVING, SERVING),
+        ("readiness", SERVING, NOT_SERVING),
+        ("unregistered", SERVICE_UNKNOWN, SERVICE_UNKNOWN),
     ];
-    for (token, listed) in [("token", 11), ("another", 3)] {
-        let authorization = format!("Bearer {token}").parse().expect("a value");
-        let mut request = Request::new(HealthListRequest {});
-        let metadata = request.metadata_mut();
-        metadata.insert("authorization", authorization);
-        let metadata = metadata.clone();
-        let found = list(address, request).await.expect("a list");
+    for (details, listed) in [(Access::loopback(), 11), (Access::nobody(), 3)] {
+        let address = serve(health.grpc_service().details(details)).await;
+        let found = list(address, HealthListRequest {}).await.expect("a list");
         let names = table[..listed].iter();
-        let names = names.map(|(name, found, _)| ((*name).to_owned(), found.expect("a status")));
+        let names = names.map(|(name, status, _)| ((*name).to_owned(), *status));
         assert_eq!(found, names.collect::<BTreeMap<_, _>>());
-        for (index, (name, expected, _)) in table.into_iter().enumerate() {
-            let is_shown = index < listed || index > 11;
-            let expected = if is_shown {
-                expected
+        let mut client = client(address).await;
+        for (index, (name, status, draining)) in table.into_iter().enumerate() {
+            let first = watch(&mut client, name).await.next().await;
+            if (listed..11).contains(&index) || status == SERVICE_UNKNOWN {
+                assert_eq!(first, Ok(SERVICE_UNKNOWN), "{name:?}");
+                // Nothing shows whether a hidden name exists.
+                let error = client.check(ask(name)).await.expect_err("not found");
+                let expected = (Code::NotFound, "unknown service");
+                assert_eq!((error.code(), error.message()), expected, "{name:?}");
             } else {
-                Err(Code::NotFound)
-            };
-            let mut request = Request::new(ask(name));
-            *request.metadata_mut() = metadata.clone();
-            let found = status(one.check(request).await);
-            assert_eq!(found, expected, "{token} {name:?}");
+                assert_eq!(first, Ok(status), "{name:?}");
+                assert_eq!(check(&mut client, name).await, Ok(status), "{name:?}");
+                health.set_draining(true);
+                assert_eq!(check(&mut client, name).await, Ok(draining), "{name:?}");
+                health.set_draining(false);
+            }
         }
     }
-    let mut all = client(serve(service.details(Access::loopback())).await).await;
-    for (name, expected, _) in table {
-        // A watch says what `Check` says; unlike it, a watch of an unknown name stays open.
-        let found = watch(&mut all, name).await.next().await;
-        assert_eq!(found, Ok(expected.unwrap_or(SERVICE_UNKNOWN)), "{name:?}");
-        let hidden = watch(&mut one, name).await.next().await;
-        let is_hidden = matches!(hidden, Ok(SERVICE_UNKNOWN));
-        let position = table.iter().position(|row| row.0 == name).expect("a row");
-        assert_eq!(is_hidden, (3..12).contains(&position), "{name:?}");
-    }
-    health.set_draining(true);
-    for (name, _, expected) in table {
-        assert_eq!(check(&mut all, name).await, expected, "{name:?}, draining");
-    }
-    health.set_draining(false);
-    assert_eq!(check(&mut all, "").await, Ok(SERVING));
-}
-
-/// Behind a proxy `loopback` shows no names, and no answer shows whether a hidden name exists.
-#[tokio::test]
-async fn a_hidden_name_is_answered_like_an_unknown_one() {
-    let service = health(&Switch::on()).grpc_service();
-    let address = serve(service.details(Access::loopback())).await;
-    let mut client = client(address).await;
-    let mut found = Vec::new();
-    for name in ["always", "fine", "unregistered"] {
-        let mut request = Request::new(ask(name));
-        let proxied = "127.0.0.1".parse().expect("a value");
-        request.metadata_mut().insert("x-forwarded-for", proxied);
-        let status = client.check(request).await.expect_err("not found");
-        found.push((status.code(), status.message().to_owned()));
-    }
-    assert_eq!(found[2].0, Code::NotFound);
-    assert!(found.iter().all(|one| *one == found[2]), "{found:?}");
 }
 
 #[tokio::test]
 async fn a_caller_that_is_not_allowed_is_denied() {
-    let service = health(&Switch::on()).grpc_service();
-    let service = service.allow(Access::nobody());
-    let address = serve(service.details(Access::everybody())).await;
-    let mut client = client(address).await;
-    let denied = Code::PermissionDenied;
-    for name in ["", "always", "unregistered"] {
-        assert_eq!(check(&mut client, name).await, Err(denied), "{name:?}");
-        let refused = client.watch(ask(name)).await.expect_err("refused");
-        assert_eq!(refused.code(), denied, "{name:?}");
-    }
-    assert_eq!(list(address, HealthListRequest {}).await, Err(denied));
+    let service = Health::builder().build().grpc_service();
+    let service = service.allow(Access::nobody()).details(Access::everybody());
+    let found = check(&mut client(serve(service).await).await, "").await;
+    assert_eq!(found, Err(Code::PermissionDenied));
 }
 
 #[tokio::test]
 async fn watch_of_an_unknown_name_follows_it_once_known() {
     let switch = Switch::off();
-    let health = Health::builder().build();
+    // A tenth of the limit may be watches of unknown names.
+    let health = Health::builder().max_watches_per_connection(10).build();
     let service = health.grpc_service().details(Access::loopback());
     let mut client = client(serve(service).await).await;
-    let mut watch = watch(&mut client, "later").await;
-    assert_eq!(watch.next().await, Ok(SERVICE_UNKNOWN));
+    let mut later = watch(&mut client, "later").await;
+    assert_eq!(later.next().await, Ok(SERVICE_UNKNOWN));
+    let refused = client
+        .watch(ask("another"))
+        .await
+        .expect_err("over a limit");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(watch(&mut client, "").await.next().await, Ok(SERVING));
+
     let dependency = switch.dependency("database").group("later");
     health.add(dependency).expect("a new name");
-    assert_eq!(watch.next().await, Ok(NOT_SERVING));
+    assert_eq!(later.next().await, Ok(NOT_SERVING));
+    let another = watch(&mut client, "another").await.next().await;
+    assert_eq!(another, Ok(SERVICE_UNKNOWN), "there is room");
     switch.set(true);
-    assert_eq!(watch.next().await, Ok(SERVING));
+    assert_eq!(later.next().await, Ok(SERVING));
     assert!(health.remove("database"));
-    assert_eq!(watch.next().await, Ok(SERVICE_UNKNOWN));
+    assert_eq!(later.next().await, Ok(SERVICE_UNKNOWN));
 }
 
 #[tokio::test]
-async fn draining_is_sent_at_once_and_overrides_results() {
-    let health = health(&Switch::on());
-    let service = health.grpc_service().details(Access::loopback());
-    let mut client = client(serve(service).await).await;
-    let mut watches = Vec::new();
-    for name in ["", "healthy", "unhealthy"] {
-        let mut watch = watch(&mut client, name).await;
-        assert_eq!(watch.next().await, Ok(SERVING), "{name:?}");
-        watches.push(watch);
+async fn open_watches_are_limited_per_connection_and_address() {
+    let builder = Health::builder().max_watches_per_connection(2);
+    let address = serve(builder.max_watches_per_ip(3).build().grpc_service()).await;
+    let (mut clients, mut open) = (Vec::new(), Vec::new());
+    for (source, allowed) in [("127.0.0.1", 2), ("127.0.0.1", 1), ("127.0.0.2", 2)] {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        let endpoint = endpoint.local_address(source.parse().ok());
+        let mut client = HealthClient::new(endpoint.connect().await.expect("connects"));
+        for _ in 0..allowed {
+            open.push(watch(&mut client, "").await);
+        }
+        let refused = client.watch(ask("")).await.expect_err("over a limit");
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        clients.push(client);
     }
-    // Long enough that nothing below is the end of a stream.
-    let draining = tokio::spawn({
-        let health = health.clone();
-        async move { health.drain(Duration::from_secs(600)).await }
-    });
-    for watch in &mut watches {
-        assert_eq!(watch.next().await, Ok(NOT_SERVING));
-    }
-    let new = Dependency::new("new", async || Ok(Outcome::up()));
-    health.add(new).expect("a new name");
-    for name in ["", "healthy", "new"] {
-        assert_eq!(check(&mut client, name).await, Ok(NOT_SERVING), "{name:?}");
-        let mut late = watch(&mut client, name).await;
-        assert_eq!(late.next().await, Ok(NOT_SERVING), "{name:?}");
-    }
-    draining.abort();
+    // A watch that ends makes room.
+    open.remove(0);
+    soon(async { while clients[1].watch(ask("")).await.is_err() {} }).await;
 }
 
 #[tokio::test]
@@ -192,7 +154,7 @@ async fn draining_during_a_check_is_not_serving() {
 
 #[tokio::test]
 async fn names_messages_and_lists_are_bounded() {
-    let mut one = client(serve(Health::builder().build().grpc_service()).await).await;
+    let mut client = client(serve(Health::builder().build().grpc_service()).await).await;
     for (length, expected) in [
         (200, Code::NotFound),
         (201, Code::InvalidArgument),
@@ -200,13 +162,11 @@ async fn names_messages_and_lists_are_bounded() {
         (1_021, Code::InvalidArgument),
         (1_022, Code::OutOfRange),
     ] {
-        let name = "x".repeat(length);
-        assert_eq!(check(&mut one, &name).await, Err(expected), "{length}");
-        if expected != Code::NotFound {
-            let refused = one.watch(ask(&name)).await.expect_err("too long");
-            assert_eq!(refused.code(), expected, "{length}");
-        }
+        let found = check(&mut client, &"x".repeat(length)).await;
+        assert_eq!(found, Err(expected), "{length}");
     }
+    let refused = client.watch(ask(&"x".repeat(201))).await;
+    assert_eq!(refused.expect_err("long").code(), Code::InvalidArgument);
     for (mapped, expected) in [(99, Ok(100)), (100, Err(Code::ResourceExhausted))] {
         // Names that the caller may not see do not count.
         let mut builder = Health::builder().check("hidden", async || Ok(Outcome::up()));
@@ -237,4 +197,47 @@ async fn without_a_result_in_time_a_name_is_not_serving() {
 fn a_service_mapped_to_an_empty_group_panics() {
     let builder = Health::builder().map_grpc_service("shop.v1.Orders", Probe::group("orders"));
     builder.build();
+}
+
+/// Without a drain the server waits for its clients, as with tonic-health.
+#[tokio::test]
+async fn a_drain_ends_open_watches_and_the_server_stops() {
+    let some_time = Duration::from_millis(100);
+    for drain in ["after a delay", "at once", "never"] {
+        let health = Health::builder().build();
+        let server = Server::builder().add_service(health.grpc_service());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move {
+            let _ = stopped.await;
+            match drain {
+                "after a delay" => health.drain(some_time).await,
+                "at once" => health.set_draining(true),
+                _ => {}
+            }
+        };
+        let (listener, address) = listen().await;
+        let incoming = TcpListenerStream::new(listener);
+        let server = tokio::spawn(server.serve_with_incoming_shutdown(incoming, shutdown));
+        let mut client = client(address).await;
+        let mut watches = Vec::new();
+        for name in ["liveness", "unknown", ""] {
+            let mut watch = watch(&mut client, name).await;
+            watch.next().await.expect("a status");
+            watches.push(watch);
+        }
+        stop.send(()).expect("still listening");
+        if drain == "never" {
+            select! {
+                end = watches[0].next() => panic!("{end:?}"),
+                () = sleep(some_time) => assert!(!server.is_finished()),
+            }
+            drop((watches, client));
+        } else {
+            assert_eq!(watches[2].next().await, Ok(NOT_SERVING));
+            for watch in &mut watches {
+                assert_eq!(watch.next().await, Err(Code::Unavailable), "{drain}");
+            }
+        }
+        soon(server).await.expect("no panic").expect("stops");
+    }
 }

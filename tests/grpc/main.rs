@@ -8,7 +8,6 @@ mod helpers;
 mod support;
 
 mod calls;
-#[cfg(all(feature = "axum", feature = "hyper"))]
+#[cfg(feature = "axum")]
 mod servers;
-mod shutdown;
 mod watchers;
