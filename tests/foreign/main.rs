@@ -17,11 +17,8 @@ mod support;
 
 mod access;
 mod envoy;
-mod envoy_grpc;
-mod envoy_localities;
-mod grpc_python;
+mod grpc_clients;
 mod haproxy;
-mod kubernetes;
 mod page;
-mod page_accessibility;
 mod prometheus;
+mod validators;

@@ -1,4 +1,4 @@
-//! The most widespread gRPC client, grpcio, by itself and as a balancer with health checks.
+//! gRPC health checks by other programs: grpcio, by itself and as a balancer, and Envoy.
 
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
@@ -10,6 +10,7 @@ use tower_health::{Access, Health, Probe};
 
 use crate::{
     helpers::{
+        balanced::{Cluster, Envoy},
         grpc::{serve, soon},
         switch::Switch,
     },
@@ -71,9 +72,7 @@ async fn grpcio_checks_lists_and_watches() {
     let mut python = Python::start();
     for (name, expected) in [
         ("", "SERVING"),
-        ("shop.v1.Orders", "SERVING"),
         ("orders", "SERVING"),
-        ("database", "SERVING"),
         ("unknown", "NOT_FOUND"),
         (&*"x".repeat(201), "INVALID_ARGUMENT"),
     ] {
@@ -119,4 +118,20 @@ async fn round_robin_avoids_a_backend_that_is_not_serving() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_removes_an_instance_that_is_not_serving() {
+    let switch = Switch::on();
+    let (health, first) = backend("a", &switch).await;
+    let others = (backend("b", &switch).await, backend("c", &switch).await);
+    let instances = [first, others.0.1, others.1.1];
+    let envoy = Envoy::start(Cluster::Grpc, instances).await;
+    health.set_draining(true);
+    envoy.until(first, false).await;
+    assert!(envoy.is_up(instances[1]).await);
+    health.set_draining(false);
+    envoy.until(first, true).await;
+    switch.set(false);
+    envoy.until(instances[2], false).await;
 }
