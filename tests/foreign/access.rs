@@ -12,7 +12,7 @@ use crate::{
 /// Where the proxies connect from.
 const PROXY: &str = "127.0.0.7";
 
-/// A network that may probe and see details, as the proxies may for requests of their own.
+/// In the network that may probe and see details, as the proxies themselves may.
 const OPERATOR: &str = "127.0.5.1";
 
 /// Starts `command`, which is to listen on `address`.
