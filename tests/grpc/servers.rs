@@ -89,9 +89,14 @@ async fn calls_pass_through_unless_the_layer_answers_grpc() {
     };
     let Ok(passed) = layer.layer(inner).oneshot(call("Check")).await;
     assert_eq!(answers(passed.map(drop)), (false, false));
-    let grpc = layer.grpc().layer(inner);
-    for (method, expected) in [("Check", (true, true)), ("Cheque", (false, false))] {
-        let Ok(response) = grpc.clone().oneshot(call(method)).await;
+    let grpc = layer.clone().grpc();
+    let forwards = layer.allow(Access::nobody()).forward_denied().grpc();
+    for (layer, method, expected) in [
+        (&grpc, "Check", (true, true)),
+        (&grpc, "Cheque", (false, false)),
+        (&forwards, "Check", (false, false)),
+    ] {
+        let Ok(response) = layer.layer(inner).oneshot(call(method)).await;
         assert_eq!(answers(response.map(drop)), expected, "{method}");
     }
 }
