@@ -2,6 +2,7 @@
 //! second, found while threads wait for a processor, is about the machine.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs;
 use std::process;
@@ -31,42 +32,33 @@ pub async fn judged_on_time<T: Debug>(
 /// How long each thread of this process and each server that it started has waited for a processor;
 /// empty where the system does not report it.
 #[derive(Debug)]
-pub struct Waits(HashMap<u32, u64>);
+pub struct Waits(HashMap<OsString, u64>);
 
 impl Waits {
     pub fn now() -> Self {
         let mut waits = HashMap::new();
-        add(process::id(), &mut waits);
+        let mut processes = vec![process::id().to_string()];
+        while let Some(process) = processes.pop() {
+            let threads = fs::read_dir(format!("/proc/{process}/task"));
+            for thread in threads.into_iter().flatten().flatten() {
+                let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+                // Nanoseconds on a processor, nanoseconds of waiting for one, turns.
+                if let Some(Ok(waited)) = read("schedstat").split(' ').nth(1).map(str::parse) {
+                    waits.insert(thread.file_name(), waited);
+                }
+                processes.extend(read("children").split_whitespace().map(str::to_owned));
+            }
+        }
         Self(waits)
     }
 
     /// How long all of them have waited since. A thread that has ended meanwhile takes its time along.
     pub fn until_now(&self) -> Duration {
-        let now = Self::now().0.into_iter();
-        let since = now.map(|(id, nanos)| nanos - self.0.get(&id).copied().unwrap_or(0).min(nanos));
+        let before = |id| self.0.get(id).copied().unwrap_or_default();
+        let now = Self::now().0;
+        let since = now
+            .iter()
+            .map(|(id, nanos)| nanos.saturating_sub(before(id)));
         Duration::from_nanos(since.sum())
-    }
-}
-
-/// Adds the threads of a process and, below them, its children.
-fn add(process: u32, waits: &mut HashMap<u32, u64>) {
-    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else {
-        return;
-    };
-    for thread in threads.flatten() {
-        let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
-        let number = |text: &str| text.parse().ok();
-        // Nanoseconds on a processor, nanoseconds of waiting for one, turns.
-        let waited = read("schedstat")
-            .split(' ')
-            .nth(1)
-            .and_then(|text| text.parse().ok());
-        if let (Some(id), Some(waited)) = (thread.file_name().to_str().and_then(number), waited) {
-            waits.insert(id, waited);
-        }
-        read("children")
-            .split_whitespace()
-            .filter_map(number)
-            .for_each(|child| add(child, waits));
     }
 }
