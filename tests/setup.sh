@@ -106,6 +106,8 @@ apt_install() {
 setup() {
   local apt=() brew=()
   have_linker || apt+=(gcc libc6-dev)
+  # How a server's children are found.
+  command -v ps >/dev/null || apt+=(procps)
   have_postgres || { apt+=(postgresql) && brew+=(postgresql@17); }
   have_redis || { apt+=(redis-server) && brew+=(redis); }
   if [ "$1" != demo ]; then

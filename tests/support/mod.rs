@@ -25,7 +25,6 @@ mod pgbouncer;
 mod ports;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod process;
 mod program;
 mod prometheus;
 mod proxy;

@@ -1,17 +1,15 @@
 //! A private PgBouncer in front of a private PostgreSQL server.
 
 use nix::sys::signal::Signal;
-use tokio::net::TcpStream;
 
 use super::postgres::Postgres;
-use super::process::Process;
-use super::wait::{MAXIMUM_WAIT, wait_until};
+use super::program::Program;
 use super::{binaries, dirs, ports};
 
 /// A private pooler on 127.0.0.1 that trusts every user.
 #[derive(Debug)]
 pub struct PgBouncer {
-    process: Process,
+    _program: Program,
     port: u16,
 }
 
@@ -23,21 +21,14 @@ impl PgBouncer {
 
     /// The same with further lines of the section `[pgbouncer]`; the last of a name counts.
     pub async fn start_with(server: &Postgres, settings: &str) -> Option<Self> {
-        let Some(program) = binaries::find("pgbouncer") else {
+        let Some(binary) = binaries::find("pgbouncer") else {
             eprintln!("skipped: the program `pgbouncer` is missing (package pgbouncer)");
             return None;
         };
+        // It holds nothing outside of its directory, and its versions differ in which other signal
+        // ends it at once.
+        let mut program = Program::new("pgbouncer", Signal::SIGKILL);
         let port = ports::unused_port();
-        let mut bouncer = Self {
-            // It holds nothing outside of its directory, and its versions differ in which other signal
-            // ends it at once.
-            process: Process::new("pgbouncer", Signal::SIGKILL),
-            port,
-        };
-        let directory = bouncer.process.directory().to_path_buf();
-        let users = directory.join("users.txt");
-        dirs::write(&users, "\"postgres\" \"\"\n");
-        let file = directory.join("pgbouncer.ini");
         let text = format!(
             "[databases]\n\
              * = host=127.0.0.1 port={}\n\
@@ -45,26 +36,25 @@ impl PgBouncer {
              listen_addr = 127.0.0.1\n\
              listen_port = {port}\n\
              auth_type = trust\n\
-             auth_file = {}\n\
+             auth_file = users.txt\n\
              pool_mode = transaction\n\
              unix_socket_dir =\n\
              server_login_retry = 1\n\
              {settings}\n",
             server.port(),
-            users.display(),
         );
-        dirs::write(&file, &text);
+        let directory = program.directory();
+        dirs::write(&directory.join("users.txt"), "\"postgres\" \"\"\n");
+        dirs::write(&directory.join("pgbouncer.ini"), &text);
         // It refuses to run as root, as PostgreSQL does.
-        bouncer.process.spawn(dirs::command(&program).arg(&file));
-        wait_until("pgbouncer listens", MAXIMUM_WAIT, async || {
-            assert!(!bouncer.process.has_ended(), "pgbouncer does not start");
-            TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        program.spawn(dirs::command(&binary).arg("pgbouncer.ini"));
+        program.listens(port).await;
+        Some(Self {
+            _program: program,
+            port,
         })
-        .await;
-        Some(bouncer)
     }
 
-    /// Where clients connect to.
     pub fn port(&self) -> u16 {
         self.port
     }

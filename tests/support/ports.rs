@@ -1,28 +1,34 @@
 //! Port numbers that stay ours while a server is down.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::{LazyLock, Mutex};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Mutex;
 use std::time::Duration;
 
 // Below the ephemeral ranges of Linux (32768-60999) and macOS (49152-65535). A server that is down
 // must leave its port closed: inside the range an outgoing connection may take the number, and a
 // reconnecting client may even connect to itself.
 const FIRST: u16 = 20_000;
-const LAST: u16 = 31_999;
+const SPAN: u64 = 12_000;
 
-static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+/// Each keeps its number from other callers, in this process and others. All servers listen on TCP.
+static TAKEN: Mutex<VecDeque<UdpSocket>> = Mutex::new(VecDeque::new());
 
-/// A port on 127.0.0.1 without a listener, which no other caller in this process gets.
+/// A port on 127.0.0.1 without a listener, which no other caller gets.
 pub fn unused_port() -> u16 {
-    let mut taken = TAKEN.lock().unwrap();
     loop {
-        let span = u64::from(LAST - FIRST) + 1;
-        let port = FIRST + (RandomState::new().hash_one(0) % span) as u16;
-        if !taken.contains(&port) && is_closed(port) {
-            taken.insert(port);
+        let port = FIRST + (RandomState::new().hash_one(0) % SPAN) as u16;
+        if let Ok(lock) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))
+            && is_closed(port)
+        {
+            let mut taken = TAKEN.lock().unwrap();
+            taken.push_back(lock);
+            // A long bench must not run out of files.
+            if taken.len() > 256 {
+                taken.pop_front();
+            }
             return port;
         }
     }

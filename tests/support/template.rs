@@ -1,7 +1,7 @@
 //! The data directory that every PostgreSQL server starts from. `initdb` takes a second, a copy a
 //! fraction of that: it runs once for each build directory and PostgreSQL version.
 
-use std::fs::{self, remove_dir_all, rename};
+use std::fs::{create_dir_all, remove_dir_all, rename};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio, id};
@@ -13,84 +13,69 @@ use super::dirs;
 
 // In the cache's name: change it with the arguments, or old templates are used.
 const FORMAT: u32 = 2;
-const ARGUMENTS: [&str; 8] = [
-    "--username=postgres",
-    "--auth=trust",
-    "--encoding=UTF8",
-    "--no-locale",
-    "--no-sync",
-    "--wal-segsize=1",
-    "--no-instructions",
-    "--pgdata",
-];
 
 /// Makes a fresh data directory at `data`.
 pub(super) fn instantiate(bin: &Path, data: &Path) {
-    static TEMPLATE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
 
-    match TEMPLATE.get_or_init(|| cached(bin)) {
-        Some(template) => dirs::copy(template, data).expect("a copy of the template"),
+    // An example has no such folder, and keeps nothing.
+    match option_env!("CARGO_TARGET_TMPDIR") {
+        Some(cache) => copy(TEMPLATE.get_or_init(|| cached(bin, Path::new(cache))), data),
         None => initdb(bin, data),
     }
 }
 
-/// Makes a data directory at `data` that is a copy of the server on `port`.
-pub(super) fn copy_of_primary(bin: &Path, data: &Path, port: u16) {
-    let mut copy = dirs::command(&bin.join("pg_basebackup"));
-    copy.args(["--host=127.0.0.1", "--username=postgres", "--no-sync"])
-        .args(["--checkpoint=fast", "--wal-method=stream"])
-        .arg(format!("--port={port}"))
-        .arg("--pgdata")
-        .arg(data);
-    run(copy, data, "");
+/// Runs `sql`, a statement a line, in a data directory whose server does not run.
+pub(super) fn execute(bin: &Path, data: &Path, sql: &str) {
+    let mut single = dirs::command(&bin.join("postgres"));
+    single.args(["--single", "-F", "postgres"]);
+    run(single.env("PGDATA", data), data, sql);
 }
 
-/// The template in the build directory, made if need be; none where nothing can be kept.
-fn cached(bin: &Path) -> Option<PathBuf> {
-    let cache = PathBuf::from(option_env!("CARGO_TARGET_TMPDIR")?);
+/// The template in the build directory, made if need be.
+fn cached(bin: &Path, cache: &Path) -> PathBuf {
     let version = Command::new(bin.join("postgres")).arg("--version").output();
-    let version: String = String::from_utf8_lossy(&version.ok()?.stdout)
-        .chars()
-        .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '.')
-        .collect();
+    let version = String::from_utf8(version.expect("postgres starts").stdout).expect("text");
+    let version = version.replace([' ', '(', ')', '\n'], "");
     // Only its maker can read a data directory.
     let template = cache.join(format!("{version}-format{FORMAT}-user{}", geteuid()));
-    if template.is_dir() {
-        return Some(template);
+    if !template.is_dir() {
+        // The servers' account cannot write to the build directory, so `initdb` runs elsewhere.
+        let workshop = dirs::create();
+        let fresh = workshop.join("data");
+        initdb(bin, &fresh);
+        // A rename is whole or not at all, and of several makers at once one wins: no lock.
+        let draft = cache.join(format!("{version}-draft{}", id()));
+        let _ = remove_dir_all(&draft);
+        create_dir_all(cache).expect("a place for the template");
+        copy(&fresh, &draft);
+        let _ = rename(&draft, &template);
+        let _ = remove_dir_all(&draft);
+        let _ = remove_dir_all(&workshop);
     }
-
-    // The servers' account cannot write to the build directory, so `initdb` runs elsewhere.
-    let workshop = dirs::create();
-    let fresh = workshop.join("data");
-    initdb(bin, &fresh);
-    // A rename is whole or not at all, and of several makers at once one wins: no lock.
-    let draft = cache.join(format!("{version}-draft{}", id()));
-    let _ = remove_dir_all(&draft);
-    let kept = fs::create_dir_all(&cache).is_ok()
-        && dirs::copy(&fresh, &draft).is_ok()
-        && (rename(&draft, &template).is_ok() || template.is_dir());
-    let _ = remove_dir_all(&draft);
-    let _ = remove_dir_all(&workshop);
-    kept.then_some(template)
+    template
 }
 
 fn initdb(bin: &Path, data: &Path) {
     let mut initdb = dirs::command(&bin.join("initdb"));
-    initdb.args(ARGUMENTS).arg(data);
-    run(initdb, data, "");
+    initdb
+        .args("--username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync".split(' '))
+        .args(["--wal-segsize=1", "--no-instructions", "--pgdata"]);
+    run(initdb.arg(data), data, "");
     // No test creates a database, so the templates for one are two thirds of each copy.
-    let mut single = dirs::command(&bin.join("postgres"));
-    single
-        .args(["--single", "-F", "postgres"])
-        .env("PGDATA", data);
     let sql = "UPDATE pg_database SET datistemplate = false;\n\
                DROP DATABASE template0;\n\
                DROP DATABASE template1;\n";
-    run(single, data, sql);
+    execute(bin, data, sql);
 }
 
-/// Runs a program of PostgreSQL next to `data` to its end.
-fn run(mut command: Command, data: &Path, input: &str) {
+/// The copy has the same owner.
+fn copy(from: &Path, to: &Path) {
+    run(Command::new("cp").arg("-a").args([from, to]), to, "");
+}
+
+/// Runs a program next to `data` to its end.
+fn run(command: &mut Command, data: &Path, input: &str) {
     let mut child = command
         // The directory of the caller may be out of reach for the account of the servers.
         .current_dir(data.parent().expect("data is in the directory of a server"))
@@ -104,9 +89,6 @@ fn run(mut command: Command, data: &Path, input: &str) {
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
-    assert!(
-        output.status.success(),
-        "{command:?} failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {message}");
 }

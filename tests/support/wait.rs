@@ -8,13 +8,10 @@ use tokio::time::Instant;
 /// How long a server may take to do anything at all, on a machine that is busy.
 pub const MAXIMUM_WAIT: Duration = Duration::from_secs(30);
 
-pub(super) const POLL: Duration = Duration::from_millis(2);
+const POLL: Duration = Duration::from_millis(2);
 
-/// Polls `condition` until it is true.
-///
-/// # Panics
-///
-/// After `limit`, naming `what`. A poll in flight at the limit is abandoned.
+/// Polls `condition` until it is true. Panics after `limit`, naming `what`; a poll in flight then is
+/// abandoned.
 pub async fn wait_until(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let poll = async {
         while !condition().await {
@@ -28,14 +25,12 @@ pub async fn wait_until(what: &str, limit: Duration, mut condition: impl AsyncFn
 
 /// The same for places without a runtime, such as `Drop`. Returns whether the condition came true.
 pub(super) fn blocks_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    loop {
-        if condition() {
-            return true;
-        }
-        if start.elapsed() > limit {
+    let end = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() > end {
             return false;
         }
         sleep(POLL);
     }
+    true
 }
