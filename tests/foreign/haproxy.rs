@@ -92,7 +92,6 @@ async fn a_signal_in_a_storm_of_probes_ends_the_instance() {
     assert!(end.success(), "{end}");
     assert!(silent.ends().await && halting.ends().await);
     for fate in storm.end().await {
-        assert_eq!(fate.hung, 0);
         // Served on, unready, for as long as it had promised.
         assert!(fate.turned_away >= signal + DRAIN, "{fate:?} {signal:?}");
     }

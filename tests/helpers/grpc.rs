@@ -1,17 +1,13 @@
 //! A health service behind a real server, and clients that call it.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{
-    Code, IntoRequest, Response, Status, Streaming,
-    transport::{Channel, Endpoint, Server},
-};
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Code, IntoRequest, Response, Status, Streaming};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 use tower_health::grpc::GrpcService;
 

@@ -5,14 +5,10 @@ use std::{error::Error, net::SocketAddr};
 use axum::Router;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{
-    body::Incoming,
-    service::{Service, service_fn},
-};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tower_health::{Dependency, Failure, Health, Outcome, PeerAddr, Reason};
 

@@ -1,37 +1,28 @@
 //! A check that the test switches on and off.
 
-use std::{
-    future::{Ready, ready},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tower_health::{CheckResult, Dependency, Failure, Outcome, Reason};
 
 /// A check that is up while it is on, and counts its runs.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Switch {
     on: Arc<AtomicBool>,
     runs: Arc<AtomicUsize>,
 }
 
 impl Switch {
-    fn new(on: bool) -> Self {
-        Self {
-            on: Arc::new(AtomicBool::new(on)),
-            runs: Arc::default(),
-        }
-    }
-
     pub fn on() -> Self {
-        Self::new(true)
+        let switch = Self::default();
+        switch.set(true);
+        switch
     }
 
     pub fn off() -> Self {
-        Self::new(false)
+        Self::default()
     }
 
     pub fn set(&self, on: bool) {
@@ -46,11 +37,9 @@ impl Switch {
         let switch = self.clone();
         move || {
             switch.runs.fetch_add(1, Ordering::SeqCst);
-            ready(if switch.on.load(Ordering::SeqCst) {
-                Ok(Outcome::up())
-            } else {
-                Err(Failure::new(Reason::Refused).message("no server listens"))
-            })
+            let down = Failure::new(Reason::Refused).message("no server listens");
+            let is_on = switch.on.load(Ordering::SeqCst);
+            ready(is_on.then(Outcome::up).ok_or(down))
         }
     }
 

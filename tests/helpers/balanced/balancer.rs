@@ -1,15 +1,10 @@
 //! HAProxy with the configuration in `examples/deploy`.
 
-use std::{
-    collections::HashMap, io, net::SocketAddr, path::PathBuf, process::Command, time::Duration,
-};
+use std::{collections::HashMap, io, net::SocketAddr, process::Command, time::Duration};
 
-use nix::sys::signal::Signal;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::Instant,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use super::{Instance, LIMIT};
 use crate::support::{Program, installed, unused_port, wait_until};
@@ -19,7 +14,6 @@ const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/deploy/hapro
 #[derive(Debug)]
 pub struct Balancer {
     address: SocketAddr,
-    socket: PathBuf,
     program: Program,
 }
 
@@ -38,19 +32,15 @@ impl Balancer {
     /// Starts in front of `instances` and waits until all of them are checked and up.
     pub async fn start(instances: &[Instance; 3]) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], unused_port()));
-        let socket = PathBuf::from(format!("/tmp/tower-health-haproxy-{}.sock", address.port()));
         let mut command = Command::new(installed("haproxy"));
         command.args(["-db", "-f", CONFIG]);
         command.env("LISTEN", address.to_string());
-        command.env("STATS_SOCKET", &socket);
+        command.env("STATS_SOCKET", "unix@stats.sock");
         for (number, instance) in (1..).zip(instances) {
             command.env(format!("APP_{number}"), instance.address().to_string());
         }
-        let balancer = Self {
-            program: Program::start("haproxy", &mut command),
-            address,
-            socket,
-        };
+        let program = Program::start("haproxy", &mut command);
+        let balancer = Self { address, program };
         wait_until("HAProxy has checked all instances", LIMIT, async || {
             // It may not listen yet.
             let servers = balancer.ask().await.unwrap_or_default();
@@ -92,17 +82,19 @@ impl Balancer {
 
     /// The table of `show stat`: nothing in it is optional.
     async fn ask(&self) -> io::Result<Vec<Server>> {
-        let mut stream = UnixStream::connect(&self.socket).await?;
+        let socket = self.program.directory().join("stats.sock");
+        let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(b"show stat\n").await?;
         let mut table = String::new();
         stream.read_to_string(&mut table).await?;
         let mut lines = table.lines().map(|line| line.split(','));
         let heads: Vec<_> = lines.next().expect("heads").collect();
         let rows = lines.map(|line| heads.iter().copied().zip(line).collect());
+        let is_server = |row: &HashMap<_, _>| {
+            row["# pxname"] == "app" && !["FRONTEND", "BACKEND"].contains(&row["svname"])
+        };
         let servers: Vec<_> = rows
-            .filter(|row: &HashMap<_, _>| {
-                row["# pxname"] == "app" && !["FRONTEND", "BACKEND"].contains(&row["svname"])
-            })
+            .filter(is_server)
             .map(|row| {
                 let number = |head| row[head].parse::<u64>().expect("a number");
                 Server {
@@ -115,12 +107,5 @@ impl Balancer {
             .collect();
         assert_eq!(servers.len(), 3, "{table}");
         Ok(servers)
-    }
-}
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        self.program.signal(Signal::SIGTERM);
-        let _ = std::fs::remove_file(&self.socket);
     }
 }

@@ -1,15 +1,13 @@
 //! One instance of the demo, as its own process on a port that it keeps over restarts.
 
-use std::{
-    net::SocketAddr,
-    process::{Command, ExitStatus},
-    time::Duration,
-};
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use super::LIMIT;
-use crate::helpers::wire;
-use crate::support::{Postgres, Program, Redis, example, unused_port, wait_until};
 use nix::sys::signal::Signal;
+
+use crate::helpers::wire;
+use crate::support::{Postgres, Program, Redis, example, unused_port};
 
 /// Above the 1.3 s that HAProxy may need to notice: see `examples/deploy/haproxy.cfg`.
 pub const DRAIN: Duration = Duration::from_secs(2);
@@ -17,7 +15,7 @@ pub const DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Instance {
     address: SocketAddr,
-    variables: [(&'static str, String); 4],
+    command: Command,
     program: Program,
 }
 
@@ -25,19 +23,19 @@ impl Instance {
     /// Starts it and waits until it listens.
     pub async fn start(postgres: &Postgres, redis: &Redis) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], unused_port()));
-        let variables = [
-            ("ADDR", address.to_string()),
-            ("DATABASE_URL", postgres.url()),
-            ("REDIS_URL", redis.url()),
-            ("DRAIN_SECONDS", DRAIN.as_secs().to_string()),
-        ];
-        let instance = Self {
+        let mut command = Command::new(example("quickstart"));
+        command
+            .env("ADDR", address.to_string())
+            .env("DATABASE_URL", postgres.url())
+            .env("REDIS_URL", redis.url())
+            .env("DRAIN_SECONDS", DRAIN.as_secs().to_string());
+        let mut program = Program::start("quickstart", &mut command);
+        program.listens(address.port()).await;
+        Self {
             address,
-            program: start(&variables),
-            variables,
-        };
-        instance.until_it_listens().await;
-        instance
+            command,
+            program,
+        }
     }
 
     /// Three that share their servers.
@@ -74,20 +72,7 @@ impl Instance {
         self.terminate();
         let end = self.ends().await;
         assert!(end.success(), "{end}:\n{}", self.program.log());
-        self.program = start(&self.variables);
-        self.until_it_listens().await;
+        self.program = Program::start("quickstart", &mut self.command);
+        self.program.listens(self.address.port()).await;
     }
-
-    async fn until_it_listens(&self) {
-        wait_until("the instance listens", LIMIT, async || {
-            tokio::net::TcpStream::connect(self.address).await.is_ok()
-        })
-        .await;
-    }
-}
-
-fn start(variables: &[(&'static str, String)]) -> Program {
-    let mut command = Command::new(example("quickstart"));
-    command.envs(variables.iter().map(|(name, value)| (name, value)));
-    Program::start("quickstart", &mut command)
 }

@@ -1,140 +1,181 @@
-//! Requests at a steady rate, each of which must succeed.
+//! Requests at a steady rate, each of which must succeed, and probes as fast as they are answered.
 
-use std::{convert::Infallible, env, net::SocketAddr, time::Duration};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::{JoinHandle, JoinSet},
-    time::{MissedTickBehavior, interval, sleep, timeout},
-};
-use tokio_stream::wrappers::ReceiverStream;
+use axum::body::{Body, Bytes};
+use http::{Request, StatusCode, request};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep};
+use tokio_stream::StreamExt;
 
-use super::LIMIT;
+use crate::helpers::wire::soon;
 
+const CLIENTS: usize = 10;
+/// Of each client: together they send 500 requests a second, or less on a busy machine.
+const PERIOD: Duration = Duration::from_millis(20);
 /// Every so many requests one uploads slowly, so that some are open at every moment, and with `deep` the
 /// next one goes through to the databases.
 const SPECIAL_EACH: usize = 25;
 const SLOW: Duration = Duration::from_millis(400);
 
-type Body = StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>;
-
 #[derive(Debug)]
 pub struct Load {
-    stop: oneshot::Sender<()>,
-    sending: JoinHandle<Tally>,
+    is_over: Arc<AtomicBool>,
+    clients: JoinSet<Tally>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub sent: usize,
     pub failed: usize,
-    /// By how much the load itself was late at worst: how starved the machine is.
-    pub late: Duration,
     /// For the message.
     pub failures: Vec<String>,
 }
 
 impl Load {
-    /// Sends to `address`: 500 requests a second, or as many as `TOWER_HEALTH_LOAD` says. With
-    /// `deep` some of them need the databases.
+    /// Sends to `address`. With `deep` some of the requests need the databases.
     pub fn start(address: SocketAddr, deep: bool) -> Self {
-        let rate: f64 = env::var("TOWER_HEALTH_LOAD").ok().map_or(500.0, |rate| {
-            rate.parse().expect("a number of requests a second")
-        });
-        let period = Duration::from_secs_f64(1.0 / rate);
-        let (stop, stopped) = oneshot::channel();
-        let sending = tokio::spawn(send(address, deep, period, stopped));
-        Self { stop, sending }
+        let is_over = Arc::new(AtomicBool::new(false));
+        let clients = (0..CLIENTS).map(|_| send(address, deep, is_over.clone()));
+        Self {
+            clients: clients.collect(),
+            is_over,
+        }
     }
 
     /// Stops, waits for open requests, and returns the result.
     pub async fn stop(self) -> Tally {
-        let _ = self.stop.send(());
-        self.sending.await.expect("no panic")
+        self.is_over.store(true, Ordering::Relaxed);
+        let mut all = Tally::default();
+        for tally in self.clients.join_all().await {
+            all.sent += tally.sent;
+            all.failed += tally.failures.len();
+            all.failures.extend(tally.failures.into_iter().take(10));
+        }
+        all
     }
 }
 
-async fn send(
-    address: SocketAddr,
-    deep: bool,
-    period: Duration,
-    mut stopped: oneshot::Receiver<()>,
-) -> Tally {
-    let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new())
-        // A failure must be seen.
-        .retry_canceled_requests(false)
-        .build_http();
-    let mut open = JoinSet::new();
+async fn send(address: SocketAddr, deep: bool, is_over: Arc<AtomicBool>) -> Tally {
+    let client = Client::new();
     let mut tally = Tally::default();
-    let mut ticks = interval(period);
-    // What a busy machine delays is sent later: the rate holds on average.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    while stopped.try_recv().is_err() {
-        let due = ticks.tick().await;
-        tally.late = tally.late.max(due.elapsed());
+    let mut ticks = interval(PERIOD);
+    while !is_over.load(Ordering::Relaxed) {
+        ticks.tick().await;
         tally.sent += 1;
-        let (client, number) = (client.clone(), tally.sent);
-        open.spawn(async move {
-            let fault = timeout(LIMIT, fault(client, address, number, deep)).await;
-            fault.unwrap_or_else(|_| Some("hangs".to_owned()))
-        });
-        while let Some(ended) = open.try_join_next() {
-            tally.failures.extend(ended.expect("no panic"));
+        let number = tally.sent;
+        let echoed = format!("this is number {number}");
+        let is_deep = deep && number % SPECIAL_EACH == 1;
+        let answer = if is_deep {
+            let request = Request::get(format!("http://{address}/"));
+            client.send(request, Body::empty()).await
+        } else {
+            let pause = SLOW * u32::from(number.is_multiple_of(SPECIAL_EACH));
+            let request = Request::post(format!("http://{address}/api/echo"));
+            client.send(request, upload(&echoed, pause)).await
+        };
+        match answer {
+            Ok((StatusCode::OK, body)) if is_deep || body == echoed => {}
+            other => tally.failures.push(format!("request {number}: {other:?}")),
         }
     }
-    for fault in open.join_all().await {
-        tally.failures.extend(fault);
-    }
-    tally.failed = tally.failures.len();
-    tally.failures.truncate(10);
     tally
 }
 
-/// What is wrong with the answer to request `number`.
-async fn fault(
-    client: Client<HttpConnector, Body>,
-    address: SocketAddr,
-    number: usize,
-    deep: bool,
-) -> Option<String> {
-    let echoed = format!("this is number {number}");
-    let is_deep = deep && number % SPECIAL_EACH == 1;
-    let request = if is_deep {
-        Request::get(format!("http://{address}/")).body(body("", false))
-    } else {
-        let is_slow = number.is_multiple_of(SPECIAL_EACH);
-        Request::post(format!("http://{address}/api/echo")).body(body(&echoed, is_slow))
-    };
-    let answer = async {
-        let (head, body) = client.request(request.expect("valid")).await?.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes());
-        Ok::<_, hyper_util::client::legacy::Error>((head.status, body))
-    };
-    match answer.await {
-        Ok((code, Ok(body))) if code == 200 && (is_deep || body == echoed) => None,
-        other => Some(format!("request {number}: {other:?}")),
+/// `payload` in two parts, with a pause before the second.
+fn upload(payload: &str, pause: Duration) -> Body {
+    let (first, second) = payload.split_at(payload.len() / 2);
+    let parts = [(first, Duration::ZERO), (second, pause)]
+        .map(|(part, pause)| (Bytes::copy_from_slice(part.as_bytes()), pause));
+    Body::from_stream(tokio_stream::iter(parts).then(async |(part, pause)| {
+        sleep(pause).await;
+        Ok::<_, Infallible>(part)
+    }))
+}
+
+/// Probers of one instance, each on a connection that it keeps while the server lets it.
+#[derive(Debug)]
+pub struct Storm {
+    probers: JoinSet<Fate>,
+    answered: Arc<AtomicUsize>,
+}
+
+/// How it ended for one prober.
+#[derive(Debug)]
+pub struct Fate {
+    /// When it first got no answer, because the server had closed.
+    pub turned_away: Instant,
+}
+
+impl Storm {
+    /// Half of the probers ask for liveness, the others for readiness.
+    pub fn start(address: SocketAddr, probers: usize) -> Self {
+        let answered = Arc::new(AtomicUsize::new(0));
+        let paths = ["livez", "readyz"].into_iter().cycle().take(probers);
+        let urls = paths.map(|path| format!("http://{address}/{path}"));
+        Self {
+            probers: urls.map(|url| probe(url, answered.clone())).collect(),
+            answered,
+        }
+    }
+
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the server no longer listens.
+    pub async fn end(self) -> Vec<Fate> {
+        self.probers.join_all().await
     }
 }
 
-/// `payload` in two parts, the second of them a moment later if it `is_slow`.
-fn body(payload: &str, is_slow: bool) -> Body {
-    let (send, receive) = mpsc::channel(2);
-    let (first, second) = payload.split_at(payload.len() / 2);
-    let [first, second] = [first, second].map(|part| Bytes::copy_from_slice(part.as_bytes()));
-    tokio::spawn(async move {
-        let _ = send.send(Ok(Frame::data(first))).await;
-        if is_slow {
-            sleep(SLOW).await;
+async fn probe(url: String, answered: Arc<AtomicUsize>) -> Fate {
+    let client = Client::new();
+    let mut turned_away = None;
+    loop {
+        match client.send(Request::get(&url), Body::empty()).await {
+            Ok((code, _)) => {
+                assert!([200, 503].contains(&code.as_u16()), "{url}: {code}");
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                let turned_away = *turned_away.get_or_insert_with(Instant::now);
+                if error.is_connect() {
+                    return Fate { turned_away };
+                }
+            }
         }
-        let _ = send.send(Ok(Frame::data(second))).await;
-    });
-    StreamBody::new(ReceiverStream::new(receive))
+    }
+}
+
+struct Client(legacy::Client<HttpConnector, Body>);
+
+impl Client {
+    fn new() -> Self {
+        let mut client = legacy::Client::builder(TokioExecutor::new());
+        // A failure must be seen.
+        Self(client.retry_canceled_requests(false).build_http())
+    }
+
+    /// The whole answer, which must not hang.
+    async fn send(
+        &self,
+        request: request::Builder,
+        body: Body,
+    ) -> Result<(StatusCode, Bytes), legacy::Error> {
+        let request = request.body(body).expect("valid");
+        soon(async {
+            let (head, body) = self.0.request(request).await?.into_parts();
+            let body = body.collect().await.expect("a whole body");
+            Ok((head.status, body.to_bytes()))
+        })
+        .await
+    }
 }

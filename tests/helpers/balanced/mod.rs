@@ -1,21 +1,14 @@
 //! Three instances of the demo behind a real HAProxy or Envoy, and the load on them.
 
-// The demo needs both; the test of gRPC has its own app.
-#[cfg(all(feature = "postgres", feature = "redis"))]
 mod balancer;
 mod envoy;
-#[cfg(all(feature = "postgres", feature = "redis"))]
 mod instance;
 mod load;
-mod storm;
 
-#[cfg(all(feature = "postgres", feature = "redis"))]
 pub use balancer::Balancer;
 pub use envoy::{Cluster, Envoy};
-#[cfg(all(feature = "postgres", feature = "redis"))]
 pub use instance::{DRAIN, Instance};
-pub use load::Load;
-pub use storm::Storm;
+pub use load::{Load, Storm};
 
 use std::time::Duration;
 

@@ -5,26 +5,17 @@
 
 pub mod sample;
 
-use std::{
-    env::var_os,
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{self, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{env, fs, net::SocketAddr, process::Stdio, time::Duration};
 
 use axum::Router;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::{sleep, timeout},
-};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
 use tower_health::{Access, Health, HealthLayer};
 
 use super::server::serve_axum;
+use crate::support::{unused_port, wait_until};
 
 /// Far more than anything here takes, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(60);
@@ -70,21 +61,16 @@ impl Site {
 }
 
 fn pages(health: &Health) -> HealthLayer {
-    let layer = HealthLayer::new(health.clone());
-    #[cfg(feature = "html")]
-    let layer = ["/health", "/readyz", "/livez", "/startupz"]
-        .into_iter()
-        .fold(layer, HealthLayer::page);
-    layer
+    let paths = ["/health", "/readyz", "/livez", "/startupz"].into_iter();
+    paths.fold(HealthLayer::new(health.clone()), HealthLayer::page)
 }
 
 /// The source of axe-core: `TOWER_HEALTH_AXE`, or where `tests/setup.sh` puts it.
 pub fn axe() -> String {
     let usual = "target/page/node_modules/axe-core/axe.min.js";
-    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join(usual);
-    let file = var_os("TOWER_HEALTH_AXE").map_or_else(usual, PathBuf::from);
+    let usual = format!("{}/{usual}", env!("CARGO_MANIFEST_DIR"));
+    let file = env::var("TOWER_HEALTH_AXE").unwrap_or(usual);
     fs::read_to_string(&file).unwrap_or_else(|error| {
-        let file = file.display();
         panic!("no axe-core at {file} ({error}): run tests/setup.sh, or set TOWER_HEALTH_AXE")
     })
 }
@@ -94,7 +80,7 @@ pub struct Browser {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    profile: PathBuf,
+    profile: String,
     session: Value,
     calls: u64,
     events: Vec<Value>,
@@ -102,14 +88,12 @@ pub struct Browser {
 
 impl Browser {
     pub async fn launch() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let profile = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("browser-{}-{number}", process::id()));
+        // A number that no other browser has.
+        let profile = format!("{}/browser-{}", env!("CARGO_TARGET_TMPDIR"), unused_port());
         let mut child = Command::new("sh")
             .args(["-c", LAUNCH, "sh"])
             .args(FLAGS.split_whitespace())
-            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(format!("--user-data-dir={profile}"))
             .arg("about:blank")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -189,13 +173,10 @@ impl Browser {
 
     /// Waits until a JavaScript condition holds.
     pub async fn settled(&mut self, condition: &str) {
-        let wait = async {
-            while self.evaluate(condition).await != true {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let settled = timeout(SOON, wait).await;
-        assert!(settled.is_ok(), "waited in vain until {condition}");
+        wait_until(condition, SOON, async || {
+            self.evaluate(condition).await == true
+        })
+        .await;
     }
 
     /// As a reader has set it: `light` or `dark`, and a width and height in CSS pixels.
@@ -226,34 +207,34 @@ impl Browser {
 
     /// The addresses of all requests so far, in order.
     pub fn requests(&self) -> Vec<String> {
-        let sent = self.of("Network.requestWillBeSent");
-        let url = |event: &Value| event["request"]["url"].as_str().map(str::to_owned);
-        sent.filter_map(url).collect()
+        let is_sent = |event: &&Value| event["method"] == "Network.requestWillBeSent";
+        let url = |event: &Value| {
+            event["params"]["request"]["url"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        self.events.iter().filter(is_sent).filter_map(url).collect()
     }
 
     /// All that the console shows as an error or a warning: exceptions, violations of the policy, failed
     /// requests. The browser reports a 503 as one, but the page is its answer.
     pub fn complaints(&self) -> Vec<String> {
-        let is_bad = |level: &Value| {
+        let is_complaint = |event: &&Value| {
+            let params = &event["params"];
+            let level = match event["method"].as_str() {
+                Some("Runtime.exceptionThrown") => return true,
+                Some("Log.entryAdded") => &params["entry"]["level"],
+                Some("Runtime.consoleAPICalled") => &params["type"],
+                _ => return false,
+            };
+            let text = params["entry"]["text"].as_str().unwrap_or_default();
             ["error", "warning", "assert"]
                 .iter()
                 .any(|bad| level == bad)
+                && !text.contains("responded with a status of 503")
         };
-        let exceptions = self.of("Runtime.exceptionThrown");
-        let logged = self.of("Log.entryAdded").filter(|event| {
-            let text = event["entry"]["text"].as_str().unwrap_or_default();
-            is_bad(&event["entry"]["level"]) && !text.contains("responded with a status of 503")
-        });
-        let called = self.of("Runtime.consoleAPICalled");
-        let called = called.filter(|event| is_bad(&event["type"]));
-        let all = exceptions.chain(logged).chain(called);
-        all.map(Value::to_string).collect()
-    }
-
-    fn of<'a>(&'a self, method: &'a str) -> impl Iterator<Item = &'a Value> {
-        let events = self.events.iter();
-        let named = events.filter(move |event| event["method"] == method);
-        named.map(|event| &event["params"])
+        let complaints = self.events.iter().filter(is_complaint);
+        complaints.map(Value::to_string).collect()
     }
 }
 
