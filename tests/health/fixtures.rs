@@ -1,7 +1,7 @@
-//! Checks, runtimes and waits that the tests of the handle share.
+//! Handles, checks, runtimes and waits that the tests of the handle share.
 
 use std::{
-    future::{Ready, ready},
+    future::{Future, Ready, ready},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,14 +11,30 @@ use tokio::{
     time::{advance, sleep, timeout},
 };
 use tower_health::{
-    Check, CheckResult, Failure, Health, Outcome, Probe, Reason, Status,
+    Check, CheckResult, Dependency, Failure, Health, Outcome, Probe, Reason, Status,
     health::{Transition, Transitions},
+    report::ReportEntry,
 };
 
 use crate::support::{MAXIMUM_WAIT, wait_until};
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
+
+/// A handle of this dependency alone.
+pub fn health(dependency: Dependency) -> Health {
+    Health::builder().add(dependency).build()
+}
+
+/// A handle of this check alone, with default settings.
+pub fn checked(check: impl Check) -> Health {
+    health(Dependency::new("a", check))
+}
+
+/// What the handle knows about its first dependency.
+pub fn known(health: &Health) -> ReportEntry {
+    health.snapshot().entries.remove(0)
+}
 
 /// A check that is up.
 pub fn up() -> Ready<CheckResult> {
@@ -32,37 +48,41 @@ pub fn refused() -> Ready<CheckResult> {
 }
 
 /// A check that is up after `duration`.
-pub fn slow(duration: Duration) -> impl Check + Clone {
-    move || async move {
-        sleep(duration).await;
-        Ok(Outcome::up())
+pub fn slow(duration: Duration) -> impl Check {
+    delayed(duration, up)
+}
+
+/// The same check, with its result `duration` later.
+pub fn delayed<F: Future<Output = CheckResult> + Send>(
+    duration: Duration,
+    check: impl Fn() -> F + Send + Sync + 'static,
+) -> impl Check {
+    move || {
+        let run = check();
+        async move {
+            sleep(duration).await;
+            run.await
+        }
     }
 }
 
+pub type Run = fn() -> Ready<CheckResult>;
+
 /// A check with the result that the test sets; up at first.
-#[derive(Clone)]
-pub struct Scripted(Arc<Mutex<fn() -> CheckResult>>);
+pub struct Scripted(Arc<Mutex<Run>>);
 
 impl Scripted {
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(|| Ok(Outcome::up()))))
+        Self(Arc::new(Mutex::new(up)))
     }
 
-    pub fn set(&self, result: fn() -> CheckResult) {
+    pub fn set(&self, result: Run) {
         *self.0.lock().expect("no panic under it") = result;
-    }
-
-    pub fn set_up(&self, is_up: bool) {
-        self.set(if is_up {
-            || Ok(Outcome::up())
-        } else {
-            || refused().into_inner()
-        });
     }
 
     pub fn check(&self) -> impl Fn() -> Ready<CheckResult> + use<> {
         let result = self.0.clone();
-        move || ready(result.lock().expect("no panic under it")())
+        move || result.lock().expect("no panic under it")()
     }
 }
 

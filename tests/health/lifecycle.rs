@@ -1,9 +1,9 @@
 //! Starting, started, maintenance and draining, and which probes and groups show them.
 
 use tokio::time::{Instant, advance, sleep};
-use tower_health::{Access, Dependency, Health, HealthLayer, Probe, Reason, Status};
+use tower_health::{Dependency, Health, Probe, Reason, Status};
 
-use super::fixtures::{MS, SECOND, next_status, refused, status, up};
+use super::fixtures::{MS, SECOND, health, next_status, refused, status, up};
 use crate::helpers::{layer_client::LayerClient, switch::Switch};
 
 #[tokio::test(start_paused = true)]
@@ -13,6 +13,7 @@ async fn startup_latches_when_all_required_are_up() {
         .check("required", required.check())
         .add(Dependency::new("optional", optional.check()).optional())
         .build();
+    let startup = async || next_status(&health, Probe::Startup).await;
     let before = health.snapshot_for(&Probe::Readiness);
     assert_eq!(before.status, Status::Unknown);
     let report = health.report_for(&Probe::Startup).await;
@@ -22,12 +23,11 @@ async fn startup_latches_when_all_required_are_up() {
     let late = Dependency::new("late", refused);
     health.add(late).expect("a new name");
     required.set(true);
-    assert_eq!(next_status(&health, Probe::Startup).await, Status::Down);
+    assert_eq!(startup().await, Status::Down);
     assert!(health.remove("late"));
-    assert_eq!(next_status(&health, Probe::Startup).await, Status::Up);
-    assert!(health.is_started());
+    assert_eq!(startup().await, Status::Up);
     required.set(false);
-    assert_eq!(next_status(&health, Probe::Startup).await, Status::Up);
+    assert_eq!((startup().await, health.is_started()), (Status::Up, true));
     assert_eq!(status(&health, Probe::Readiness).await, Status::Down);
 }
 
@@ -60,9 +60,8 @@ async fn each_change_shows_in_readiness_and_groups_at_once() {
         .add(Dependency::new("search", up).group("storage"))
         .add(mail.required_for(Probe::Startup))
         .build();
-    let layer = HealthLayer::new(health.clone()).path("/storagez", Probe::group("storage"));
-    let unauthorized = LayerClient(layer.clone());
-    let client = LayerClient(layer.details(Access::everybody()));
+    let layer = LayerClient::new(&health).0;
+    let client = LayerClient(layer.path("/storagez", Probe::group("storage")));
     type Change = fn(&Health);
     let enter: Change = |health| health.enter_maintenance("moving the disk");
     let drain: Change = |health| health.set_draining(true);
@@ -83,20 +82,15 @@ async fn each_change_shows_in_readiness_and_groups_at_once() {
         // Twice: the second answer is cached. Only the next change can invalidate it, as no time passes.
         for path in ["/readyz", "/readyz", "/storagez", "/storagez"] {
             let (code, body) = client.json(path).await;
-            let expected = if reason.is_some() { 503 } else { 200 };
-            assert_eq!(code, expected, "{path}: {body}");
+            assert_eq!(code == 200, reason.is_none(), "{path}: {body}");
             let found = body["reason"].as_str();
             assert_eq!(found, reason.map(Reason::as_str), "{path}: {body}");
             let message = (reason == Some(Reason::Maintenance)).then_some("moving the disk");
             assert_eq!(body["message"].as_str(), message, "{path}: {body}");
         }
-        let (code, body) = unauthorized.json("/readyz").await;
-        let keys = body.as_object().map(|body| body.len());
-        assert_eq!((code == 200, keys), (reason.is_none(), Some(1)), "{body}");
         for path in ["/livez", "/startupz", "/health"] {
             let waits = path == "/startupz" && reason == Some(Reason::Starting);
-            let expected = if waits { 503 } else { 200 };
-            assert_eq!(client.code(path).await, expected, "{path} {reason:?}");
+            assert_eq!(client.code(path).await == 503, waits, "{path} {reason:?}");
         }
     }
 }
@@ -106,14 +100,10 @@ async fn the_last_maintenance_message_counts() {
     let health = Health::builder().build();
     health.exit_maintenance();
     assert_eq!(health.maintenance_message(), None);
-    for message in ["first", "second"] {
+    for (message, line) in [("first", "first"), ("a\r\nforged: up", "a  forged: up")] {
         health.enter_maintenance(message);
-        assert_eq!(health.maintenance_message().as_deref(), Some(message));
+        assert_eq!(health.maintenance_message().as_deref(), Some(line));
     }
-    health.enter_maintenance(format!("a\r\nforged: line\u{1b}[2J{}", "x".repeat(1_000)));
-    let bounded = health.maintenance_message().expect("in maintenance");
-    assert!(bounded.starts_with("a  forged: line [2J"), "{bounded}");
-    assert_eq!(bounded.len(), 256);
     health.enter_maintenance("");
     let report = health.snapshot_for(&Probe::Readiness);
     let found = (report.reason, report.message);
@@ -131,8 +121,7 @@ async fn out_of_rotation_runs_go_on_and_callers_do_not_wait() {
     ];
     for leave_rotation in changes {
         let switch = Switch::on();
-        let dependency = Dependency::new("a", switch.check()).group("g");
-        let health = Health::builder().add(dependency).build();
+        let health = health(Dependency::new("a", switch.check()).group("g"));
         let entry = async |probe: &Probe| health.report_for(probe).await.entries.remove(0);
         health.report().await;
         leave_rotation(&health);

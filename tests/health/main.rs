@@ -7,8 +7,6 @@ mod helpers;
 mod support;
 
 mod fixtures;
-#[cfg(feature = "pool")]
-mod fleet;
 mod in_process;
 mod lifecycle;
 #[cfg(feature = "tracing")]

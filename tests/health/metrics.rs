@@ -1,23 +1,28 @@
 //! What a recorder of the `metrics` facade receives, as Prometheus would scrape it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    future::{Ready, ready},
+    sync::OnceLock,
+};
 
 use http::StatusCode;
 use metrics::{
-    Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     set_default_local_recorder,
 };
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use tokio::time::{advance, sleep};
+use tokio::time::advance;
 use tower_health::{
     Access, CheckResult, Dependency, Failure, Health, HealthLayer, Outcome, Probe, Reason, Status,
     metrics::DURATION_BUCKETS, report::PoolStats,
 };
 
-use super::fixtures::{MS, SECOND, Scripted, next_status, up};
-use crate::helpers::layer_client::LayerClient;
+use super::fixtures::{
+    MS, Run, SECOND, Scripted, checked, delayed, health, next_status, refused, up,
+};
+use crate::helpers::{layer_client::LayerClient, switch::Switch};
 
 pub fn recorder() -> (PrometheusRecorder, Series) {
     let duration = Matcher::Full("health_check_duration_seconds".into());
@@ -41,22 +46,23 @@ impl Series {
         })
     }
 
-    /// The value of `health_check_<name>` for the dependency `database`, with these other labels.
+    /// The value of `health_<name>` for the check `a`, with these other labels.
     fn of_check(&self, name: &str, labels: &str) -> Option<f64> {
-        self.value(&format!(
-            r#"health_check_{name}{{check="database"{labels}}}"#
-        ))
+        self.value(&format!(r#"health_{name}{{check="a"{labels}}}"#))
     }
 
-    fn runs(&self, outcome: Status) -> Option<f64> {
-        self.of_check("runs_total", &format!(r#",outcome="{outcome}""#))
+    fn gauges(&self) -> [Option<f64>; 2] {
+        ["status", "consecutive_failures"].map(|name| self.of_check(&format!("check_{name}"), ""))
+    }
+
+    fn runs(&self) -> [Option<f64>; 3] {
+        [Status::Up, Status::Degraded, Status::Down]
+            .map(|outcome| self.of_check("check_runs_total", &format!(r#",outcome="{outcome}""#)))
     }
 
     fn connections(&self) -> [Option<f64>; 4] {
-        ["max", "open", "idle", "in_use"].map(|state| {
-            let labels = format!(r#"{{check="database",state="{state}"}}"#);
-            self.value(&format!("health_pool_connections{labels}"))
-        })
+        ["max", "open", "idle", "in_use"]
+            .map(|state| self.of_check("pool_connections", &format!(r#",state="{state}""#)))
     }
 
     fn probes(&self, probe: &str, code: u16) -> Option<f64> {
@@ -65,106 +71,65 @@ impl Series {
     }
 }
 
-fn database(check: &Scripted) -> Dependency {
-    Dependency::new("database", check.check())
-}
-
 async fn run(health: &Health) {
     next_status(health, Probe::Full).await;
 }
 
-type Run = (Status, fn() -> CheckResult);
+fn saturated() -> Ready<CheckResult> {
+    let outcome = Outcome::degraded(Reason::Saturated);
+    ready(Ok(outcome.pool(PoolStats::new(10, 8, 5))))
+}
 
-const UP: Run = (Status::Up, || Ok(Outcome::up()));
-const DEGRADED: Run = (Status::Degraded, || {
-    Ok(Outcome::degraded(Reason::Saturated))
-});
-const DOWN: Run = (Status::Down, || Err(Failure::new(Reason::Refused)));
+fn unreachable() -> Ready<CheckResult> {
+    let failure = Failure::new(Reason::Unreachable);
+    ready(Err(failure.pool(PoolStats::new(10, 0, 0))))
+}
 
 #[tokio::test(start_paused = true)]
-async fn each_run_records_status_outcome_and_duration() {
+async fn each_run_is_recorded_until_the_dependency_is_removed() {
     let (recorder, series) = recorder();
     let _guard = set_default_local_recorder(&recorder);
     let script = Scripted::new();
-    let result = script.check();
-    let check = move || {
-        let result = result();
-        async move {
-            sleep(20 * MS).await;
-            result.await
-        }
-    };
-    let database = Dependency::new("database", check).failure_threshold(3);
-    let health = Health::builder().add(database).build();
+    let a = || Dependency::new("a", delayed(20 * MS, script.check()));
+    let health = health(a().failure_threshold(2));
     assert_eq!(series.0.render(), "", "nothing before a run");
-    let outcomes = [Status::Up, Status::Degraded, Status::Down];
-    let mut counts = [0.0; 3];
-    // The result of each run, the status, and the failures in a row.
-    for ((outcome, result), status, failures) in [
+    let (full, empty) = (Some([10.0, 8.0, 5.0, 3.0]), Some([10.0, 0.0, 0.0, 0.0]));
+    // The result of each run, the status, the failures in a row, the runs by outcome, and the pool if there is one.
+    for (result, status, failures, runs, pool) in [
         // Below the threshold no status counts: no value, and not 0.
-        (DOWN, None, 1.0),
-        (DOWN, None, 2.0),
-        (UP, Some(1.0), 0.0),
-        (DEGRADED, Some(0.5), 0.0),
-        (DOWN, Some(0.5), 1.0),
-        (DOWN, Some(0.5), 2.0),
-        (DOWN, Some(0.0), 3.0),
-        (UP, Some(1.0), 0.0),
+        (refused as Run, None, 1.0, [0.0, 0.0, 1.0], None),
+        (up, Some(1.0), 0.0, [1.0, 0.0, 1.0], None),
+        (saturated, Some(0.5), 0.0, [1.0, 1.0, 1.0], full),
+        (unreachable, Some(0.5), 1.0, [1.0, 1.0, 2.0], empty),
+        (unreachable, Some(0.0), 2.0, [1.0, 1.0, 3.0], empty),
     ] {
         script.set(result);
         run(&health).await;
-        for (count, other) in counts.iter_mut().zip(outcomes) {
-            *count += f64::from(u8::from(outcome == other));
-        }
-        assert_eq!(series.of_check("status", ""), status, "{counts:?}");
-        let found = series.of_check("consecutive_failures", "");
-        assert_eq!(found, Some(failures), "{counts:?}");
-        let found = outcomes.map(|outcome| series.runs(outcome));
-        assert_eq!(found, counts.map(Some));
+        assert_eq!(series.gauges(), [status, Some(failures)], "{runs:?}");
+        assert_eq!(series.runs(), runs.map(Some));
+        let pool = pool.map_or([None; 4], |pool| pool.map(Some));
+        assert_eq!(series.connections(), pool, "{runs:?}");
     }
-    assert_eq!(series.connections(), [None; 4], "it has no pool");
-    let bucket = |bound| series.of_check("duration_seconds_bucket", bound);
+    let bucket = |bound| series.of_check("check_duration_seconds_bucket", bound);
     let low = bucket(r#",le="0.01""#);
-    assert_eq!((low, bucket(r#",le="0.025""#)), (Some(0.0), Some(8.0)));
-    let sum = series.of_check("duration_seconds_sum", "");
-    assert!(sum.is_some_and(|sum| (0.16..0.2).contains(&sum)), "{sum:?}");
+    assert_eq!((low, bucket(r#",le="0.025""#)), (Some(0.0), Some(5.0)));
+    let sum = series.of_check("check_duration_seconds_sum", "");
+    let sum = sum.expect("recorded");
+    assert!((0.1..0.125).contains(&sum), "{sum}");
     let text = series.0.render();
     for name in ["status", "consecutive_failures", "duration_seconds"] {
         assert!(text.contains(&format!("# HELP health_check_{name} ")));
     }
-}
 
-#[tokio::test(start_paused = true)]
-async fn gauges_of_a_removed_dependency_and_its_pool_are_nan() {
-    let (recorder, series) = recorder();
-    let _guard = set_default_local_recorder(&recorder);
-    let check = Scripted::new();
-    let health = Health::builder().add(database(&check)).build();
-    let results: [(fn() -> CheckResult, _); 2] = [
-        (
-            || Ok(Outcome::up().pool(PoolStats::new(10, 8, 5))),
-            [10.0, 8.0, 5.0, 3.0],
-        ),
-        (
-            || Err(Failure::new(Reason::Refused).pool(PoolStats::new(10, 0, 0))),
-            [10.0, 0.0, 0.0, 0.0],
-        ),
-    ];
-    for (result, connections) in results {
-        check.set(result);
-        run(&health).await;
-        assert_eq!(series.connections(), connections.map(Some));
-    }
-    assert!(health.remove("database"));
-    let gauges = ["status", "consecutive_failures"].map(|name| series.of_check(name, ""));
-    for gauge in gauges.into_iter().chain(series.connections()) {
+    assert!(health.remove("a"));
+    for gauge in series.gauges().into_iter().chain(series.connections()) {
         // No alert compares with it.
         assert!(gauge.is_some_and(f64::is_nan), "{gauge:?}");
     }
-    health.add(database(&Scripted::new())).expect("a new name");
+    script.set(up);
+    health.add(a()).expect("a new name");
     run(&health).await;
-    let gauges = ["status", "consecutive_failures"].map(|name| series.of_check(name, ""));
-    assert_eq!(gauges, [Some(1.0), Some(0.0)]);
+    assert_eq!(series.gauges(), [Some(1.0), Some(0.0)]);
     // A dependency without a run has no series, and gets none when it is removed.
     let without_run = Dependency::new("without-run", up);
     health.add(without_run).expect("a new name");
@@ -176,9 +141,8 @@ async fn gauges_of_a_removed_dependency_and_its_pool_are_nan() {
 async fn only_answered_probes_are_counted_by_probe_and_code() {
     let (recorder, series) = recorder();
     let _guard = set_default_local_recorder(&recorder);
-    let check = Scripted::new();
-    let database = database(&check).group("storage");
-    let health = Health::builder().add(database).build();
+    let switch = Switch::on();
+    let health = health(Dependency::new("a", switch.check()).group("storage"));
     let denied = HealthLayer::new(health.clone()).allow(Access::nobody());
     let forwarded = LayerClient(denied.clone().forward_denied());
     let layer = HealthLayer::new(health).path("/storage", Probe::group("storage"));
@@ -195,7 +159,7 @@ async fn only_answered_probes_are_counted_by_probe_and_code() {
     }
     let unready = series.probes("readiness", 503);
     assert_eq!(unready, Some(0.0), "registered with the first request");
-    check.set_up(false);
+    switch.set(false);
     advance(2 * SECOND).await;
     for (client, method, expected) in [
         (&client, "GET", 418),
@@ -220,7 +184,7 @@ async fn only_answered_probes_are_counted_by_probe_and_code() {
 
 #[tokio::test(start_paused = true)]
 async fn a_recorder_that_is_installed_late_receives_what_follows() {
-    let health = Health::builder().add(database(&Scripted::new())).build();
+    let health = checked(up);
     let client = LayerClient::new(&health);
     let (recorder, series) = recorder();
     let probe = async || {
@@ -231,26 +195,15 @@ async fn a_recorder_that_is_installed_late_receives_what_follows() {
     let _guard = set_default_local_recorder(&recorder);
     for count in [1.0, 2.0] {
         probe().await;
-        assert_eq!(series.runs(Status::Up), Some(count));
+        assert_eq!(series.runs()[0], Some(count));
         assert_eq!(series.probes("readiness", 200), Some(count));
     }
 }
 
-/// A recorder without a size, and its gauge: it removes a dependency when it receives the removal of another one.
+/// A recorder that changes the dependencies whenever a gauge is set.
 struct Remover;
 
 static HANDLE: OnceLock<Health> = OnceLock::new();
-
-impl GaugeFn for Remover {
-    fn increment(&self, _: f64) {}
-    fn decrement(&self, _: f64) {}
-
-    fn set(&self, value: f64) {
-        if value.is_nan() {
-            HANDLE.get().map(|health| health.remove("other"));
-        }
-    }
-}
 
 impl Recorder for Remover {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -262,7 +215,8 @@ impl Recorder for Remover {
     }
 
     fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(Arc::new(Self))
+        HANDLE.get().map(|health| health.remove("other"));
+        Gauge::noop()
     }
 
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
@@ -273,10 +227,10 @@ impl Recorder for Remover {
 /// Hangs if the recorder is called under a lock.
 #[tokio::test(start_paused = true)]
 async fn a_recorder_may_remove_dependencies() {
-    let builder = Health::builder().add(database(&Scripted::new()));
-    let health = HANDLE.get_or_init(|| builder.check("other", up).build());
+    let builder = Health::builder().check("a", up).check("other", up);
+    let health = HANDLE.get_or_init(|| builder.build());
     let _guard = set_default_local_recorder(&Remover);
     run(health).await;
-    assert!(health.remove("database"));
+    assert!(health.remove("a"));
     assert!(health.snapshot().entries.is_empty());
 }

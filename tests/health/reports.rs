@@ -1,17 +1,14 @@
 //! What an entry of a report shows, and that transitions show the same.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::time::{advance, sleep};
 use tower_health::{
-    Check, CheckResult, Dependency, Failure, Health, Outcome, Reason, Status, report::ReportEntry,
+    Check, CheckResult, Dependency, Failure, Outcome, Reason, Status, report::ReportEntry,
 };
 
-use super::fixtures::{MS, SECOND, published, up};
+use super::fixtures::{MS, SECOND, health, known, published, up};
 use crate::helpers::{layer_client::LayerClient, switch::Switch};
 
 /// Fails unless the entry is in one of the documented states.
@@ -22,6 +19,7 @@ pub fn assert_documented(entry: &ReportEntry) {
     assert!(entry.status != Status::Unknown || is_pending, "{entry:?}");
 }
 
+/// The reasons of the ways in which a run ends.
 const REASONS: [Option<Reason>; 6] = [
     None,
     Some(Reason::Saturated),
@@ -31,52 +29,48 @@ const REASONS: [Option<Reason>; 6] = [
     Some(Reason::Slow),
 ];
 
-/// Each way in which a run ends.
-async fn run(step: usize) -> CheckResult {
-    match step {
-        0 => Ok(Outcome::up()),
-        1 => Ok(Outcome::degraded(Reason::Saturated)),
-        2 => Err(Failure::new(Reason::Refused)),
-        3 => panic!("a bug in the check"),
-        4 => std::future::pending().await,
-        _ => {
-            sleep(200 * MS).await;
-            Ok(Outcome::up())
-        }
+async fn run(reason: Option<Reason>) -> CheckResult {
+    match reason {
+        Some(Reason::Saturated) => return Ok(Outcome::degraded(Reason::Saturated)),
+        Some(Reason::Refused) => return Err(Failure::new(Reason::Refused)),
+        Some(Reason::Panicked) => panic!("a bug in the check"),
+        Some(Reason::Timeout) => std::future::pending().await,
+        Some(_) => sleep(200 * MS).await,
+        None => {}
     }
+    Ok(Outcome::up())
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_result_is_shown_alike_by_report_and_transitions() {
     for threshold in 1..=3 {
-        let step = Arc::new(AtomicUsize::new(0));
-        let next = step.clone();
-        let check = move || run(next.load(Ordering::SeqCst));
-        let dependency = Dependency::new("a", check)
-            .slow_after(100 * MS)
-            .failure_threshold(threshold)
-            .success_threshold(threshold);
-        let health = Health::builder().add(dependency).build();
+        let found = Arc::new(Mutex::new(None));
+        let next = found.clone();
+        let check = move || run(*next.lock().expect("no panic under it"));
+        let dependency = Dependency::new("a", check).slow_after(100 * MS);
+        let dependency = dependency.failure_threshold(threshold);
+        let health = health(dependency.success_threshold(threshold));
         let mut transitions = health.subscribe();
         let mut last = Status::Unknown;
         // Every result after every other one, as often as the largest threshold.
-        for next in [
-            0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 1, 2, 1, 3, 1, 4, 1, 5, 2, 3, 4, 5, 4, 3, 5, 1,
-        ] {
-            step.store(next, Ordering::SeqCst);
-            for _ in 0..3 {
+        for reason in REASONS
+            .iter()
+            .flat_map(|one| REASONS.map(|next| [*one, next]))
+        {
+            for reason in reason.into_iter().flat_map(|reason| [reason; 3]) {
+                *found.lock().expect("no panic under it") = reason;
                 sleep(SECOND).await;
                 let report = health.report().await;
                 let entry = &report.entries[0];
                 assert_documented(entry);
                 if threshold == 1 {
-                    assert_eq!(entry.reason, REASONS[next]);
+                    assert_eq!(entry.reason, reason);
                 }
                 while let Some(transition) = published(&mut transitions).await {
-                    assert_eq!(transition.from, last, "step {next}");
+                    assert_eq!(transition.from, last, "{reason:?}");
                     last = transition.to;
                 }
-                assert_eq!(last, entry.status, "step {next}, threshold {threshold}");
+                assert_eq!(last, entry.status, "{reason:?}, threshold {threshold}");
                 assert_eq!(health.snapshot().status, report.status);
             }
         }
@@ -86,9 +80,9 @@ async fn every_result_is_shown_alike_by_report_and_transitions() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_shows_past_runs_and_when_it_was_up_last() {
     let switch = Switch::off();
-    let health = Health::builder().add(switch.dependency("a")).build();
+    let health = health(switch.dependency("a"));
     let client = LayerClient::new(&health);
-    let before = health.snapshot().entries.remove(0);
+    let before = known(&health);
     assert_eq!((before.last_up, before.never_up), (None, false));
     // Whether it is up, and the fields that show it.
     for (is_up, last_up, never_up) in [
@@ -100,13 +94,12 @@ async fn an_entry_shows_past_runs_and_when_it_was_up_last() {
         switch.set(is_up);
         let (_, entry) = client.json("/health/a").await;
         assert_eq!(entry["status"] == "up", is_up);
-        assert_eq!(entry["last_up_ms"], last_up, "{entry}");
-        assert_eq!(entry["never_up"], never_up, "{entry}");
+        let found = (&entry["last_up_ms"], &entry["never_up"]);
+        assert_eq!(found, (&last_up, &never_up), "{entry}");
         advance(SECOND).await;
     }
-    let report = health.snapshot();
-    let runs = report.entries[0].history().iter();
-    let runs: Vec<_> = runs.map(|run| (run.status, run.reason)).collect();
+    let runs = known(&health).history().to_vec();
+    let runs: Vec<_> = runs.iter().map(|run| (run.status, run.reason)).collect();
     let (up, down) = ((Status::Up, None), (Status::Down, Some(Reason::Refused)));
     assert_eq!(runs, [down, up, down, down]);
 }
@@ -130,12 +123,10 @@ async fn details_show_settings_and_the_target_without_credentials() {
         Dependency::new("a", WithTarget(target)),
         Dependency::new("a", up).target(target),
     ] {
-        let dependency = dependency.timeout(SECOND).cache_for(3 * SECOND);
-        let health = Health::builder().add(dependency).build();
+        let health = health(dependency.timeout(SECOND).cache_for(3 * SECOND));
         let (_, entry) = LayerClient::new(&health).json("/health/a").await;
         assert_eq!(entry["target"], "postgres://***@db:5432");
         assert_eq!(entry["timeout_ms"], 1_000);
-        let entry = health.snapshot().entries.remove(0);
-        assert_eq!(entry.interval, Some(3 * SECOND));
+        assert_eq!(known(&health).interval, Some(3 * SECOND));
     }
 }

@@ -1,33 +1,25 @@
 //! What a dependency is required for, and groups of dependencies, which are probes.
 
-use tower_health::{Access, Dependency, Health, HealthLayer, Probe, Reason, Status};
+use tower_health::{Dependency, Health, Probe, Reason, Status};
 
-use super::fixtures::{next_status, refused, status, up};
+use super::fixtures::{known, next_status, refused, status, up};
 use crate::helpers::{layer_client::LayerClient, switch::Switch};
 
 #[tokio::test(start_paused = true)]
 async fn required_until_started_is_required_until_first_up() {
-    fn add(health: &Health, ledger: Dependency) {
-        health.add(ledger).expect("a new name");
-    }
-    let starts: [fn(Dependency) -> Health; 3] = [
-        |ledger| Health::builder().add(ledger).build(),
-        |ledger| {
-            let health = Health::builder().build();
-            add(&health, ledger);
-            health.set_started();
-            health
-        },
-        |ledger| {
-            let health = Health::builder().build();
-            health.set_started();
-            add(&health, ledger);
-            health
-        },
-    ];
-    for start in starts {
+    // Whether the app starts before it is added, or afterwards; else it starts with it.
+    for (before, after) in [(false, false), (false, true), (true, false)] {
         let ledger = Switch::off();
-        let health = start(Dependency::new("ledger", ledger.check()).required_until_started());
+        let health = Health::builder().build();
+        if before {
+            health.set_started();
+        }
+        let dependency = Dependency::new("ledger", ledger.check());
+        let added = health.add(dependency.required_until_started());
+        added.expect("a new name");
+        if after {
+            health.set_started();
+        }
         for (is_up, expected) in [
             (false, Status::Down),
             (true, Status::Up),
@@ -41,7 +33,7 @@ async fn required_until_started_is_required_until_first_up() {
             let is_ready = health.ensure_ready().await.is_ok();
             assert_eq!(is_ready, expected != Status::Down);
         }
-        let entry = health.snapshot().entries.remove(0);
+        let entry = known(&health);
         assert_eq!((entry.status, entry.required), (Status::Down, false));
     }
 }
@@ -71,10 +63,13 @@ async fn group(health: &Health, name: &'static str) -> (Status, Vec<String>) {
     (report.status, names.collect())
 }
 
+/// With a path for each of these groups.
 fn client(health: &Health, paths: [&'static str; 2]) -> LayerClient {
-    let layer = HealthLayer::new(health.clone()).details(Access::everybody());
-    let add = |layer: HealthLayer, path: &'static str| layer.path(path, Probe::group(&path[1..]));
-    LayerClient(paths.into_iter().fold(layer, add))
+    let mut layer = LayerClient::new(health).0;
+    for path in paths {
+        layer = layer.path(path, Probe::group(&path[1..]));
+    }
+    LayerClient(layer)
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +92,6 @@ async fn a_group_reports_its_members_alone() {
     assert_eq!(storage, (Status::Up, of(["orders", "search", "files"])));
     let slow = group(&health, "slow").await;
     assert_eq!(slow, (Status::Down, of(["files", "mail", "audit"])));
-    assert_eq!(status(&health, Probe::Full).await, Status::Down);
     let client = client(&health, ["/storage", "/slow"]);
     for (path, expected) in [
         ("/storage", 200),
@@ -116,10 +110,13 @@ async fn an_empty_group_is_up_and_an_unknown_one_is_not_found() {
     let health = Health::builder()
         .group("declared", None::<&str>)
         .add(Dependency::new("search", up).group("storage"))
+        .check("mail", up)
         .build();
-    health.set_started();
     let client = client(&health, ["/declared", "/storage"]);
-    assert_eq!(client.code("/storage").await, 200);
+    // No other probe has been called: the first answer checks all that the start needs.
+    let storage = group(&health, "storage").await;
+    assert_eq!(storage, (Status::Up, vec!["search".to_owned()]));
+    assert!(health.is_started());
     assert_eq!(client.code("/declared").await, 200);
     let tenant = Dependency::new("tenant-7", refused).group("declared");
     health.add(tenant).expect("a new name");
@@ -131,16 +128,4 @@ async fn an_empty_group_is_up_and_an_unknown_one_is_not_found() {
     let (code, body) = client.json("/storage").await;
     let expected = Reason::NotFound.as_str();
     assert_eq!((code, body["reason"].as_str()), (503, Some(expected)));
-}
-
-/// No other probe may be called: the report checks all that the start needs.
-#[tokio::test(start_paused = true)]
-async fn an_app_starts_if_only_a_group_is_probed() {
-    let health = Health::builder()
-        .add(Dependency::new("search", up).group("storage"))
-        .check("mail", up)
-        .build();
-    let storage = group(&health, "storage").await;
-    assert_eq!(storage, (Status::Up, vec!["search".to_owned()]));
-    assert!(health.is_started());
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tower_health::{CheckResult, Dependency, Failure, Health, Outcome, Reason, Status};
 
-use super::fixtures::{MS, SECOND, up};
+use super::fixtures::{MS, SECOND, checked, health, up};
 use crate::{
     helpers::{gate::Gate, layer_client::LayerClient, switch::Switch},
     support::MAXIMUM_WAIT,
@@ -25,11 +25,11 @@ use crate::{
 /// Over HTTP and without it. A third of the callers disconnect, the one that starts the run among them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_callers_make_one_run_however_it_ends() {
-    for (ends, expected) in [
-        ("up", None),
-        ("down", Some(Reason::Refused)),
-        ("panic", Some(Reason::Panicked)),
-        ("timeout", Some(Reason::Timeout)),
+    for expected in [
+        None,
+        Some(Reason::Refused),
+        Some(Reason::Panicked),
+        Some(Reason::Timeout),
     ] {
         let runs = Arc::new(AtomicUsize::new(0));
         let counter = runs.clone();
@@ -37,11 +37,11 @@ async fn a_thousand_callers_make_one_run_however_it_ends() {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
                 sleep(50 * MS).await;
-                match ends {
-                    "up" => Ok(Outcome::up()),
-                    "down" => Err(Failure::new(Reason::Refused)),
-                    "panic" => panic!("a bug in the check"),
-                    _ => pending().await,
+                match expected {
+                    Some(Reason::Panicked) => panic!("a bug in the check"),
+                    Some(Reason::Timeout) => pending().await,
+                    Some(reason) => Err(Failure::new(reason)),
+                    None => Ok(Outcome::up()),
                 }
             }
         };
@@ -67,7 +67,7 @@ async fn a_thousand_callers_make_one_run_however_it_ends() {
             });
         }
         callers.join_all().await;
-        assert_eq!(runs.load(Ordering::SeqCst), 1, "{ends}");
+        assert_eq!(runs.load(Ordering::SeqCst), 1, "{expected:?}");
     }
 }
 
@@ -79,12 +79,11 @@ async fn probers_cost_at_most_one_check_per_period() {
         (200, 50 * MS, 250 * MS, 5, 17..=21),
     ] {
         let switch = Switch::on();
-        let dependency = Dependency::new("a", switch.check()).cache_for(cache);
-        let client = LayerClient::new(&Health::builder().add(dependency).build());
+        let health = health(Dependency::new("a", switch.check()).cache_for(cache));
         let end = Instant::now() + seconds * SECOND;
         let mut tasks = JoinSet::new();
         for number in 0..probers {
-            let client = client.clone();
+            let client = LayerClient::new(&health);
             let path = ["/readyz", "/health", "/health/a", "/livez"][number % 4];
             tasks.spawn(async move {
                 while Instant::now() < end {
@@ -102,15 +101,14 @@ async fn probers_cost_at_most_one_check_per_period() {
 async fn a_run_past_its_timeout_is_down_and_cancelled() {
     let held = Arc::new(());
     let used = held.clone();
-    let check = move || {
+    let health = checked(move || {
         let used = used.clone();
         async move {
             pending::<()>().await;
             drop(used);
             Ok(Outcome::up())
         }
-    };
-    let health = Health::builder().check("a", check).build();
+    });
     let start = Instant::now();
     let entry = health.report().await.entries.remove(0);
     let found = (entry.status, entry.reason);
@@ -146,69 +144,59 @@ async fn after_the_maximum_wait_the_pending_run_is_reported() {
     assert_eq!(health.report().await.status, Status::Unknown);
 }
 
-/// An error that calls its functions when it is displayed and dropped.
+static HANDLE: OnceLock<Health> = OnceLock::new();
+
+/// An error that may panic when it is displayed, and calls the handle when it is dropped.
 #[derive(Debug)]
-struct Calls {
-    displayed: fn(),
-    dropped: fn(),
+struct Hostile {
+    panics: bool,
 }
 
-impl fmt::Display for Calls {
+impl fmt::Display for Hostile {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.displayed)();
+        assert!(!self.panics, "in the error");
         Ok(())
     }
 }
 
-impl Error for Calls {}
+impl Error for Hostile {}
 
-impl Drop for Calls {
+impl Drop for Hostile {
     fn drop(&mut self) {
-        (self.dropped)();
+        HANDLE.get().map(Health::snapshot);
     }
 }
 
+/// Hangs if an error is dropped under a lock.
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_a_cached_failure_of_its_check_alone() {
     fn before_the_future() -> std::future::Ready<CheckResult> {
         panic!("before the future")
     }
     let in_the_future = async || -> CheckResult { panic!("in the future") };
-    let in_the_error = async || {
-        let (displayed, dropped) = (|| panic!("in the error"), || ());
-        let error = Calls { displayed, dropped };
-        Err(Failure::new(Reason::Refused).caused_by(error))
+    let hostile = |panics| {
+        move || async move { Err(Failure::new(Reason::Refused).caused_by(Hostile { panics })) }
     };
-    let health = Health::builder()
+    let builder = Health::builder()
         .check("before", before_the_future)
         .check("in", in_the_future)
-        .check("error", in_the_error)
-        .check("healthy", up)
-        .build();
+        .check("error", hostile(true))
+        .check("refused", hostile(false))
+        .check("healthy", up);
+    let health = HANDLE.get_or_init(|| builder.build());
     for failures in [1, 1, 2, 2] {
         let report = health.report().await;
-        for entry in &report.entries[..3] {
+        for entry in &report.entries[..4] {
+            let is_refused = &*entry.name == "refused";
+            let reason = if is_refused {
+                Reason::Refused
+            } else {
+                Reason::Panicked
+            };
             let found = (entry.reason, entry.consecutive_failures);
-            assert_eq!(found, (Some(Reason::Panicked), failures), "{}", entry.name);
+            assert_eq!(found, (Some(reason), failures), "{}", entry.name);
         }
-        assert_eq!(report.entries[3].status, Status::Up);
+        assert_eq!(report.entries[4].status, Status::Up);
         advance(SECOND / 2).await;
     }
-}
-
-/// Hangs if the error is dropped under a lock.
-#[tokio::test]
-async fn an_error_may_call_the_handle_when_it_is_dropped() {
-    static HANDLE: OnceLock<Health> = OnceLock::new();
-    let check = async || {
-        let dropped = || drop(HANDLE.get().map(Health::snapshot));
-        let error = Calls {
-            displayed: || (),
-            dropped,
-        };
-        Err(Failure::new(Reason::Refused).caused_by(error))
-    };
-    let health = HANDLE.get_or_init(|| Health::builder().check("a", check).build());
-    let entry = health.report().await.entries.remove(0);
-    assert_eq!(entry.reason, Some(Reason::Refused));
 }

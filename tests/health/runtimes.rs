@@ -4,10 +4,10 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc::channel,
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
@@ -21,22 +21,13 @@ use tokio::{
 use tower_health::{Dependency, Health, Outcome, Reason, Status};
 
 use super::{
-    fixtures::{MS, becomes, published, runtime, undriven, up},
+    fixtures::{MS, becomes, health, known, published, runtime, undriven, up},
     reports::assert_documented,
 };
 use crate::{
     helpers::gate::Gate,
     support::{MAXIMUM_WAIT, wait_until},
 };
-
-#[derive(Default)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
 
 /// A caller on another runtime joins the run and is woken when the runtime of the run ends.
 #[test]
@@ -47,25 +38,19 @@ fn a_runtime_that_ends_is_not_a_failure() {
         .add(dependency.timeout(60 * MAXIMUM_WAIT))
         .answer_within(60 * MAXIMUM_WAIT)
         .build();
-    let ends = runtime();
+    let (ends, other) = (runtime(), undriven());
     ends.block_on(async {
         let _ = timeout(Duration::ZERO, health.report()).await;
         wait_until("the run starts", MAXIMUM_WAIT, async || gate.runs() == 1).await;
     });
-    // Polled by hand, so that it waits before that runtime ends.
-    let other = runtime();
-    let _inside = other.enter();
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(woken.clone());
-    let mut caller = pin!(health.report());
-    let mut cx = Context::from_waker(&waker);
-    assert!(caller.as_mut().poll(&mut cx).is_pending());
-    assert!(!woken.0.load(Ordering::SeqCst));
+    let caller = other.spawn(async move { health.report().await });
+    // The task is polled once: it waits before that runtime ends, and is polled again only if it is woken.
+    other.block_on(yield_now());
     drop(ends);
-    assert!(woken.0.load(Ordering::SeqCst), "the end wakes the caller");
     gate.pass.add_permits(1);
     let report = other.block_on(async { timeout(MAXIMUM_WAIT, caller).await });
-    let entry = report.expect("joins another run").entries.remove(0);
+    let report = report.expect("joins another run").expect("no panic");
+    let entry = &report.entries[0];
     assert_eq!((entry.status, gate.runs()), (Status::Up, 2));
     assert_eq!((entry.consecutive_failures, entry.history().len()), (0, 1));
 }
@@ -73,8 +58,7 @@ fn a_runtime_that_ends_is_not_a_failure() {
 #[test]
 fn outside_a_runtime_last_results_are_returned() {
     let gate = Gate::new();
-    let dependency = Dependency::new("a", gate.check()).cache_for(Duration::ZERO);
-    let health = Health::builder().add(dependency).build();
+    let health = health(Dependency::new("a", gate.check()).cache_for(Duration::ZERO));
     let without_timer = Builder::new_current_thread().build().expect("a runtime");
     let assert_reports = |status: Status, reason: Option<Reason>| {
         let mut cx = Context::from_waker(Waker::noop());
@@ -107,8 +91,7 @@ fn a_run_whose_runtime_is_not_driven_is_superseded() {
             Ok(Outcome::up())
         }
     };
-    let dependency = Dependency::new("a", check).timeout(50 * MS);
-    let health = Health::builder().add(dependency).build();
+    let health = health(Dependency::new("a", check).timeout(50 * MS));
     let left = undriven();
     left.block_on(async {
         let _ = timeout(Duration::ZERO, health.report()).await;
@@ -120,7 +103,7 @@ fn a_run_whose_runtime_is_not_driven_is_superseded() {
     // The old run can end now; its result is ignored.
     gate.notify_one();
     left.block_on(async { sleep(20 * MS).await });
-    let entry = health.snapshot().entries.remove(0);
+    let entry = known(&health);
     assert!(entry.history().iter().all(|run| run.status == Status::Up));
     assert_eq!(entry.history().len(), runs.load(Ordering::SeqCst) - 1);
 }
@@ -128,57 +111,54 @@ fn a_run_whose_runtime_is_not_driven_is_superseded() {
 /// A run that blocks its thread cannot be cancelled. Report, transitions and metrics show the same.
 #[test]
 fn a_stuck_run_is_down_after_the_threshold_and_runs_alone() {
-    for threshold in [1, 3] {
-        let (release, gate) = channel::<()>();
-        let gate = Mutex::new(gate);
-        let runs = Arc::new(AtomicUsize::new(0));
-        let counter = runs.clone();
-        let check = move || {
-            if counter.fetch_add(1, Ordering::SeqCst) == 0 {
-                // Ends with the sender.
-                let _ = gate.lock().expect("no panic").recv();
-            }
-            up()
-        };
-        let dependency = Dependency::new("a", check).timeout(50 * MS);
-        let health = Health::builder()
-            .add(dependency.cache_for(50 * MS).failure_threshold(threshold))
-            .build();
-        let blocked = health.clone();
-        let driver = thread::spawn(move || undriven().block_on(blocked.report()));
-        while runs.load(Ordering::SeqCst) == 0 {
-            thread::sleep(MS);
+    const THRESHOLD: u32 = 3;
+    let (release, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counter = runs.clone();
+    let check = move || {
+        if counter.fetch_add(1, Ordering::SeqCst) == 0 {
+            // Ends with the sender.
+            let _ = gate.lock().expect("no panic").recv();
         }
-        #[cfg(feature = "metrics")]
-        let (recorder, series) = super::metrics::recorder();
-        #[cfg(feature = "metrics")]
-        let _guard = metrics::set_default_local_recorder(&recorder);
-        // On this thread, which the recorder is set for.
-        undriven().block_on(async {
-            let mut transitions = health.subscribe();
-            let (mut last, mut entry) = (Status::Unknown, health.snapshot().entries.remove(0));
-            wait_until("the run is stuck", MAXIMUM_WAIT, async || {
-                entry = health.report().await.entries.remove(0);
-                assert_documented(&entry);
-                let is_early = entry.consecutive_failures < threshold;
-                assert!(entry.status != Status::Down || !is_early, "{entry:?}");
-                while let Some(transition) = published(&mut transitions).await {
-                    last = transition.to;
-                }
-                assert_eq!(entry.status, last);
-                entry.reason == Some(Reason::Stuck)
-            })
-            .await;
-            assert!(entry.pending_for >= Some(150 * MS), "{entry:?}");
-            assert_eq!(runs.load(Ordering::SeqCst), 1, "no second run is started");
-            #[cfg(feature = "metrics")]
-            assert_eq!(series.value(r#"health_check_status{check="a"}"#), Some(0.0));
-            drop(release);
-            becomes(&health, Status::Up).await;
-            let next = timeout(MAXIMUM_WAIT, transitions.recv()).await;
-            let next = next.expect("in time").expect("a handle lives");
-            assert_eq!((next.from, next.to), (Status::Down, Status::Up));
-        });
-        driver.join().expect("no panic");
+        up()
+    };
+    let dependency = Dependency::new("a", check).timeout(50 * MS);
+    let health = health(dependency.cache_for(50 * MS).failure_threshold(THRESHOLD));
+    let blocked = health.clone();
+    let driver = thread::spawn(move || undriven().block_on(blocked.report()));
+    while runs.load(Ordering::SeqCst) == 0 {
+        thread::sleep(MS);
     }
+    #[cfg(feature = "metrics")]
+    let (recorder, series) = super::metrics::recorder();
+    #[cfg(feature = "metrics")]
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    // On this thread, which the recorder is set for.
+    undriven().block_on(async {
+        let mut transitions = health.subscribe();
+        let (mut last, mut entry) = (Status::Unknown, known(&health));
+        wait_until("the run is stuck", MAXIMUM_WAIT, async || {
+            entry = health.report().await.entries.remove(0);
+            assert_documented(&entry);
+            let is_early = entry.consecutive_failures < THRESHOLD;
+            assert!(entry.status != Status::Down || !is_early, "{entry:?}");
+            while let Some(transition) = published(&mut transitions).await {
+                last = transition.to;
+            }
+            assert_eq!(entry.status, last);
+            entry.reason == Some(Reason::Stuck)
+        })
+        .await;
+        assert!(entry.pending_for >= Some(150 * MS), "{entry:?}");
+        assert_eq!(runs.load(Ordering::SeqCst), 1, "no second run is started");
+        #[cfg(feature = "metrics")]
+        assert_eq!(series.value(r#"health_check_status{check="a"}"#), Some(0.0));
+        drop(release);
+        becomes(&health, Status::Up).await;
+        let next = timeout(MAXIMUM_WAIT, transitions.recv()).await;
+        let next = next.expect("in time").expect("a handle lives");
+        assert_eq!((next.from, next.to), (Status::Down, Status::Up));
+    });
+    driver.join().expect("no panic");
 }

@@ -1,11 +1,11 @@
 //! Transitions: the subscribers that receive them, and one log event for each.
 
-use std::future::pending;
+use std::future::{pending, ready};
 
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower_health::{Dependency, Failure, Health, Outcome, Reason, Status, health::Transitions};
 
-use super::fixtures::{MS, SECOND, Scripted, published, slow, up};
+use super::fixtures::{MS, Run, SECOND, Scripted, checked, health, published, refused, slow, up};
 
 /// The next run, 2 s later.
 async fn run(health: &Health) {
@@ -27,28 +27,33 @@ fn down(name: &str) -> (String, Status) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transition_has_statuses_reason_and_duration() {
+async fn each_subscriber_receives_all_since_it_subscribed() {
     let check = Scripted::new();
     let database = Dependency::new("database", check.check()).kind("postgres");
-    let health = Health::builder().add(database.optional()).build();
+    let health = health(database.optional());
     let mut transitions = health.subscribe();
     for _ in 0..5 {
         run(&health).await;
     }
+    let mut late = health.subscribe();
     let first = published(&mut transitions).await.expect("a first result");
     assert_eq!((first.from, first.to), (Status::Unknown, Status::Up));
     assert_eq!(first.previous_for, 2 * SECOND);
-    check.set_up(false);
+    check.set(refused);
     run(&health).await;
     // Another reason for the same status is not a transition.
-    check.set(|| Err(Failure::new(Reason::Reset)));
+    check.set(|| ready(Err(Failure::new(Reason::Reset))));
     run(&health).await;
+    // A clone does not get what the original has received.
+    for transitions in [&mut transitions.clone(), &mut late] {
+        assert_eq!(received(transitions).await, [down("database")]);
+    }
     let down = published(&mut transitions).await.expect("it is down");
     assert_eq!(
         serde_json::to_string(&down).expect("serialises"),
         r#"{"name":"database","kind":"postgres","required":false,"from":"up","to":"down","reason":"refused","message":"connection refused","previous_for_ms":10000}"#
     );
-    check.set(|| Ok(Outcome::degraded(Reason::Saturated)));
+    check.set(|| ready(Ok(Outcome::degraded(Reason::Saturated))));
     run(&health).await;
     let back = published(&mut transitions).await.expect("it recovered");
     assert_eq!((back.from, back.to), (Status::Down, Status::Degraded));
@@ -57,35 +62,16 @@ async fn a_transition_has_statuses_reason_and_duration() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_subscriber_receives_all_since_it_subscribed() {
-    let check = Scripted::new();
-    let health = Health::builder().check("a", check.check()).build();
-    let mut early = health.subscribe();
-    run(&health).await;
-    let mut late = health.subscribe();
-    // A clone does not get what the original has received.
-    let first = published(&mut early).await.expect("a first result");
-    assert_eq!(first.to, Status::Up);
-    check.set_up(false);
-    run(&health).await;
-    for transitions in [&mut early.clone(), &mut early, &mut late] {
-        assert_eq!(received(transitions).await, [down("a")]);
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_subscriber_far_behind_gets_each_last_transition() {
     let (often, rare) = (Scripted::new(), Scripted::new());
-    let health = Health::builder()
-        .check("often", often.check())
-        .check("rare", rare.check())
-        .build();
+    let builder = Health::builder().check("often", often.check());
+    let health = builder.check("rare", rare.check()).build();
     run(&health).await;
     let mut slow = health.subscribe();
-    rare.set_up(false);
+    rare.set(refused);
     run(&health).await;
     for number in 0..301 {
-        often.set_up(number % 2 != 0);
+        often.set([refused, up][number % 2]);
         run(&health).await;
     }
     assert_eq!(received(&mut slow).await, [down("rare"), down("often")]);
@@ -94,15 +80,11 @@ async fn a_subscriber_far_behind_gets_each_last_transition() {
 #[tokio::test(start_paused = true)]
 async fn checks_run_while_a_subscriber_waits() {
     let check = Scripted::new();
-    let health = Health::builder().check("a", check.check()).build();
+    let health = checked(check.check());
     let mut transitions = health.subscribe();
     // Nothing else calls the handle.
-    for (is_up, status) in [
-        (true, Status::Up),
-        (false, Status::Down),
-        (true, Status::Up),
-    ] {
-        check.set_up(is_up);
+    for status in [Status::Up, Status::Down, Status::Up] {
+        check.set(if status == Status::Up { up } else { refused });
         let start = Instant::now();
         let next = timeout(60 * SECOND, transitions.recv()).await;
         assert!(start.elapsed() <= SECOND);
@@ -111,50 +93,46 @@ async fn checks_run_while_a_subscriber_waits() {
     }
     drop(transitions);
     sleep(2 * SECOND).await;
-    check.set_up(false);
+    check.set(refused);
     sleep(60 * SECOND).await;
     assert_eq!(health.snapshot().status, Status::Up);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_subscription_ends_with_the_last_handle() {
+    let builder = Health::builder().check("a", up);
     let hanging = async || pending().await;
-    let health = Health::builder()
-        .check("a", up)
-        .check("hanging", hanging)
-        .build();
+    let health = builder.check("hanging", hanging).build();
     let mut transitions = health.subscribe();
     // A receive that is cancelled loses nothing: no run has ended.
     assert!(published(&mut transitions).await.is_none());
     // A run is in flight when the handle is dropped.
     assert!(timeout(MS, health.report()).await.is_err());
     drop(health);
-    let next = transitions.recv().await;
-    assert_eq!(next.map(|transition| transition.to), Some(Status::Up));
-    for _ in 0..2 {
-        assert!(transitions.recv().await.is_none());
+    for expected in [Some(Status::Up), None, None] {
+        let next = transitions.recv().await;
+        assert_eq!(next.map(|transition| transition.to), expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn transitions_of_a_removed_dependency_are_dropped() {
     let check = Scripted::new();
-    check.set_up(false);
     let health = Health::builder().build();
     let mut transitions = health.subscribe();
     for _ in 0..2 {
+        check.set(refused);
         let tenant = Dependency::new("tenant", check.check());
         health.add(tenant).expect("a new name");
         run(&health).await;
         // It has no past.
         let first = published(&mut transitions).await.expect("a first result");
         assert_eq!((first.from, first.to), (Status::Unknown, Status::Down));
-        check.set_up(true);
+        check.set(up);
         run(&health).await;
         // Published, and not received yet.
         assert!(health.remove("tenant"));
         assert!(published(&mut transitions).await.is_none());
-        check.set_up(false);
     }
     // A run that ends after the removal is not published either.
     let tenant = Dependency::new("tenant", slow(100 * MS));
@@ -169,22 +147,21 @@ async fn transitions_of_a_removed_dependency_are_dropped() {
 async fn a_transition_is_logged_once_with_its_cause() {
     let (mut log, _guard) = super::log::Log::start();
     let check = Scripted::new();
-    let health = Health::builder().check("database", check.check()).build();
-    let probe_thrice = async || {
+    let health = health(Dependency::new("database", check.check()));
+    let unreachable = || {
+        let cause = std::io::Error::other("postgres://app:hunter2@db:5432/app: no answer");
+        ready(Err(Failure::new(Reason::Unreachable).caused_by(cause)))
+    };
+    let cause = r#"dependency="database" from=up to=down reason="unreachable" cause="#;
+    for (result, line) in [
+        (up as Run, ("INFO", "database")),
+        (unreachable, ("WARN", cause)),
+        (up, ("INFO", "outage_ms=6000")),
+    ] {
+        check.set(result);
         for _ in 0..3 {
             run(&health).await;
         }
-    };
-    probe_thrice().await;
-    log.assert_lines(&[("INFO", "database")]);
-    check.set(|| {
-        let cause = std::io::Error::other("postgres://app:hunter2@db:5432/app: no answer");
-        Err(Failure::new(Reason::Unreachable).caused_by(cause))
-    });
-    probe_thrice().await;
-    let cause = r#"dependency="database" from=up to=down reason="unreachable" cause="#;
-    log.assert_lines(&[("WARN", cause)]);
-    check.set_up(true);
-    probe_thrice().await;
-    log.assert_lines(&[("INFO", "outage_ms=6000")]);
+        log.assert_lines(&[line]);
+    }
 }
