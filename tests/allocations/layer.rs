@@ -1,24 +1,24 @@
-//! Traffic, cached probes and rejections allocate nothing in the layer.
+//! Traffic, cached probes and rejections allocate nothing in the layer, and a caller that waits holds little.
 
 use std::{
     convert::Infallible,
-    future::{Future, Ready, ready},
+    future::{Future, Ready, pending, ready},
     hint::black_box,
     pin::pin,
     task::{Context, Waker},
-    time::Duration,
 };
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
-use tower_health::{Access, Dependency, Failure, Health, HealthLayer, Outcome, Reason};
+use tower_health::{Access, Failure, Health, HealthLayer, Outcome, Reason};
 
-use super::ALLOCATIONS;
+use super::{ALLOCATIONS, HELD};
 
 const REQUESTS: usize = 100;
+const CALLERS: usize = 10_000;
 
 type Sent = Request<Full<Bytes>>;
 
@@ -54,24 +54,19 @@ where
     ALLOCATIONS.get() - before
 }
 
-fn inner(_: Sent) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+fn inner<R>(_: Request<R>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
     ready(Ok(Response::new(Full::from("inner"))))
 }
 
-/// An app that has results.
-async fn health(is_up: bool) -> Health {
+/// Over an app that has results. On a paused clock none expires, however slow the machine is.
+async fn layer(is_up: bool) -> HealthLayer {
     let check = move || {
-        let result = if is_up {
-            Ok(Outcome::up())
-        } else {
-            Err(Failure::new(Reason::Refused))
-        };
-        ready(result)
+        let result = is_up.then(Outcome::up);
+        ready(result.ok_or_else(|| Failure::new(Reason::Refused)))
     };
-    let database = Dependency::new("database", check).cache_for(Duration::from_secs(60));
-    let health = Health::builder().add(database).build();
+    let health = Health::builder().check("database", check).build();
     health.report().await;
-    health
+    HealthLayer::new(health)
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +75,7 @@ async fn a_request_that_passes_through_allocates_nothing() {
     let boxing = service_fn(async |_: Sent| {
         Ok::<_, Infallible>(Response::new(Body::new(Full::<Bytes>::from("inner"))))
     });
-    let open = HealthLayer::new(health(true).await);
+    let open = layer(true).await;
     let forwards = open.clone().allow(Access::nobody()).forward_denied();
     let marks = open.clone().mark_probes();
     for (layer, target) in [
@@ -100,15 +95,14 @@ async fn a_request_that_passes_through_allocates_nothing() {
     }
 }
 
-/// On a paused clock no result expires, however slow the machine is.
 #[tokio::test(start_paused = true)]
 async fn cached_probes_and_rejections_allocate_nothing() {
     for is_up in [true, false] {
-        let layer = HealthLayer::new(health(is_up).await);
+        let layer = layer(is_up).await;
         for layer in [
             layer.clone(),
             layer.clone().details(Access::everybody()),
-            layer.clone().allow(Access::nobody()),
+            layer.allow(Access::nobody()),
         ] {
             let plain = layer.layer(service_fn(inner));
             let same_type = layer.keep_body_type().layer(service_fn(inner));
@@ -121,7 +115,7 @@ async fn cached_probes_and_rejections_allocate_nothing() {
             }
         }
     }
-    let marks = HealthLayer::new(health(true).await).mark_probes();
+    let marks = layer(true).await.mark_probes();
     let marked = allocations(&marks.layer(service_fn(inner)), "GET", "/readyz");
     assert!((1..=2 * REQUESTS).contains(&marked), "{marked}");
 }
@@ -131,9 +125,31 @@ async fn cached_probes_and_rejections_allocate_nothing() {
 async fn a_probe_counted_by_a_recorder_allocates_nothing() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let service = HealthLayer::new(health(true).await).layer(service_fn(inner));
+    let service = layer(true).await.layer(service_fn(inner));
     assert_eq!(allocations(&service, "GET", "/readyz"), 0);
     let series = r#"health_probe_requests_total{probe="readiness",code="200"}"#;
     let (text, counted) = (recorder.handle().render(), format!("{series} 102"));
     assert!(text.contains(&counted), "{counted} in {text}");
+}
+
+/// Its future with the timer, and its place in the queue. The inner service's future is smaller than the layer's.
+#[tokio::test]
+async fn a_waiting_caller_holds_at_most_400_bytes() {
+    let check = async || pending().await;
+    let health = Health::builder().check("database", check).build();
+    let mut service = HealthLayer::new(health).layer(service_fn(inner));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut waiting = Vec::with_capacity(CALLERS);
+    let before = HELD.get();
+    for _ in 0..CALLERS {
+        // It allocates nothing, and is dropped before the wait.
+        let mut request = Request::new(());
+        *request.uri_mut() = Uri::from_static("/readyz");
+        let mut future = Box::pin(service.call(request));
+        assert!(future.as_mut().poll(&mut cx).is_pending());
+        waiting.push(future);
+    }
+    // Without its request, which would exist without the layer.
+    let each = (HELD.get() - before) / CALLERS - size_of::<Request<()>>();
+    assert!((1..=400).contains(&each), "{each} bytes");
 }

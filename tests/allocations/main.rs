@@ -10,7 +10,6 @@ use std::{
 #[cfg(feature = "grpc")]
 mod grpc;
 mod layer;
-mod waiters;
 
 /// Counts for each thread: a test has its own, and its runtime adds none.
 struct Counting;

@@ -14,25 +14,19 @@ use tower_health::{
 };
 
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "OPTIONS"];
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 8] = [
     "/",
     "/livez",
     "/readyz?verbose",
-    "/startupz",
     "/health",
     "/health/database",
-    "/health/unknown",
     "/status",
     "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/List",
-    "/grpc.health.v1.Health",
     "http://test/readyz",
 ];
-const ACCEPTS: [&str; 6] = [
+const ACCEPTS: [&str; 4] = [
     "*/*",
     "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "text/plain",
-    "application/health+json",
     "application/openmetrics-text",
     "application/vnd.tower-health.page+json",
 ];

@@ -38,36 +38,22 @@ pub fn recorder() -> (PrometheusRecorder, Series) {
 pub struct Series(PrometheusHandle);
 
 impl Series {
-    /// The value of `series`, such as `name{label="value"}`.
-    pub fn value(&self, series: &str) -> Option<f64> {
-        self.0.render().lines().find_map(|line| {
-            let value = line.strip_prefix(series)?.strip_prefix(' ')?;
-            Some(value.parse().expect("a number"))
-        })
+    /// The values of the series that start with `prefix`, in the order of their labels.
+    pub fn values(&self, prefix: &str) -> Vec<f64> {
+        let text = self.0.render();
+        let mut lines: Vec<_> = text.lines().filter(|it| it.starts_with(prefix)).collect();
+        lines.sort_unstable();
+        let values = lines.iter().filter_map(|line| line.rsplit(' ').next());
+        values.map(|it| it.parse().expect("a number")).collect()
     }
 
-    /// The value of `health_<name>` for the check `a`, with these other labels.
-    fn of_check(&self, name: &str, labels: &str) -> Option<f64> {
-        self.value(&format!(r#"health_{name}{{check="a"{labels}}}"#))
+    fn checks(&self, name: &str) -> Vec<f64> {
+        self.values(&format!("health_check_{name}{{"))
     }
 
-    fn gauges(&self) -> [Option<f64>; 2] {
-        ["status", "consecutive_failures"].map(|name| self.of_check(&format!("check_{name}"), ""))
-    }
-
-    fn runs(&self) -> [Option<f64>; 3] {
-        [Status::Up, Status::Degraded, Status::Down]
-            .map(|outcome| self.of_check("check_runs_total", &format!(r#",outcome="{outcome}""#)))
-    }
-
-    fn connections(&self) -> [Option<f64>; 4] {
-        ["max", "open", "idle", "in_use"]
-            .map(|state| self.of_check("pool_connections", &format!(r#",state="{state}""#)))
-    }
-
-    fn probes(&self, probe: &str, code: u16) -> Option<f64> {
+    fn probes(&self, probe: &str, code: u16) -> Vec<f64> {
         let labels = format!(r#"{{probe="{probe}",code="{code}"}}"#);
-        self.value(&format!("health_probe_requests_total{labels}"))
+        self.values(&format!("health_probe_requests_total{labels}"))
     }
 }
 
@@ -93,43 +79,51 @@ async fn each_run_is_recorded_until_the_dependency_is_removed() {
     let a = || Dependency::new("a", delayed(20 * MS, script.check()));
     let health = health(a().failure_threshold(2));
     assert_eq!(series.0.render(), "", "nothing before a run");
-    let (full, empty) = (Some([10.0, 8.0, 5.0, 3.0]), Some([10.0, 0.0, 0.0, 0.0]));
-    // The result of each run, the status, the failures in a row, the runs by outcome, and the pool if there is one.
-    for (result, status, failures, runs, pool) in [
-        // Below the threshold no status counts: no value, and not 0.
-        (refused as Run, None, 1.0, [0.0, 0.0, 1.0], None),
-        (up, Some(1.0), 0.0, [1.0, 0.0, 1.0], None),
-        (saturated, Some(0.5), 0.0, [1.0, 1.0, 1.0], full),
-        (unreachable, Some(0.5), 1.0, [1.0, 1.0, 2.0], empty),
-        (unreachable, Some(0.0), 2.0, [1.0, 1.0, 3.0], empty),
-    ] {
+    // The result of each run, the status, the failures in a row, the runs that were degraded, down and up, and the
+    // connections of the pool: idle, in use, at most and open. Below the threshold no status counts: no value.
+    #[rustfmt::skip] // One row, one line.
+    let table = [
+        (refused as Run, &[][..], 1.0, [0.0, 1.0, 0.0], &[][..]),
+        (up, &[1.0], 0.0, [0.0, 1.0, 1.0], &[]),
+        (saturated, &[0.5], 0.0, [1.0, 1.0, 1.0], &[5.0, 3.0, 10.0, 8.0]),
+        (unreachable, &[0.5], 1.0, [1.0, 2.0, 1.0], &[0.0, 0.0, 10.0, 0.0]),
+        (unreachable, &[0.0], 2.0, [1.0, 3.0, 1.0], &[0.0, 0.0, 10.0, 0.0]),
+    ];
+    for (result, status, failures, runs, pool) in table {
         script.set(result);
         run(&health).await;
-        assert_eq!(series.gauges(), [status, Some(failures)], "{runs:?}");
-        assert_eq!(series.runs(), runs.map(Some));
-        let pool = pool.map_or([None; 4], |pool| pool.map(Some));
-        assert_eq!(series.connections(), pool, "{runs:?}");
+        assert_eq!(series.checks("status"), status, "{runs:?}");
+        assert_eq!(series.checks("consecutive_failures"), [failures]);
+        assert_eq!(series.checks("runs_total"), runs);
+        assert_eq!(series.values("health_pool_connections{"), pool);
     }
-    let bucket = |bound| series.of_check("check_duration_seconds_bucket", bound);
-    let low = bucket(r#",le="0.01""#);
-    assert_eq!((low, bucket(r#",le="0.025""#)), (Some(0.0), Some(5.0)));
-    let sum = series.of_check("check_duration_seconds_sum", "");
-    let sum = sum.expect("recorded");
+    let sum = series.checks("duration_seconds_sum")[0];
     assert!((0.1..0.125).contains(&sum), "{sum}");
     let text = series.0.render();
-    for name in ["status", "consecutive_failures", "duration_seconds"] {
-        assert!(text.contains(&format!("# HELP health_check_{name} ")));
+    for part in [
+        "# HELP health_check_status ",
+        "# HELP health_check_consecutive_failures ",
+        "# HELP health_check_duration_seconds ",
+        r#"health_check_status{check="a"} 0"#,
+        r#"health_check_consecutive_failures{check="a"} 2"#,
+        r#"health_check_runs_total{check="a",outcome="degraded"} 1"#,
+        r#"health_check_duration_seconds_bucket{check="a",le="0.01"} 0"#,
+        r#"health_check_duration_seconds_bucket{check="a",le="0.025"} 5"#,
+        r#"health_pool_connections{check="a",state="in_use"} 0"#,
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
     }
 
     assert!(health.remove("a"));
-    for gauge in series.gauges().into_iter().chain(series.connections()) {
-        // No alert compares with it.
-        assert!(gauge.is_some_and(f64::is_nan), "{gauge:?}");
-    }
+    // No alert compares with it.
+    let mut gauges = series.values("health_pool_connections{");
+    gauges.extend(series.checks("status"));
+    gauges.extend(series.checks("consecutive_failures"));
+    assert!(gauges.iter().all(|gauge| gauge.is_nan()), "{gauges:?}");
     script.set(up);
     health.add(a()).expect("a new name");
     run(&health).await;
-    assert_eq!(series.gauges(), [Some(1.0), Some(0.0)]);
+    assert_eq!(series.checks("status"), [1.0]);
     // A dependency without a run has no series, and gets none when it is removed.
     let without_run = Dependency::new("without-run", up);
     health.add(without_run).expect("a new name");
@@ -148,17 +142,17 @@ async fn only_answered_probes_are_counted_by_probe_and_code() {
     let layer = HealthLayer::new(health).path("/storage", Probe::group("storage"));
     let client = LayerClient(layer.status_code(Status::Down, StatusCode::IM_A_TEAPOT));
     // The first request waits for its run, the others are answered from the cache.
-    for (count, method, target, probe) in [
-        (1.0, "GET", "/readyz", "readiness"),
-        (2.0, "GET", "/readyz", "readiness"),
-        (1.0, "HEAD", "/livez?x=1", "liveness"),
-        (1.0, "GET", "/storage", "storage"),
+    for (count, target, probe) in [
+        (1.0, "/readyz", "readiness"),
+        (2.0, "/readyz", "readiness"),
+        (1.0, "/livez?x=1", "liveness"),
+        (1.0, "/storage", "storage"),
     ] {
-        assert_eq!(client.call(method, target).await.0, 200);
-        assert_eq!(series.probes(probe, 200), Some(count));
+        assert_eq!(client.code(target).await, 200);
+        assert_eq!(series.probes(probe, 200), [count]);
     }
-    let unready = series.probes("readiness", 503);
-    assert_eq!(unready, Some(0.0), "registered with the first request");
+    // Registered with the first request.
+    assert_eq!(series.probes("readiness", 503), [0.0]);
     switch.set(false);
     advance(2 * SECOND).await;
     for (client, method, expected) in [
@@ -167,7 +161,7 @@ async fn only_answered_probes_are_counted_by_probe_and_code() {
         (&LayerClient(denied), "GET", 403),
     ] {
         assert_eq!(client.call(method, "/health").await.0, expected);
-        assert_eq!(series.probes("full", expected), Some(1.0));
+        assert_eq!(series.probes("full", expected), [1.0]);
     }
     // What passes through to the inner service adds no series.
     let lines = || series.0.render().lines().count();
@@ -195,8 +189,8 @@ async fn a_recorder_that_is_installed_late_receives_what_follows() {
     let _guard = set_default_local_recorder(&recorder);
     for count in [1.0, 2.0] {
         probe().await;
-        assert_eq!(series.runs()[0], Some(count));
-        assert_eq!(series.probes("readiness", 200), Some(count));
+        assert_eq!(series.checks("runs_total"), [0.0, 0.0, count]);
+        assert_eq!(series.probes("readiness", 200), [count]);
     }
 }
 

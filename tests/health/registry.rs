@@ -1,4 +1,4 @@
-//! Dependencies that are added and removed at run time.
+//! The dependencies of a handle: added and removed at run time, required for probes or not, and in groups.
 
 use std::sync::Arc;
 
@@ -7,10 +7,12 @@ use tokio::{
     task::{JoinSet, yield_now},
     time::sleep,
 };
-use tower_health::{Dependency, Health, Reason, Status, health::AddErrorKind};
+use tower_health::{Dependency, Health, Probe, Reason, Status, health::AddErrorKind};
 
-use super::fixtures::{MS, SECOND, becomes, checked, refused, runtime, up};
-use crate::helpers::{gate::Gate, layer_client::LayerClient};
+use super::fixtures::{
+    MS, SECOND, becomes, checked, known, next_status, refused, runtime, status, up,
+};
+use crate::helpers::{gate::Gate, layer_client::LayerClient, switch::Switch};
 
 #[tokio::test(start_paused = true)]
 async fn an_added_dependency_counts_at_once() {
@@ -141,4 +143,111 @@ async fn concurrent_changes_count_at_once_and_leave_no_trace() {
     changes.join_all().await;
     let report = health.report().await;
     assert_eq!((report.status, report.entries.len()), (Status::Up, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn required_until_started_is_required_until_first_up() {
+    // Whether the app starts before it is added, or afterwards; else it starts with it.
+    for (before, after) in [(false, false), (false, true), (true, false)] {
+        let ledger = Switch::off();
+        let health = Health::builder().build();
+        if before {
+            health.set_started();
+        }
+        let dependency = Dependency::new("ledger", ledger.check());
+        let added = health.add(dependency.required_until_started());
+        added.expect("a new name");
+        if after {
+            health.set_started();
+        }
+        for (is_up, expected) in [
+            (false, Status::Down),
+            (true, Status::Up),
+            (false, Status::Degraded),
+        ] {
+            ledger.set(is_up);
+            for probe in [Probe::Readiness, Probe::Full] {
+                let found = next_status(&health, probe.clone()).await;
+                assert_eq!(found, expected, "{probe}");
+            }
+            let is_ready = health.ensure_ready().await.is_ok();
+            assert_eq!(is_ready, expected != Status::Down);
+        }
+        let entry = known(&health);
+        assert_eq!((entry.status, entry.required), (Status::Down, false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_requirement_may_differ_per_probe_and_group() {
+    let orders = Probe::group("orders");
+    let ledger = Dependency::new("ledger", refused).optional();
+    let audit = Dependency::new("audit", refused).group("audits");
+    let health = Health::builder()
+        .add(ledger.group("orders").required_for(orders.clone()))
+        .add(audit.optional_for(Probe::Readiness))
+        .build();
+    // Startup follows readiness: neither gates the start.
+    assert_eq!(status(&health, Probe::Readiness).await, Status::Degraded);
+    assert!(health.is_started());
+    for probe in [orders, Probe::group("audits"), Probe::Full] {
+        let found = status(&health, probe.clone()).await;
+        assert_eq!(found, Status::Down, "{probe}");
+    }
+}
+
+/// The status of the group `name`, and the names of its members.
+async fn group(health: &Health, name: &'static str) -> (Status, Vec<String>) {
+    let report = health.report_for(&Probe::group(name)).await;
+    let names = report.entries.iter().map(|entry| entry.name.to_string());
+    (report.status, names.collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_reports_its_members_alone() {
+    let audit = Dependency::new("audit", refused).group("slow");
+    let health = Health::builder()
+        .group("storage", ["orders", "search"])
+        .check("orders", up)
+        .check("search", up)
+        .add(Dependency::new("files", up).group("storage").group("slow"))
+        .check("mail", refused)
+        .add(audit.exclude_from_readiness())
+        // A member may be named twice.
+        .group("storage", ["files", "orders"])
+        .group("slow", ["mail"])
+        .build();
+    health.set_started();
+    let of = |names: [&str; 3]| names.map(str::to_owned).to_vec();
+    let storage = group(&health, "storage").await;
+    assert_eq!(storage, (Status::Up, of(["orders", "search", "files"])));
+    let slow = group(&health, "slow").await;
+    assert_eq!(slow, (Status::Down, of(["files", "mail", "audit"])));
+    let layer = LayerClient::new(&health).0;
+    let layer = layer.path("/storage", Probe::group("storage"));
+    let client = LayerClient(layer.path("/slow", Probe::group("slow")));
+    for (path, expected) in [
+        ("/storage", 200),
+        ("/storage/orders", 200),
+        // Not a member: the inner service answers.
+        ("/storage/mail", 200),
+        ("/slow", 503),
+        ("/slow/mail", 503),
+    ] {
+        assert_eq!(client.code(path).await, expected, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_waits_for_the_start_and_ends_with_its_last_member() {
+    let builder = Health::builder().add(Dependency::new("search", up).group("storage"));
+    let health = builder.check("mail", up).build();
+    // No other probe has been called: the report checks all that the start needs.
+    let storage = group(&health, "storage").await;
+    assert_eq!(storage, (Status::Up, vec!["search".to_owned()]));
+    assert!(health.is_started());
+    assert!(health.remove("search"));
+    let report = health.report_for(&Probe::group("storage")).await;
+    let found = (report.status, report.reason);
+    assert_eq!(found, (Status::Unknown, Some(Reason::NotFound)));
 }

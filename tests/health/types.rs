@@ -1,13 +1,10 @@
 //! What the compiler guarantees about the public types, and what their `Debug` never shows.
 
-use std::{
-    cell::Cell, convert::Infallible, error::Error, fmt::Debug, future::Ready, sync::mpsc::channel,
-};
+use std::{cell::Cell, error::Error, fmt::Debug, future::Ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body_util::{Full, combinators::UnsyncBoxBody};
-use tower::{Layer, Service, service_fn};
+use tower::Layer;
 use tower_health::{
     access::*,
     checks::*,
@@ -72,13 +69,7 @@ fn debug_output_has_no_secret() {
     let secret = SECRET.to_owned();
     let check = move || std::future::ready(Ok(Outcome::up().message(secret.clone())));
     assert_no_secret(&Failure::new(Reason::Auth).caused_by(SECRET));
-    // A head with the secret in its query and headers.
-    let (print, prints) = channel();
-    let predicate = Access::predicate(move |head| {
-        assert_no_secret(head);
-        print.send(()).is_ok()
-    });
-    let access = predicate.or(Access::bearer([SECRET]));
+    let access = Access::bearer([SECRET]);
     let dependency = Dependency::new("database", check);
     assert_no_secret(&(access.clone(), dependency.clone()));
     let builder = Health::builder().add(dependency);
@@ -88,13 +79,6 @@ fn debug_output_has_no_secret() {
         .allow(access.clone())
         .details(access);
     assert_no_secret(&(health, layer.clone().keep_body_type(), layer.layer(())));
-    let inner = service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
-    let request = Request::get(format!("/livez?token={SECRET}"))
-        .header("authorization", format!("Bearer {SECRET}"))
-        .header("cookie", SECRET)
-        .body(());
-    drop(layer.layer(inner).call(request.expect("valid")));
-    prints.recv().expect("the probe was called");
 }
 
 #[cfg(all(feature = "postgres", feature = "redis"))]

@@ -49,12 +49,6 @@ macro_rules! panics_here {
     };
 }
 
-macro_rules! accepted {
-    ($build:expr) => {
-        assert_eq!(panics_at(|| drop($build)), None, "{}", stringify!($build));
-    };
-}
-
 /// The only test of this process.
 #[tokio::test]
 // `line!` of a macro is the line of its call: one call on each line.
@@ -73,19 +67,12 @@ async fn a_mistake_in_a_literal_points_at_the_callers_line() {
     panics_here!(layer().path("/health", Probe::Full));
     panics_here!(layer().path("/a", Probe::group("unknown")));
     panics_here!(layer().path_with_format("/a/", Probe::Full, Format::text()));
-    panics_here!(layer().path_with_format("/a", Probe::group("unknown"), Format::text()));
     panics_here!(layer().status_code(Status::Up, StatusCode::CONTINUE));
     panics_here!(layer().status_code(Status::Down, StatusCode::NO_CONTENT));
     panics_here!(layer().status_code(Status::Degraded, StatusCode::NOT_MODIFIED));
     panics_here!(Format::custom(ContentType("no media type")));
     panics_here!(Format::custom(ContentType("text/plain\r\nx: y")));
     panics_here!(Access::bearer(["good", "bad\n"]));
-    accepted!(layer().status_code(Status::Up, StatusCode::IM_A_TEAPOT));
-    accepted!(Format::custom(ContentType("text/plain; a=b")));
-    // A group may be declared before its members, and without any.
-    let groups = Health::builder().group("storage", ["a"]).group("empty", None::<&str>);
-    let groups = HealthLayer::new(groups.check("a", up).build());
-    accepted!(groups.clone().path("/a", Probe::group("storage")).path("/b", Probe::group("empty")));
     #[cfg(all(feature = "postgres", feature = "redis"))]
     {
         use tower_health::checks::{postgres, redis};
@@ -98,7 +85,5 @@ async fn a_mistake_in_a_literal_points_at_the_callers_line() {
         panics_here!(postgres().degraded_above(1.0));
         panics_here!(redis().max_memory_usage(90.0));
         panics_here!(redis().max_memory_usage(0.0));
-        accepted!(postgres().query("SELECT 1").expect_value("1"));
-        accepted!(redis().max_memory_usage(0.9));
     }
 }
