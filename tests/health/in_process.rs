@@ -159,29 +159,19 @@ fn a_check_on_the_measured_runtime_is_degraded_at_most() {
 
 #[test]
 fn a_runtime_that_runs_no_task_is_down_to_another_one() {
-    let app = runtime();
+    let app = undriven();
     undriven().block_on(async {
         let health = watching(app.handle(), DOWN_AFTER);
-        becomes(&health, Status::is_serving).await;
-        // Each blocks one worker thread until its sender is dropped.
-        let mut blocked = Vec::new();
-        for _ in 0..2 {
-            let (end, ended) = channel::<()>();
-            let (begin, begun) = oneshot::channel();
-            app.spawn(async move {
-                let _ = begin.send(());
-                let _ = ended.recv();
-            });
-            begun.await.expect("a worker is free");
-            blocked.push(end);
-        }
         let entry = becomes(&health, |status| status == Status::Down).await;
         assert_eq!(entry.reason, Some(Reason::RuntimeLag));
         let message = entry.message.unwrap_or_default();
         let start = "no task has been run for ";
         assert!(message.starts_with(start), "{message}");
-        drop(blocked);
+        let (end, ended) = oneshot::channel::<()>();
+        let driver = thread::spawn(move || drop(app.block_on(ended)));
         becomes(&health, Status::is_serving).await;
+        drop(end);
+        driver.join().expect("no panic");
     });
 }
 

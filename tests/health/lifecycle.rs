@@ -120,34 +120,29 @@ async fn the_last_maintenance_message_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn out_of_rotation_runs_go_on_and_callers_do_not_wait() {
-    let changes: [fn(&Health); 2] = [
-        |health| health.enter_maintenance("moving the disk"),
-        |health| health.set_draining(true),
-    ];
-    for leave_rotation in changes {
+    type Change = fn(&Health);
+    let enter: Change = |health| health.enter_maintenance("moving the disk");
+    let drain: Change = |health| health.set_draining(true);
+    for (leave_rotation, probe) in [(enter, Probe::Readiness), (drain, Probe::group("g"))] {
         let switch = Switch::on();
         let health = health(Dependency::new("a", switch.check()).group("g"));
-        let entry = async |probe: &Probe| health.report_for(probe).await.entries.remove(0);
+        let entry = async || health.report_for(&probe).await.entries.remove(0);
         health.report().await;
         leave_rotation(&health);
-        let shown = entry(&Probe::Readiness).await;
-        assert_eq!(shown.status, Status::Up, "is not expired");
+        assert_eq!(entry().await.status, Status::Up, "is not expired");
         switch.set(false);
         // Just past its lifetime at first.
-        for (probe, passed) in [
-            (Probe::Readiness, 1_500 * MS),
-            (Probe::group("g"), 6 * SECOND),
-        ] {
+        for passed in [1_500 * MS, 6 * SECOND] {
             sleep(passed).await;
             // The run that is due starts, and the report shows what is known: it is too old.
             let (before, runs) = (Instant::now(), switch.runs());
-            let shown = entry(&probe).await;
+            let shown = entry().await;
             assert_eq!(before, Instant::now());
             let found = (shown.status, shown.reason);
             assert_eq!(found, (Status::Unknown, Some(Reason::Stale)), "{probe}");
             sleep(100 * MS).await;
             assert_eq!(switch.runs(), runs + 1, "{probe}");
-            assert_eq!(entry(&probe).await.reason, Some(Reason::Refused));
+            assert_eq!(entry().await.reason, Some(Reason::Refused));
         }
     }
 }

@@ -15,6 +15,7 @@ use tower_health::{
 };
 
 use super::fixtures::{MS, SECOND, refused, up};
+use crate::support::{MAXIMUM_WAIT, wait_until};
 
 fn a() -> Dependency {
     Dependency::new("a", up)
@@ -27,21 +28,26 @@ fn with(dependency: Dependency) -> HealthBuilder {
 #[tokio::test]
 async fn extreme_durations_report_every_run() {
     const NEVER: Duration = Duration::MAX;
-    for is_cached in [true, false] {
-        let change = |it: Dependency| match is_cached {
-            true => it.timeout(NEVER).cache_for(NEVER).cache_failures_for(NEVER),
-            false => it.timeout(NEVER).cache_for(Duration::ZERO),
-        };
-        let health = with(change(a()))
+    for (cache, builder) in [
+        (NEVER, Health::builder().refresh_every(NEVER)),
+        (Duration::ZERO, Health::builder()),
+    ] {
+        let change = |it: Dependency| it.timeout(NEVER).cache_for(cache).cache_failures_for(cache);
+        let health = builder
+            .add(change(a()))
             .add(change(Dependency::new("down", refused)).optional())
             .answer_within(NEVER)
             .build();
         health.wait_until_ready(NEVER).await.expect("ready");
+        wait_until("each has a result", MAXIMUM_WAIT, async || {
+            health.report().await.entries[1].status == Status::Down
+        })
+        .await;
         for _ in 0..3 {
             let entries = health.report().await.entries;
             let found: Vec<_> = entries.iter().map(|it| (it.status, it.reason)).collect();
             let expected = [(Status::Up, None), (Status::Down, Some(Reason::Refused))];
-            assert_eq!(found, expected, "{is_cached}");
+            assert_eq!(found, expected, "{cache:?}");
         }
     }
 }

@@ -42,16 +42,12 @@ fn public_types_cross_threads_and_clone() {
     // Only the inner service's future and body decide. `Cell` is not `Sync`.
     each!(send: ResponseFuture<Cell<()>>, HealthService<Cell<()>>);
     each!(send: ResponseBody<UnsyncBoxBody<Bytes, std::io::Error>>);
-}
-
-#[cfg(feature = "grpc")]
-#[test]
-fn the_grpc_service_crosses_threads() {
-    use tower_health::{grpc::GrpcService, service::mode::Grpc};
-
-    each!(cloned: GrpcService, HealthLayer<Grpc>);
-    each!(send: ResponseBody<Full<Bytes>, Grpc>);
-    each!(unpinned: ResponseBody<Full<Bytes>, Grpc>);
+    #[cfg(feature = "grpc")]
+    {
+        each!(cloned: grpc::GrpcService, HealthLayer<mode::Grpc>);
+        each!(send: ResponseBody<Full<Bytes>, mode::Grpc>);
+        each!(unpinned: ResponseBody<Full<Bytes>, mode::Grpc>);
+    }
 }
 
 const SECRET: &str = "hunter2";

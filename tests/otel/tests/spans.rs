@@ -56,10 +56,8 @@ async fn each_run_is_a_root_span_with_its_result() {
         [Some("cache"), Some("down"), Some("redis"), Some("refused")],
     ];
     for (span, expected) in spans.iter().zip(expected) {
-        assert_eq!(
-            (&*span.name, span.parent_span_id),
-            ("health_check", SpanId::INVALID)
-        );
+        let found = (&*span.name, span.parent_span_id);
+        assert_eq!(found, ("health_check", SpanId::INVALID));
         for (key, expected) in keys.clone().zip(expected) {
             let found = attribute(span, key).map(|value| value.as_str());
             assert_eq!(found.as_deref(), expected, "{key}");
