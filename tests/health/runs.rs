@@ -1,4 +1,4 @@
-//! A run is detached: what a caller does, how a run ends, and what becomes of its runtime.
+//! A run is detached: callers, each way in which a run ends, and runtimes that end or are not driven.
 
 use std::{
     error::Error,
