@@ -24,6 +24,5 @@ mod quickstart;
 mod readme;
 mod redis_required;
 mod systemd;
-mod systemd_manager;
 mod tonic_server;
 mod webhook;
