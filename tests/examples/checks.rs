@@ -4,10 +4,13 @@ use std::{env, fs, path::PathBuf, process::Command};
 
 use axum::{Router, http::StatusCode, response::Redirect, routing::get};
 use bb8_redis::redis::cmd;
-use tokio::net::TcpListener;
-use tower_health::{Check, Reason, Status};
+use tower_health::{Check, Reason};
 
-use crate::support::{Postgres, Redis, unused_port};
+use crate::{
+    answer::{Answer, UP, answer as of_result, degraded, down},
+    helpers::server::{listen, serve_axum},
+    support::{Postgres, Redis, unused_port},
+};
 
 #[path = "../../examples/checks/certificate.rs"]
 mod certificate;
@@ -22,19 +25,8 @@ mod stream_lag;
 #[path = "../../examples/checks/tcp.rs"]
 mod tcp;
 
-type Answer = (Status, Option<Reason>);
-
-const UP: Answer = (Status::Up, None);
-
-fn down(reason: Reason) -> Answer {
-    (Status::Down, Some(reason))
-}
-
 async fn answer(check: &impl Check) -> Answer {
-    match check.check().await {
-        Ok(outcome) => (outcome.status(), outcome.reason()),
-        Err(failure) => down(failure.reason()),
-    }
+    of_result(&check.check().await)
 }
 
 #[tokio::test]
@@ -44,30 +36,24 @@ async fn http_is_up_on_2xx_only() {
         .route("/long", get(async || vec![0_u8; 65 * 1024]))
         .route("/elsewhere", get(async || Redirect::to("/up")))
         .route("/broken", get(async || StatusCode::BAD_GATEWAY));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async { axum::serve(listener, app).await });
-    let at = |port: u16, path: &str| {
-        let uri = format!("http://127.0.0.1:{port}{path}");
-        http_check::http(uri.parse().unwrap())
-    };
-    for (path, expected) in [
-        ("/up", UP),
-        ("/long", down(Reason::Protocol)),
-        ("/elsewhere", down(Reason::Rejected)),
-        ("/broken", down(Reason::Rejected)),
+    let open = serve_axum(app).await.port();
+    for (port, path, expected) in [
+        (open, "/up", UP),
+        (open, "/long", down(Reason::Protocol)),
+        (open, "/elsewhere", down(Reason::Rejected)),
+        (open, "/broken", down(Reason::Rejected)),
+        (unused_port(), "/up", down(Reason::Refused)),
     ] {
-        assert_eq!(answer(&at(port, path)).await, expected, "{path}");
+        let uri = format!("http://127.0.0.1:{port}{path}");
+        let check = http_check::http(uri.parse().unwrap());
+        assert_eq!(answer(&check).await, expected, "{path}");
     }
-    let closed = at(unused_port(), "/up");
-    assert_eq!(answer(&closed).await, down(Reason::Refused));
 }
 
 #[tokio::test]
 async fn tcp_is_up_where_a_port_is_open() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let open = listener.local_addr().unwrap().to_string();
-    assert_eq!(answer(&tcp::tcp(open)).await, UP);
+    let (_listener, open) = listen().await;
+    assert_eq!(answer(&tcp::tcp(open.to_string())).await, UP);
     let closed = format!("127.0.0.1:{}", unused_port());
     let found = answer(&tcp::tcp(closed)).await;
     assert_eq!(found, down(Reason::Refused));
@@ -78,12 +64,11 @@ async fn a_certificate_is_degraded_before_its_end() {
     let pem = issue(10);
     let check = |days| certificate::certificate(pem.clone(), days);
     assert_eq!(answer(&check(5)).await, UP);
-    let soon = (Status::Degraded, Some(Reason::Tls));
-    assert_eq!(answer(&check(20)).await, soon);
+    assert_eq!(answer(&check(20)).await, degraded(Reason::Tls));
     fs::write(&pem, "no certificate").unwrap();
     assert_eq!(answer(&check(5)).await, down(Reason::Misconfigured));
     fs::remove_file(&pem).unwrap();
-    assert_eq!(answer(&check(5)).await.0, Status::Down);
+    assert_eq!(answer(&check(5)).await, down(Reason::NotFound));
 }
 
 /// A self-signed certificate that is valid for `days`.
@@ -127,12 +112,8 @@ async fn a_stream_that_is_read_late_is_degraded() {
     let server = Redis::start().await;
     let pool = server.pool(1);
     let mut connection = server.connection().await;
-    for command in [
-        "XGROUP CREATE jobs workers 0 MKSTREAM",
-        "XADD jobs * a 1",
-        "XADD jobs * a 2",
-        "XADD jobs * a 3",
-    ] {
+    let entry = "XADD jobs * a 1";
+    for command in ["XGROUP CREATE jobs workers 0 MKSTREAM", entry, entry, entry] {
         let (name, words) = command.split_once(' ').unwrap();
         let mut command = cmd(name);
         command.arg(words.split(' ').collect::<Vec<_>>());
@@ -140,6 +121,5 @@ async fn a_stream_that_is_read_late_is_degraded() {
     }
     let check = |most| stream_lag::stream_lag(pool.clone(), "jobs", most);
     assert_eq!(answer(&check(3)).await, UP);
-    let behind = (Status::Degraded, Some(Reason::Behind));
-    assert_eq!(answer(&check(2)).await, behind);
+    assert_eq!(answer(&check(2)).await, degraded(Reason::Behind));
 }

@@ -9,6 +9,8 @@
 ))]
 #![allow(unreachable_pub)] // Modules of a test binary share their items.
 
+#[path = "../faults/answer.rs"]
+mod answer;
 #[path = "../helpers/mod.rs"]
 mod helpers;
 #[path = "../support/mod.rs"]
