@@ -6,49 +6,40 @@ use tonic_prost::ProstCodec;
 
 use crate::{
     app::App,
-    helpers::grpc::{NOT_SERVING, SERVING, channel, check, client, soon, watch},
+    helpers::grpc::{NOT_SERVING, SERVING, becomes, channel, check, client, soon, watch},
     support::{Postgres, Redis},
 };
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct Order {
-    #[prost(string, tag = "1")]
-    item: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Receipt {
-    #[prost(int64, tag = "1")]
-    number: i64,
-}
-
-async fn place(channel: Channel, item: &str) -> Result<i64, Code> {
-    let mut client = tonic::client::Grpc::new(channel);
+/// Places an order of `item`, and returns the number in the receipt. Each message has one field, as a
+/// `StringValue` and an `Int64Value` have.
+async fn place(channel: &Channel, item: &str) -> Result<i64, Code> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
     soon(client.ready()).await.expect("ready");
     let path = "/shop.v1.Orders/Place".parse().expect("a path");
-    let order = Order {
-        item: item.to_owned(),
-    };
-    let codec = ProstCodec::<Order, Receipt>::default();
-    match soon(client.unary(Request::new(order), path, codec)).await {
-        Ok(receipt) => Ok(receipt.into_inner().number),
-        Err(status) => Err(status.code()),
-    }
+    let order = Request::new(item.to_owned());
+    let codec = ProstCodec::<String, i64>::default();
+    let receipt = soon(client.unary(order, path, codec)).await;
+    let number = receipt.map(|receipt| receipt.into_inner());
+    number.map_err(|status| status.code())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_port_serves_the_app_its_health_and_the_probes() {
     let database = Postgres::start().await;
     let mut cache = Redis::start().await;
-    let urls = [("DATABASE_URL", database.url()), ("REDIS_URL", cache.url())];
-    let mut server = App::start("tonic", &urls.each_ref().map(|(name, url)| (*name, &**url))).await;
-    let address = server.address;
+    let (database_url, cache_url) = (database.url(), cache.url());
+    let urls = [("DATABASE_URL", &*database_url), ("REDIS_URL", &cache_url)];
+    let mut server = App::start("tonic", &urls).await;
 
-    let mut client = client(address).await;
-    let app = channel(address).await;
-    assert_eq!(place(app.clone(), "tea").await, Ok(1));
-    assert_eq!(place(app.clone(), "tea").await, Ok(2));
-    assert_eq!(place(app.clone(), "").await, Err(Code::InvalidArgument));
+    let mut client = client(server.address).await;
+    let app = channel(server.address).await;
+    for (item, expected) in [
+        ("tea", Ok(1)),
+        ("tea", Ok(2)),
+        ("", Err(Code::InvalidArgument)),
+    ] {
+        assert_eq!(place(&app, item).await, expected, "{item:?}");
+    }
     let mut orders = watch(&mut client, "shop.v1.Orders").await;
     let mut all = watch(&mut client, "").await;
     assert_eq!(orders.next().await, Ok(SERVING));
@@ -57,14 +48,8 @@ async fn one_port_serves_the_app_its_health_and_the_probes() {
 
     // The cache is optional, the database is required.
     cache.kill();
-    assert_eq!(
-        soon(async {
-            while check(&mut client, "cache").await != Ok(NOT_SERVING) {}
-            check(&mut client, "").await
-        })
-        .await,
-        Ok(SERVING)
-    );
+    becomes(&mut client, "cache", NOT_SERVING).await;
+    assert_eq!(check(&mut client, "").await, Ok(SERVING));
     database.freeze();
     assert_eq!(orders.next().await, Ok(NOT_SERVING));
     assert_eq!(all.next().await, Ok(NOT_SERVING));
