@@ -99,7 +99,9 @@ async fn the_default_port_is_5432() {
         ("POSTGRES_USER", "app"),
     ];
     let _program = Program::example(NAME, &variables);
-    socket.accept().expect("a connection");
+    socket.set_nonblocking(true).expect("a socket");
+    let accepts = async || socket.accept().is_ok();
+    wait_until("it connects", MAXIMUM_WAIT, accepts).await;
 }
 
 #[test]
