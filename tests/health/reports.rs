@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower_health::{
     Check, CheckResult, Dependency, Failure, Health, Outcome, Reason, Status, health::Transitions,
@@ -98,6 +99,10 @@ async fn an_entry_shows_past_runs_and_when_it_was_up_last() {
         switch.set(is_up);
         health.report().await;
         assert_eq!(shown(), (last_up, never_up));
+        let json = serde_json::to_value(known(&health)).expect("JSON");
+        let last_up = last_up.filter(|_| !is_up).map(|ago| json!(ago.as_millis()));
+        assert_eq!(json.get("last_up_ms"), last_up.as_ref());
+        assert_eq!(json.get("never_up").is_some(), never_up);
         advance(SECOND).await;
     }
     let past = known(&health).history().to_vec();

@@ -84,6 +84,7 @@ async fn every_answer_fits_one_alternative_of_the_schema() {
     let client = LayerClient::new(&everything());
     let pending = fits(&client, "/health/ratio%20%22%25%22", ENTRY).await;
     assert!(pending["pending_for_ms"].is_u64(), "{pending}");
+    assert_eq!(pending["timeout_ms"], 60_000);
     let down = fits(&client, "/health/cache", ENTRY).await;
     assert_eq!(
         (&down["reason"], &down["never_up"]),
@@ -93,6 +94,7 @@ async fn every_answer_fits_one_alternative_of_the_schema() {
     let pool = json!({"max": 9, "open": 8, "idle": 7, "in_use": 1});
     let observations = json!({"float": null, "depth": 3, "text": "a\nb", "flag": true});
     assert_eq!((&up["pool"], &up["observations"]), (&pool, &observations));
+    assert_eq!(up["target"], "db:5432");
 }
 
 #[tokio::test]
