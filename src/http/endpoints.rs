@@ -186,6 +186,7 @@ impl Endpoint {
     pub(super) fn negotiate(&self, headers: &HeaderMap) -> usize {
         match headers.get(ACCEPT) {
             None => 0,
+            // Most probers send it. The search below would make a cached probe 40 % dearer.
             Some(accept) if accept == "*/*" => 0,
             Some(_) => {
                 let fields = headers.get_all(ACCEPT).iter().map(HeaderValue::to_str);
