@@ -6,7 +6,7 @@ use std::{
 };
 
 use tower_health::{
-    Dependency, Health, HealthBuilder, Probe, Reason, Status,
+    Access, Dependency, Health, HealthBuilder, HealthLayer, Probe, Reason, Status,
     checks::Heartbeat,
     health::{
         AddErrorKind, ConfigWarning,
@@ -15,7 +15,10 @@ use tower_health::{
 };
 
 use super::fixtures::{MS, SECOND, refused, up};
-use crate::support::{MAXIMUM_WAIT, wait_until};
+use crate::{
+    helpers::layer_client::LayerClient,
+    support::{MAXIMUM_WAIT, wait_until},
+};
 
 fn a() -> Dependency {
     Dependency::new("a", up)
@@ -167,4 +170,16 @@ fn each_warning_is_logged_once_with_its_numbers() {
     assert!(health.remove("b"));
     assert_eq!(health.warnings(), warnings[..2]);
     log.assert_lines(&[]);
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn a_missing_peer_address_is_logged_once() {
+    let (mut log, _guard) = super::log::Log::start();
+    let layer = HealthLayer::new(Health::builder().build()).details(Access::loopback());
+    let client = LayerClient(layer);
+    for _ in 0..2 {
+        assert_eq!(client.code("/livez").await, 200);
+    }
+    log.assert_lines(&[("WARN", "a request has no peer address")]);
 }
