@@ -5,7 +5,7 @@
 
 pub mod sample;
 
-use std::{env, fs, net::SocketAddr, process::Stdio, time::Duration};
+use std::{env, fs, net::SocketAddr, process::Stdio, thread::sleep, time::Duration};
 
 use axum::Router;
 use serde_json::{Value, json};
@@ -241,6 +241,10 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         let _ = self.child.start_kill();
+        // Until its end it writes into the folder.
+        while let Ok(None) = self.child.try_wait() {
+            sleep(Duration::from_millis(10));
+        }
         let _ = fs::remove_dir_all(&self.profile);
     }
 }
