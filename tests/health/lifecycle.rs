@@ -17,6 +17,7 @@ async fn startup_latches_when_all_required_are_up() {
     let health = Health::builder()
         .check("required", required.check())
         .add(Dependency::new("optional", optional.check()).optional())
+        .add(Dependency::new("aside", refused).exclude_from_readiness())
         .build();
     let startup = async || next_status(&health, Probe::Startup).await;
     let before = health.snapshot_for(&Probe::Readiness);
