@@ -178,6 +178,24 @@ fn a_status_is_dated_from_the_run_that_changed_it() {
 }
 
 #[test]
+fn a_stale_or_stuck_result_is_dated_from_when_it_became_down() {
+    let started = Instant::now();
+    let span = Span {
+        started,
+        ended: started + MS,
+    };
+    let later = started + 10_000 * MS;
+    let settings = RunSettings::default();
+    for (letter, since) in [('u', later), ('d', later), ('f', span.ended)] {
+        let last = LastResult::after(None, result(letter), span, &settings, 0.0);
+        assert_eq!(last.stale(later).shown_since, Some(since), "{letter}");
+        let stuck = LastResult::stuck(Some(&last), started, later, &settings);
+        assert_eq!(stuck.shown_since, Some(since), "{letter}");
+        assert_eq!(stuck.duration, 10_000 * MS);
+    }
+}
+
+#[test]
 fn history_keeps_what_each_run_found_by_itself() {
     let start = Instant::now();
     let settings = RunSettings {
