@@ -260,6 +260,17 @@ mod tests {
         assert_eq!(reason_of_io(&io::Error::from_raw_os_error(-1)), None);
     }
 
+    #[cfg(feature = "pool")]
+    #[test]
+    fn only_the_system_denies_permission_to_connect() {
+        use super::reason_of_connect;
+        const EACCES: i32 = 13;
+        let of_library = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert_eq!(reason_of_connect(&of_library), None);
+        let of_system = io::Error::from_raw_os_error(EACCES);
+        assert_eq!(reason_of_connect(&of_system), Some(Reason::Auth));
+    }
+
     #[derive(Debug)]
     struct Wrapped(&'static str, io::Error);
 
