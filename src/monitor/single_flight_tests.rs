@@ -81,8 +81,15 @@ fn past_its_deadline_a_run_is_superseded_or_stuck() {
     let Joined::Started(first, mut wait) = flight.join(start, SECOND, None, |_| true) else {
         unreachable!("no run is active")
     };
+    // Until then callers join it: 500 ms past its deadline, or 100 ms if it blocks.
+    let joins = |after| {
+        let now = start + Duration::from_millis(after);
+        matches!(flight.join(now, SECOND, None, |_| true), Joined::Waiting(_))
+    };
+    assert!(joins(1_500));
     let late = start + 2 * SECOND;
     let inside = first.poll_mark().set();
+    assert!(joins(1_100));
     assert!(
         matches!(flight.join(late, SECOND, None, |_| true), Joined::Overrun(run) if run.is_stuck(late))
     );
