@@ -44,7 +44,7 @@ async fn no_caller_waits_and_the_longer_period_counts() {
             let expected = [Status::Up, Status::Unknown][usize::from(second == 0)];
             let report = health.report().await;
             assert_eq!(report.status, expected);
-            // A run in flight is no reason to wait.
+            // No caller waits for a run in flight.
             assert!(second == 0 || report.entries[0].pending_for.is_none());
             assert_eq!(start, Instant::now());
             if second == 70 {
